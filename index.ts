@@ -1,0 +1,1 @@
+export { type ErrorCode, InvariantError, isStoreError, StoreError } from "./src/errors.ts";

@@ -1,0 +1,16 @@
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const sourceRoot = new URL("..", import.meta.url);
+
+/**
+ * The URL of a built file, named relative to the module that asks for it.
+ *
+ * Worker threads and WebAssembly need built files. Run from `dist/`, they lie beside the caller; run from the
+ * TypeScript sources (the test runner), they lie at the same place under `dist/`.
+ */
+export function builtFile(moduleUrl: string, relative?: string): string {
+  const url = relative === undefined ? moduleUrl : new URL(relative, moduleUrl).href;
+  if (!import.meta.url.endsWith(".ts")) return url;
+  const inside = fileURLToPath(url).slice(fileURLToPath(sourceRoot).length);
+  return pathToFileURL(`${fileURLToPath(sourceRoot)}dist/${inside.replace(/\.ts$/, ".js")}`).href;
+}

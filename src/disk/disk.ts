@@ -1,0 +1,74 @@
+/**
+ * The only way to the disk for store files. Two implementations pass one conformance suite: the real disk and
+ * the simulated one, which knows what each sector holds after a power cut.
+ *
+ * Metadata calls (open, rename, list…) are synchronous: they take microseconds. Bulk reads, writes and syncs come
+ * in both forms; the synchronous ones serve workers and the commit path, where a thread hop costs more than
+ * the call.
+ *
+ * What is durable: bytes after `sync`, a name (created, renamed, removed) after `syncDirectory` of its directory.
+ */
+export interface Disk {
+  /** `real` or `simulated`, for reports. */
+  readonly kind: string;
+  /** Opens a file. `ERR_NOT_FOUND` when it does not exist and may not be created, `ERR_EXISTS` with `create: "must"`. */
+  open(path: string, options: OpenOptions): DiskFile;
+  /** Size and identity, or `undefined` when there is no such file. */
+  stat(path: string): FileStat | undefined;
+  /** The names in a directory, sorted; an absent directory is empty. */
+  list(directory: string): string[];
+  /** Creates a directory and its parents; existing is fine. */
+  makeDirectory(path: string): void;
+  /** Atomically gives `from` the name `to`, replacing what was there. */
+  rename(from: string, to: string): void;
+  /** Removes a file; absent is fine. */
+  remove(path: string): void;
+  /** Makes names in a directory durable. */
+  syncDirectory(path: string): void;
+  /** Bytes a write may still take on the file system that holds `path`, or `undefined` when it does not tell. */
+  freeBytes(path: string): number | undefined;
+}
+
+export interface OpenOptions {
+  access: "read" | "write";
+  /** `never` (default): must exist. `must`: must not exist. `may`: either. */
+  create?: "never" | "must" | "may";
+}
+
+export interface FileStat {
+  sizeBytes: number;
+  /** Bytes the file takes on the device (holes take none). */
+  deviceBytes: number;
+  isDirectory: boolean;
+  modifiedMs: number;
+  device: bigint;
+  inode: bigint;
+  /** Nanoseconds; 0n where the file system does not record it. */
+  bornNs: bigint;
+}
+
+export interface DiskFile {
+  readonly path: string;
+  sizeBytes(): number;
+  /** Fills `target` from `position`; returns the bytes read, fewer only at the end of the file. */
+  readSync(target: Uint8Array, position: number): number;
+  read(target: Uint8Array, position: number): Promise<number>;
+  /**
+   * Writes all of `source` at `position` or throws: a short count, which is how a full disk first shows, is
+   * followed up until it is whole or an error tells why not. `ERR_DISK_FULL`, `ERR_IO`.
+   */
+  writeSync(source: Uint8Array, position: number): void;
+  write(source: Uint8Array, position: number): Promise<void>;
+  /** Makes written bytes (and the size needed to read them) durable. A failure is final: never retried. */
+  syncSync(): void;
+  sync(): Promise<void>;
+  truncate(sizeBytes: number): void;
+  /**
+   * A lock the kernel holds for this open file and frees the instant the process dies. `exclusive` needs write
+   * access. Locks are advisory and belong to the open file: two opens in one process exclude each other.
+   */
+  tryLock(mode: "shared" | "exclusive"): boolean;
+  lock(mode: "shared" | "exclusive"): Promise<void>;
+  unlock(): void;
+  close(): void;
+}

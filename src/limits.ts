@@ -1,0 +1,19 @@
+/**
+ * Every bound in one place, each with its reason. A value at the limit works, one past it is an error that names
+ * the limit.
+ */
+
+/** Elements of a tensor in one chunk: 256 KiB of f32, small enough to de-duplicate, large enough to compress. */
+export const CHUNK_ELEMENTS = 65_536;
+
+/** Raw bytes of one chunk: 65,536 elements of 16 bytes would be the widest; decoders refuse anything larger. */
+export const CHUNK_BYTES_MAX = 1 << 20;
+
+/** Bytes of a ref, tag, file or map name in UTF-8: fits a file name and a log line. */
+export const NAME_BYTES_MAX = 255;
+
+/** Base chunks one frame may name: parent, grandparent and the optimizer's moments fit with room. */
+export const FRAME_BASES_MAX = 8;
+
+/** Chunks one frame may hold. */
+export const FRAME_CHUNKS_MAX = 255;

@@ -1,0 +1,123 @@
+import { Worker } from "node:worker_threads";
+import { builtFile } from "../built.ts";
+import { fromErrorRecord, StoreError } from "../errors.ts";
+import { type Reply, type Request, Transferred } from "./worker.ts";
+
+/**
+ * Runs jobs on worker threads. A job is an exported function of a module, named by that module's URL, so that it
+ * lives with the code it works for; this file knows nothing of what a job does.
+ *
+ * At most two jobs are queued on each worker, so that one is always ready when another ends; more than that wait
+ * here in order. Workers start on first use and end with `close`. A worker that dies fails its jobs with
+ * `ERR_POISONED` and is replaced by the next job.
+ */
+export interface WorkerPool {
+  readonly size: number;
+  /**
+   * Calls `name` of the module at `url` with `args` (structured-cloned; `transfer` moves buffers) and resolves
+   * to what it returns. Errors of the job arrive as the same `StoreError`.
+   */
+  run<T>(job: Job, args: unknown, transfer?: ArrayBuffer[]): Promise<T>;
+  close(): Promise<void>;
+}
+
+export interface Job {
+  /** `import.meta.url` of the module that holds the job. */
+  url: string;
+  /** The exported function: `(args) => result | Promise<result>`. */
+  name: string;
+}
+
+const QUEUED_PER_WORKER = 2;
+
+interface Waiting {
+  request: Request;
+  transfer: ArrayBuffer[];
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+interface Slot {
+  worker: Worker;
+  running: Map<number, Waiting>;
+}
+
+export function createWorkerPool(size: number): WorkerPool {
+  const slots: Slot[] = [];
+  const queue: Waiting[] = [];
+  let nextId = 1;
+  let closed = false;
+
+  function start(): Slot {
+    const worker = new Worker(new URL(builtFile(import.meta.url, "./worker.js")), { name: "varve" });
+    const slot: Slot = { worker, running: new Map() };
+    worker.on("message", (reply: Reply) => {
+      const job = slot.running.get(reply.id);
+      if (job === undefined) return;
+      slot.running.delete(reply.id);
+      if (slot.running.size === 0) worker.unref();
+      if (reply.error === undefined) job.resolve(reply.value);
+      else job.reject(fromErrorRecord(reply.error));
+      dispatch();
+    });
+    const fail = (cause: unknown) => {
+      const index = slots.indexOf(slot);
+      if (index >= 0) slots.splice(index, 1);
+      for (const job of slot.running.values()) {
+        job.reject(new StoreError("ERR_POISONED", "a worker thread ended in the middle of a job", { cause }));
+      }
+      slot.running.clear();
+    };
+    worker.on("error", fail);
+    worker.on("exit", (code) => fail(new Error(`worker exit code ${code}`)));
+    worker.unref();
+    slots.push(slot);
+    return slot;
+  }
+
+  function dispatch(): void {
+    while (queue.length > 0) {
+      let slot = slots.reduce<Slot | undefined>(
+        (best, each) => (best === undefined || each.running.size < best.running.size ? each : best),
+        undefined,
+      );
+      if ((slot === undefined || slot.running.size > 0) && slots.length < size) slot = start();
+      if (slot === undefined || slot.running.size >= QUEUED_PER_WORKER) return;
+      const job = queue.shift()!;
+      slot.running.set(job.request.id, job);
+      slot.worker.ref();
+      slot.worker.postMessage(job.request, job.transfer);
+    }
+  }
+
+  return {
+    size,
+    run<T>(job: Job, args: unknown, transfer: ArrayBuffer[] = []): Promise<T> {
+      if (closed) return Promise.reject(new StoreError("ERR_CLOSED", "the worker pool is closed"));
+      return new Promise<T>((resolve, reject) => {
+        const request = { id: nextId++, url: builtFile(job.url), name: job.name, args };
+        queue.push({ request, transfer, resolve: resolve as (value: unknown) => void, reject });
+        dispatch();
+      });
+    },
+    async close() {
+      closed = true;
+      for (const job of queue.splice(0))
+        job.reject(new StoreError("ERR_CLOSED", "the worker pool is closed"));
+      await Promise.all(slots.splice(0).map((slot) => slot.worker.terminate()));
+    },
+  };
+}
+
+/** Runs jobs on the calling thread: for tests that need one thread, and for machines without a second core. */
+export function createInlinePool(): WorkerPool {
+  return {
+    size: 1,
+    async run<T>(job: Job, args: unknown): Promise<T> {
+      const module = (await import(job.url)) as Record<string, (args: unknown) => unknown>;
+      const result = await module[job.name]!(args);
+      return (result instanceof Transferred ? result.value : result) as T;
+    },
+    async close() {},
+  };
+}

@@ -1,0 +1,41 @@
+import { parentPort } from "node:worker_threads";
+import { type ErrorRecord, toErrorRecord } from "../errors.ts";
+
+/** The worker's side of the pool: imports the module a job names, calls the function, posts what it returns. */
+export interface Request {
+  id: number;
+  url: string;
+  name: string;
+  args: unknown;
+}
+
+export interface Reply {
+  id: number;
+  value?: unknown;
+  error?: ErrorRecord;
+}
+
+/** What a job returns when some of its buffers should move to the caller instead of being copied. */
+export class Transferred {
+  readonly value: unknown;
+  readonly buffers: ArrayBuffer[];
+
+  constructor(value: unknown, buffers: ArrayBuffer[]) {
+    this.value = value;
+    this.buffers = buffers;
+  }
+}
+
+parentPort?.on("message", async (request: Request) => {
+  try {
+    const module = (await import(request.url)) as Record<string, (args: unknown) => unknown>;
+    const result = await module[request.name]!(request.args);
+    if (result instanceof Transferred) {
+      parentPort!.postMessage({ id: request.id, value: result.value } satisfies Reply, result.buffers);
+    } else {
+      parentPort!.postMessage({ id: request.id, value: result } satisfies Reply);
+    }
+  } catch (error) {
+    parentPort!.postMessage({ id: request.id, error: toErrorRecord(error) } satisfies Reply);
+  }
+});

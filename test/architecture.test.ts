@@ -1,0 +1,94 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { describe, expect, it } from "vitest";
+
+/**
+ * The dependency rule of docs/architecture.md: a room may import itself and the rooms named here, nothing else.
+ * Rooms are listed from the ground up, so an arrow can only point down.
+ */
+const ground = ["src/errors", "src/limits", "src/assert"];
+const rooms: Record<string, string[]> = {
+  "src/errors": [],
+  "src/limits": [],
+  "src/assert": ["src/errors"],
+  "src/built": [],
+  "src/disk": ground,
+  "src/kernels": [...ground, "src/built"],
+  "src/codec": [...ground, "src/kernels"],
+  "src/workers": [...ground, "src/built"],
+  "src/wal": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
+  "src/critical": [...ground, "src/wal", "src/disk", "src/codec", "src/workers"],
+  "src/versions": [...ground, "src/disk", "src/codec"],
+  "src/chunks": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
+  "src/series": [...ground, "src/disk", "src/codec", "src/workers"],
+  "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
+  formats: ground,
+  checkpoints: ["src", "formats"],
+  index: ["checkpoints", "src", "formats"],
+  cli: ["index", ...ground],
+  examples: ["index"],
+};
+
+const root = join(import.meta.dirname, "..");
+
+function sources(directory: string): string[] {
+  return readdirSync(join(root, directory), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts") && !name.includes("assembly/"))
+    .map((name) => join(directory, name));
+}
+
+const files = ["src", "checkpoints", "formats", "cli", "examples"].flatMap(sources).concat("index.ts");
+
+function roomOf(file: string): string {
+  const path = file.replace(/\.ts$/, "");
+  const names = Object.keys(rooms).filter((room) => path === room || path.startsWith(`${room}/`));
+  return names.sort((a, b) => b.length - a.length)[0] ?? (path.startsWith("src/") ? "src/store" : path);
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(root, file), "utf8");
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1]!);
+}
+
+function allowed(room: string, target: string): boolean {
+  if (room === target || room === "src/store") return true;
+  return (rooms[room] ?? []).some((name) => target === name || target.startsWith(`${name}/`));
+}
+
+describe("the house", () => {
+  it("has arrows that only point down", () => {
+    const wrong = files.flatMap((file) =>
+      importsOf(file)
+        .filter((name) => name.startsWith("."))
+        .map((name) => relative(root, join(root, file, "..", name)))
+        .filter((target) => !allowed(roomOf(file), roomOf(target)))
+        .map((target) => `${file} imports ${target}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it("reaches the disk through the disk port alone", () => {
+    const wrong = files.filter(
+      (file) =>
+        !file.startsWith("src/disk/") &&
+        (file.startsWith("src/") || file.startsWith("checkpoints/") || file.startsWith("formats/")) &&
+        importsOf(file).some((name) => /^(node:)?fs(\/promises)?$/.test(name)),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it("knows no terminal outside cli/ and examples/", () => {
+    const wrong = files.filter(
+      (file) =>
+        !file.startsWith("cli/") &&
+        !file.startsWith("examples/") &&
+        /\bconsole\.|process\.(stdout|stderr|argv|exit\b)/.test(readFileSync(join(root, file), "utf8")),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it("keeps files small enough to say one thing", () => {
+    const long = files.filter((file) => readFileSync(join(root, file), "utf8").split("\n").length > 450);
+    expect(long).toEqual([]);
+  });
+});
