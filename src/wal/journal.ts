@@ -1,0 +1,31 @@
+/**
+ * An ordered, durable sequence of records: what critical state is built on. The write-ahead log on a local disk is
+ * one implementation; a consensus service could be another, so nothing here speaks of files.
+ */
+export interface Journal {
+  /** The highest LSN known durable; 0n for an empty journal. */
+  readonly durableLsn: bigint;
+  /** Appends one record and returns once it is durable. The record is kept whole or not at all. */
+  appendSync(record: JournalRecord): Appended;
+  /** Appends one record; resolves once it is durable. Records become durable in call order. */
+  append(record: JournalRecord): Promise<Appended>;
+  /** Durable records from `lsn` on, in order. `ERR_NOT_FOUND` when they were trimmed. */
+  read(lsn: bigint): Iterable<JournalEntry>;
+  /** Gives up records below `lsn`; their space is reused when a whole segment is free. */
+  trim(lsn: bigint): void;
+  close(): Promise<void>;
+}
+
+export interface JournalRecord {
+  /** Copied before the call returns; the caller may reuse it. */
+  payload: Uint8Array;
+  /** Microseconds since the Unix epoch; the caller makes it strictly increase. */
+  timeUs: bigint;
+}
+
+export interface Appended {
+  /** Log sequence number: 1 for the first record, one more for each next. */
+  lsn: bigint;
+}
+
+export interface JournalEntry extends Appended, JournalRecord {}
