@@ -17,3 +17,24 @@ export const FRAME_BASES_MAX = 8;
 
 /** Chunks one frame may hold. */
 export const FRAME_CHUNKS_MAX = 255;
+
+/** Frames a chunk's restore may have to walk: a bound for chains whose links cost next to nothing. */
+export const CHAIN_DEPTH_MAX = 64;
+
+/**
+ * Restoring a chunk through its chain may cost as much as reading this many times its raw bytes: about eight
+ * changed-everywhere versions, or two dozen that changed little.
+ */
+export const CHAIN_COST_FACTOR = 8;
+
+/** Decoded chunks a reader keeps, for chunks that several tensors, frames or chains share. */
+export const DECODED_CACHE_BYTES = 8 << 20;
+
+/** A pack that has grown past this is sealed: few files even for terabytes, and gc rewrites one quickly. */
+export const PACK_BYTES_TARGET = 256 << 20;
+
+/** Digests an encoder remembers within one save, so that repeated chunks are encoded once. */
+export const ENCODED_DIGESTS_MAX = 65_536;
+
+/** Bytes of one record of the version log: metrics and metadata are small; what is not belongs in a file. */
+export const VERSION_RECORD_BYTES_MAX = 1 << 20;
