@@ -17,3 +17,11 @@ export const FRAME_BASES_MAX = 8;
 
 /** Chunks one frame may hold. */
 export const FRAME_CHUNKS_MAX = 255;
+
+/** Bases the codec looks at for one chunk: parent and grandparent; more only add memory copies. */
+export const CODEC_BASES_MAX = 2;
+
+/** Smallest, mean and largest content-defined chunk of an opaque file: 64 KiB keeps the index small, deltas close. */
+export const CUT_BYTES_MIN = 16 * 1024;
+export const CUT_BYTES_AVG = 64 * 1024;
+export const CUT_BYTES_MAX = 256 * 1024;
