@@ -38,3 +38,11 @@ export const ENCODED_DIGESTS_MAX = 65_536;
 
 /** Bytes of one record of the version log: metrics and metadata are small; what is not belongs in a file. */
 export const VERSION_RECORD_BYTES_MAX = 1 << 20;
+
+/** Bases the codec looks at for one chunk: parent and grandparent; more only add memory copies. */
+export const CODEC_BASES_MAX = 2;
+
+/** Smallest, mean and largest content-defined chunk of an opaque file: 64 KiB keeps the index small, deltas close. */
+export const CUT_BYTES_MIN = 16 * 1024;
+export const CUT_BYTES_AVG = 64 * 1024;
+export const CUT_BYTES_MAX = 256 * 1024;
