@@ -46,3 +46,6 @@ export const CODEC_BASES_MAX = 2;
 export const CUT_BYTES_MIN = 16 * 1024;
 export const CUT_BYTES_AVG = 64 * 1024;
 export const CUT_BYTES_MAX = 256 * 1024;
+
+/** Bytes of one manifest node: layouts of the largest allowed safetensors header stay well below. */
+export const NODE_BYTES_MAX = 256 << 20;
