@@ -17,3 +17,18 @@ export const FRAME_BASES_MAX = 8;
 
 /** Chunks one frame may hold. */
 export const FRAME_CHUNKS_MAX = 255;
+
+/** Axes of one tensor: array libraries stop at 64; one byte holds it in every record. */
+export const TENSOR_RANK_MAX = 255;
+
+/** Bytes of a safetensors header: the format's own cap, so that a hostile length cannot ask for memory. */
+export const SAFETENSORS_HEADER_BYTES_MAX = 100_000_000;
+
+/** Objects and arrays inside one another in a safetensors header: the format's parser stops at the 128th. */
+export const SAFETENSORS_NESTING_MAX = 127;
+
+/** Tensors in one safetensors file: ten times the largest sharded models, so that a header stays a few hundred MB. */
+export const SAFETENSORS_TENSORS_MAX = 1_048_576;
+
+/** Entries of `__metadata__`, and extra keys in one tensor's entry: bounds the set that finds duplicates. */
+export const SAFETENSORS_KEYS_MAX = 65_536;
