@@ -27,8 +27,8 @@ export const SAFETENSORS_HEADER_BYTES_MAX = 100_000_000;
 /** Objects and arrays inside one another in a safetensors header: the format's parser stops at the 128th. */
 export const SAFETENSORS_NESTING_MAX = 127;
 
-/** Tensors in one safetensors file: ten times the largest sharded models, so that a header stays a few hundred MB. */
-export const SAFETENSORS_TENSORS_MAX = 1_048_576;
+/** Tensors in one safetensors file: more than twice the largest models have over all shards; bounds a parse's memory. */
+export const SAFETENSORS_TENSORS_MAX = 262_144;
 
 /** Entries of `__metadata__`, and extra keys in one tensor's entry: bounds the set that finds duplicates. */
 export const SAFETENSORS_KEYS_MAX = 65_536;

@@ -111,6 +111,19 @@ describe("a parsed header", () => {
   });
 });
 
+describe("the number of tensors", () => {
+  const headerOf = (count: number) =>
+    fileOf(
+      `{${Array.from({ length: count }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`).join(",")}}`,
+    );
+
+  it("is accepted at 262,144 and refused one past it", () => {
+    const file = headerOf(262_144);
+    expect(parseHeader(file, file.byteLength).layout.spans.length).toBe(262_144);
+    expect(refusal(headerOf(262_145))?.context["rule"]).toBe("limit");
+  });
+});
+
 describe("the header length", () => {
   it("is accepted at 100,000,000 and refused one past it", () => {
     const first8 = new Uint8Array(8);

@@ -77,6 +77,11 @@ describe("writing safetensors", () => {
     expect(() => writeHeader([], keys(65_537))).toThrow(expect.objectContaining({ code: "ERR_LIMIT" }));
   });
 
+  it("refuses more tensors than the reader takes", () => {
+    const tensors = Array.from({ length: 262_145 }, (_, index) => scalar(`${index}`));
+    expect(() => writeHeader(tensors)).toThrow(expect.objectContaining({ code: "ERR_LIMIT" }));
+  });
+
   it("refuses data that does not fit its shape, by the tensor's name", () => {
     const tensors = new Map<string, Tensor>([
       ["w1", { dtype: "F32", shape: [3], data: new Float32Array(2) }],
