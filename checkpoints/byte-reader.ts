@@ -46,7 +46,8 @@ export class ByteReader {
   /** A count of things that take at least `minimumBytes` each: never more than the bytes left can hold. */
   count(minimumBytes: number): number {
     const count = this.varint();
-    if (count * minimumBytes > this.#bytes.byteLength - this.#at) this.fail(`a count of ${count} that does not fit`);
+    if (count * minimumBytes > this.#bytes.byteLength - this.#at)
+      this.fail(`a count of ${count} that does not fit`);
     return count;
   }
 

@@ -43,7 +43,11 @@ export function planChunks(layout: FileLayout, fileBytes: number): PlannedChunk[
     if (elements >= CHUNK_ELEMENTS) {
       chunks.push(...cutTensor(span));
       group = undefined;
-    } else if (group !== undefined && group.dtype === span.dtype && group.elements + elements <= CHUNK_ELEMENTS) {
+    } else if (
+      group !== undefined &&
+      group.dtype === span.dtype &&
+      group.elements + elements <= CHUNK_ELEMENTS
+    ) {
       group.chunk.rawBytes += span.sizeBytes;
       group.elements += elements;
     } else {

@@ -10,7 +10,11 @@ export function encodeLayout(layout: FileLayout): Uint8Array {
   const writer = new ByteWriter().raw(Buffer.from(LAYOUT_MAGIC)).varint(layout.spans.length);
   let end = 0;
   for (const { name, dtype, shape, offset, sizeBytes } of layout.spans) {
-    writer.varint(offset - end).text(name).byte(dtypeRank(dtype)).varint(shape.length);
+    writer
+      .varint(offset - end)
+      .text(name)
+      .byte(dtypeRank(dtype))
+      .varint(shape.length);
     for (const axis of shape) writer.varint(axis);
     end = offset + sizeBytes;
   }

@@ -47,7 +47,8 @@ function readFile(chunks: NodeSource, reader: ByteReader, nodes: ManifestNodes):
     nodes.layouts.push(undefined);
   }
   const chunkCount = reader.varint();
-  if (planned !== undefined && planned.length !== chunkCount) reader.fail("a chunk count its layout does not give");
+  if (planned !== undefined && planned.length !== chunkCount)
+    reader.fail("a chunk count its layout does not give");
   file.chunks = readChunks(chunks, reader, { kind, chunkCount, planned, nodes });
   if (file.chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0) !== sizeBytes) {
     reader.fail(`chunks of ${JSON.stringify(name)} that do not add up to its size`);

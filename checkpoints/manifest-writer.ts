@@ -24,7 +24,8 @@ export async function writeManifest(
 ): Promise<Uint8Array> {
   const root = new ByteWriter().raw(Buffer.from(MANIFEST_MAGIC)).varint(files.length);
   for (const file of files) {
-    const parentPlace = parent?.files.findIndex((each) => each.kind === file.kind && each.name === file.name) ?? -1;
+    const parentPlace =
+      parent?.files.findIndex((each) => each.kind === file.kind && each.name === file.name) ?? -1;
     const parentLayout = parent?.nodes.layouts[parentPlace];
     const parentLeaves = parent?.nodes.leaves[parentPlace] ?? [];
     root.byte(FILE_KINDS.indexOf(file.kind)).text(file.name).varint(file.sizeBytes);

@@ -30,7 +30,8 @@ export function readNode(chunks: NodeSource, digest: Uint8Array, pieces: Uint8Ar
   for (let at = 0; at < sizeBytes; at += CHUNK_BYTES_MAX) {
     const pieceDigest = new Uint8Array(reader.raw(32));
     const piece = chunks.read(pieceDigest);
-    if (piece.byteLength !== Math.min(CHUNK_BYTES_MAX, sizeBytes - at)) reader.fail("a piece of another size");
+    if (piece.byteLength !== Math.min(CHUNK_BYTES_MAX, sizeBytes - at))
+      reader.fail("a piece of another size");
     whole.set(piece, at);
     pieces.push(pieceDigest);
   }

@@ -26,7 +26,10 @@ export interface VersionRecord {
   tags: string[];
 }
 
-export type NewVersion = Omit<VersionRecord, "version" | "timeUs" | "storedBytes" | "parent" | "damaged" | "tags"> & {
+export type NewVersion = Omit<
+  VersionRecord,
+  "version" | "timeUs" | "storedBytes" | "parent" | "damaged" | "tags"
+> & {
   packBytes: number;
 };
 
@@ -131,7 +134,9 @@ export class Registry {
     let removed: number[] = [];
     await this.#store.commit(() => {
       const newest = this.newest(ref)?.version;
-      const tagged = new Set(this.versions(ref).flatMap((record) => (record.tags.length > 0 ? record.version : [])));
+      const tagged = new Set(
+        this.versions(ref).flatMap((record) => (record.tags.length > 0 ? record.version : [])),
+      );
       removed = versions.filter((version) => version !== newest && !tagged.has(version));
       return removed.map((version) => ({ map: VERSIONS, key: versionKey(ref, version), value: null }));
     });
@@ -143,7 +148,11 @@ export class Registry {
     const changed = records.filter((record) => record.damaged !== damaged);
     if (changed.length === 0) return;
     await this.#store.commit(() =>
-      changed.map(({ ref, version }) => ({ map: DAMAGED, key: versionKey(ref, version), value: damaged || null })),
+      changed.map(({ ref, version }) => ({
+        map: DAMAGED,
+        key: versionKey(ref, version),
+        value: damaged || null,
+      })),
     );
   }
 
@@ -216,7 +225,10 @@ function toStored(version: NewVersion, parent: [string, number] | undefined): St
   };
 }
 
-function toRecord(key: string, { value, timeUs, recordBytes }: Versioned): Omit<VersionRecord, "damaged" | "tags"> {
+function toRecord(
+  key: string,
+  { value, timeUs, recordBytes }: Versioned,
+): Omit<VersionRecord, "damaged" | "tags"> {
   const [ref, number] = key.split("\0") as [string, string];
   const stored = value as StoredVersion;
   return {

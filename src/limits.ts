@@ -49,3 +49,18 @@ export const CUT_BYTES_MAX = 256 * 1024;
 
 /** Bytes of one manifest node: layouts of the largest allowed safetensors header stay well below. */
 export const NODE_BYTES_MAX = 256 << 20;
+
+/** Axes of one tensor: array libraries stop at 64; one byte holds it in every record. */
+export const TENSOR_RANK_MAX = 255;
+
+/** Bytes of a safetensors header: the format's own cap, so that a hostile length cannot ask for memory. */
+export const SAFETENSORS_HEADER_BYTES_MAX = 100_000_000;
+
+/** Objects and arrays inside one another in a safetensors header: the format's parser stops at the 128th. */
+export const SAFETENSORS_NESTING_MAX = 127;
+
+/** Tensors in one safetensors file: more than twice the largest models have over all shards; bounds a parse's memory. */
+export const SAFETENSORS_TENSORS_MAX = 262_144;
+
+/** Entries of `__metadata__`, and extra keys in one tensor's entry: bounds the set that finds duplicates. */
+export const SAFETENSORS_KEYS_MAX = 65_536;
