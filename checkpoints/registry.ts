@@ -86,6 +86,19 @@ export class Registry {
     return entry === undefined ? undefined : this.#record(key, entry, this.#tags());
   }
 
+  /** @throws `ERR_NOT_FOUND` naming the versions there are. */
+  require(ref: string, version: number): VersionRecord {
+    this.#requireRef(ref);
+    const record = this.get(ref, version);
+    if (record !== undefined) return record;
+    const known = this.versions(ref).map((each) => each.version);
+    const nearest = known.sort((a, b) => Math.abs(a - version) - Math.abs(b - version)).slice(0, 3);
+    throw new StoreError("ERR_NOT_FOUND", `${ref} has no version ${version}`, {
+      context: { ref, version, nearest },
+      hint: nearest.length > 0 ? `The nearest there are: ${nearest.join(", ")}.` : "It has no versions.",
+    });
+  }
+
   /** The newest version of a ref, or `undefined` when it has none. */
   newest(ref: string): VersionRecord | undefined {
     const head = this.#store.get(REFS, ref)?.value as { v: number } | undefined;

@@ -64,3 +64,18 @@ export const SAFETENSORS_TENSORS_MAX = 262_144;
 
 /** Entries of `__metadata__`, and extra keys in one tensor's entry: bounds the set that finds duplicates. */
 export const SAFETENSORS_KEYS_MAX = 65_536;
+
+/** Files in one version: shards of the largest models number in the hundreds. */
+export const VERSION_FILES_MAX = 65_536;
+
+/** Raw bytes encoded or decoded by one job: enough to keep a worker busy for milliseconds, and few in flight. */
+export const JOB_BYTES = 1 << 20;
+
+/** Bytes of an opaque file whose cuts are looked for at once. */
+export const CUT_WINDOW_BYTES = 4 << 20;
+
+/** Bytes of a version's resume blob: RNG states and loader positions take kilobytes; more is a file of the version. */
+export const RESUME_BYTES_MAX = 64 << 20;
+
+/** Metrics, and metadata entries, of one version. */
+export const METADATA_ENTRIES_MAX = 4096;

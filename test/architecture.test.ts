@@ -19,7 +19,7 @@ const rooms: Record<string, string[]> = {
   "src/wal": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
   "src/critical": [...ground, "src/wal", "src/disk", "src/codec", "src/workers"],
   "src/versions": [...ground, "src/disk", "src/codec"],
-  "src/chunks": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
+  "src/chunks": [...ground, "src/disk", "src/kernels", "src/codec", "src/workers", "src/built"],
   "src/series": [...ground, "src/disk", "src/codec", "src/workers"],
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,

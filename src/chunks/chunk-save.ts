@@ -4,6 +4,7 @@ import type { DiskFile } from "../disk/disk.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import type { ChunkEntry } from "./chunk-index.ts";
 import type { ChunkStore } from "./chunk-store.ts";
+import { type CutRequest, cutJob } from "./cut.job.ts";
 import { digestKey, digestOf } from "./digest.ts";
 import { type ChunkSource, type ChunkToEncode, type EncodedChunk, encodeJob } from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
@@ -62,6 +63,11 @@ export class ChunkSave {
       source,
       chunks,
     });
+  }
+
+  /** Finds the content-defined cuts of a stretch of a file. */
+  cut(request: Omit<CutRequest, "place">): Promise<number[]> {
+    return this.#pool.run(cutJob, { ...request, place: this.#store.place });
   }
 
   /** Appends the frames of an answer that are new. Answers of one thread must be appended in the order asked for. */
