@@ -1,8 +1,11 @@
 import type { Tensor } from "../formats/tensor.ts";
-import { StoreError } from "../src/errors.ts";
+import type { ChunkStore } from "../src/chunks/chunk-store.ts";
+import { collectGarbage, type GcOptions, type GcResult } from "../src/chunks/gc.ts";
+import { isStoreError, StoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type DiffOptions, diffCheckpoints, type TensorDiff } from "./diff.ts";
+import { manifestChunks } from "./manifest-chunks.ts";
 import type { ManifestFile } from "./manifest-format.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
 import { type RestoredFiles, type RestoreFilesOptions, restoreFiles } from "./restore-files.ts";
@@ -212,6 +215,21 @@ export class Checkpoints {
     return { ref, kept: this.registry.versions(ref).map((record) => record.version), pruned };
   }
 
+  /** Removes chunks that no version needs any more. */
+  collectGarbage(options: GcOptions = {}): Promise<GcResult> {
+    const { chunks, versions } = this.#engine;
+    const roots = {
+      seq: () => {
+        versions.refresh();
+        return versions.seq;
+      },
+      mark: (visit: (digest: Uint8Array) => void) => {
+        for (const record of this.registry.all()) visitVersion(chunks, record, visit);
+      },
+    };
+    return collectGarbage(chunks, roots, options);
+  }
+
   #resolve(selector: string): VersionRecord {
     this.#engine.versions.refresh();
     return resolveSelector(this.registry, selector);
@@ -220,6 +238,15 @@ export class Checkpoints {
   /** Waits for the saves in flight, however they end. */
   async close(): Promise<void> {
     await Promise.allSettled(this.#saving.values());
+  }
+}
+
+/** A damaged version needs what is left of it; one that is not on record as damaged must be readable. */
+function visitVersion(chunks: ChunkStore, record: VersionRecord, visit: (digest: Uint8Array) => void): void {
+  try {
+    for (const digest of manifestChunks(chunks, record.manifest)) visit(digest);
+  } catch (error) {
+    if (!record.damaged || !isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
   }
 }
 

@@ -79,3 +79,6 @@ export const RESUME_BYTES_MAX = 64 << 20;
 
 /** Metrics, and metadata entries, of one version. */
 export const METADATA_ENTRIES_MAX = 4096;
+
+/** gc rewrites a pack when more than this part of it is dead: less is not worth the writing. */
+export const GC_REWRITE_FRACTION = 0.1;

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { crc32c } from "@node-rs/crc32";
 import type { Disk } from "./disk/disk.ts";
 import { StoreError } from "./errors.ts";
+import { flipUntil } from "./flipped-bit.ts";
 
 /**
  * `varve.json`, the file that makes a directory a store: its format version, its id, when it was created, and a
@@ -50,6 +51,28 @@ export function writeStoreFile(disk: Disk, directory: string, file: StoreFile): 
  */
 export function readStoreFile(disk: Disk, directory: string): StoreFile | undefined {
   const path = `${directory}/${STORE_FILE}`;
+  const bytes = readBytes(disk, path);
+  return bytes === undefined ? undefined : decodeStoreFile(bytes, directory, path);
+}
+
+/** What a damaged file said before one bit of it was flipped, or `undefined` when no single bit explains it. */
+export function healStoreFile(disk: Disk, directory: string): StoreFile | undefined {
+  const path = `${directory}/${STORE_FILE}`;
+  const bytes = readBytes(disk, path);
+  if (bytes === undefined) return undefined;
+  let healed: StoreFile | undefined;
+  flipUntil(bytes, bytes.byteLength, () => {
+    try {
+      healed = decodeStoreFile(bytes, directory, path);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  return healed;
+}
+
+function readBytes(disk: Disk, path: string): Buffer | undefined {
   const stat = disk.stat(path);
   if (stat === undefined) return undefined;
   if (stat.sizeBytes > STORE_FILE_BYTES_MAX) throw damaged(path, `it has ${stat.sizeBytes} bytes`);
@@ -60,6 +83,10 @@ export function readStoreFile(disk: Disk, directory: string): StoreFile | undefi
   } finally {
     handle.close();
   }
+  return bytes;
+}
+
+function decodeStoreFile(bytes: Buffer, directory: string, path: string): StoreFile {
   let fields: Record<string, unknown>;
   try {
     fields = JSON.parse(bytes.toString("utf8")) as Record<string, unknown>;

@@ -10,6 +10,7 @@ import type { Disk } from "./disk/disk.ts";
 import { realDisk } from "./disk/real-disk.ts";
 import { StoreError } from "./errors.ts";
 import { newStoreFile, readStoreFile, type StoreFile, writeStoreFile } from "./store-file.ts";
+import { lockStore } from "./store-lock.ts";
 import { VersionStore } from "./versions/version-store.ts";
 import { createInlinePool, createWorkerPool, type WorkerPool } from "./workers/pool.ts";
 
@@ -52,39 +53,32 @@ export async function openEngine(directory: string, options: EngineOptions = {})
   const { disk = realDisk, nowUs = wallClockUs, readOnly = false } = options;
   const path = resolve(directory);
   const file = readStoreFile(disk, path) ?? createStore(disk, path, nowUs, options);
-  const workers = options.workers ?? Math.min(availableParallelism(), WORKERS_MAX);
-  // Without an index on disk, a read-only opening builds one in memory, which only this thread has.
-  const alone =
-    readOnly && options.openIndex === undefined && !LmdbIndex.exists(disk, `${path}/chunks/index`);
-  const pool = workers === 0 || alone ? createInlinePool() : createWorkerPool(workers);
-  const { storeId } = file;
-  const versions = VersionStore.open({ disk, directory: `${path}/versions`, storeId, readOnly, nowUs });
-  const openIndex = options.openIndex ?? ((place) => openLmdb({ disk, place, storeId, readOnly }));
-  const chunks = await ChunkStore.open({
-    disk,
-    directory: `${path}/chunks`,
-    storeId,
-    pool,
-    readOnly,
-    openIndex,
-    nowUs,
-  });
-  return {
-    directory: path,
-    storeId,
-    createdUs: file.createdUs,
-    readOnly,
-    disk,
-    pool,
-    chunks,
-    versions,
-    nowUs,
-    async close() {
-      await pool.close();
-      await chunks.close();
-      versions.close();
-    },
+  const lock = lockStore(disk, path, "shared");
+  const opened: (() => void | Promise<void>)[] = [() => lock?.close()];
+  const close = async () => {
+    for (const each of opened.splice(0).reverse()) await each();
   };
+  try {
+    const workers = options.workers ?? Math.min(availableParallelism(), WORKERS_MAX);
+    // Without an index on disk, a read-only opening builds one in memory, which only this thread has.
+    const alone =
+      readOnly && options.openIndex === undefined && !LmdbIndex.exists(disk, `${path}/chunks/index`);
+    const { storeId } = file;
+    const versions = VersionStore.open({ disk, directory: `${path}/versions`, storeId, readOnly, nowUs });
+    opened.push(() => versions.close());
+    const pool = workers === 0 || alone ? createInlinePool() : createWorkerPool(workers);
+    const openIndex = options.openIndex ?? ((place) => openLmdb({ disk, place, storeId, readOnly }));
+    const directory = `${path}/chunks`;
+    const chunks = await ChunkStore.open({ disk, directory, storeId, pool, readOnly, openIndex, nowUs });
+    opened.push(() => chunks.close());
+    // Last in, first out: workers end before the files they read are closed.
+    opened.push(() => pool.close());
+    const { createdUs } = file;
+    return { directory: path, storeId, createdUs, readOnly, disk, pool, chunks, versions, nowUs, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
 
 /** The order makes a half-created store no store: `varve.json` comes last. */

@@ -5,6 +5,7 @@ import type { WorkerPool } from "../workers/pool.ts";
 import type { ChunkEntry } from "./chunk-index.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { type CutRequest, cutJob } from "./cut.job.ts";
+import { decodableEntries } from "./decodable.ts";
 import { digestKey, digestOf } from "./digest.ts";
 import { type ChunkSource, type ChunkToEncode, type EncodedChunk, encodeJob } from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
@@ -134,7 +135,7 @@ export class ChunkSave {
   async #indexFound(found: PackScan, writer: PackWriter): Promise<void> {
     await writer.sync();
     await this.#store.index.commit({
-      puts: entriesOf(found).filter(({ digest }) => this.#store.index.get(digest) === undefined),
+      puts: decodableEntries([found], this.#store.index),
       packEnds: [{ packId: writer.packId, goodBytes: writer.sizeBytes, frameCount: writer.frameCount }],
     });
   }
@@ -176,22 +177,4 @@ export class ChunkSave {
     }
     await this.#store.packs.release(writer);
   }
-}
-
-/** Index entries of the frames a scan found. */
-export function entriesOf(scan: PackScan): { digest: Uint8Array; entry: ChunkEntry }[] {
-  return scan.frames.flatMap(({ offset, frameBytes, header }) =>
-    header.chunks.map(({ digest, rawBytes }, ordinal) => ({
-      digest,
-      entry: {
-        packId: scan.packId,
-        offset,
-        frameBytes,
-        ordinal,
-        depth: header.depth,
-        costKiB: header.costKiB,
-        rawBytes,
-      },
-    })),
-  );
 }

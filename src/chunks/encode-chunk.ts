@@ -3,7 +3,7 @@ import { elementCode } from "../codec/element.ts";
 import type { ChunkReader } from "./chunk-reader.ts";
 import type { ChunkToEncode } from "./encode.job.ts";
 import type { FrameToWrite } from "./pack-writer.ts";
-import { mayExtendChain, restoreCostKiB } from "./restore-cost.ts";
+import { basesCostKiB, mayExtendChain, restoreCostKiB } from "./restore-cost.ts";
 
 export interface ChunkEncoding extends ChunkToEncode {
   digest: Uint8Array;
@@ -31,14 +31,14 @@ export function encodeChunk(codec: Codec, reader: ChunkReader, chunk: ChunkEncod
     profile,
   });
   const used = usable.slice(0, basesUsed);
-  const basesCostKiB = used.reduce((sum, base) => sum + base.entry.costKiB, 0);
+  const basesKiB = basesCostKiB(used.map((base) => base.entry));
   return {
     encoding,
     element: elementCode(element),
     chunks: [{ digest, rawBytes: raw.byteLength }],
     bases: used.map((base) => base.digest),
     depth: used.reduce((deepest, base) => Math.max(deepest, base.entry.depth + 1), 0),
-    costKiB: restoreCostKiB(payload.byteLength, raw.byteLength, basesCostKiB),
+    costKiB: restoreCostKiB(payload.byteLength, raw.byteLength, basesKiB),
     payload,
   };
 }

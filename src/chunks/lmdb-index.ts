@@ -111,6 +111,16 @@ export class LmdbIndex implements ChunkIndex {
     yield* this.#db.getRange();
   }
 
+  rawGet(key: Uint8Array): Buffer | undefined {
+    return this.#db.get(key as Buffer);
+  }
+
+  static isFormatKey(key: Uint8Array, value: Uint8Array): boolean {
+    return (
+      Buffer.compare(key, FORMAT_KEY) === 0 && value.byteLength === 1 && value[0] === INDEX_FORMAT_VERSION
+    );
+  }
+
   async commit({ puts, deletes = [], packEnds = [], packsRemoved = [] }: IndexChanges): Promise<void> {
     if (this.#poisoned !== undefined) {
       throw new StoreError("ERR_POISONED", `${this.#directory}: an earlier write of the index failed`, {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Disk, DiskFile } from "../disk/disk.ts";
-import { isStoreError } from "../errors.ts";
+import { isStoreError, StoreError } from "../errors.ts";
 import { PACK_BYTES_TARGET } from "../limits.ts";
 import type { ChunkIndex } from "./chunk-index.ts";
 import { packFileName, packIdOfFileName } from "./pack-format.ts";
@@ -72,7 +72,7 @@ export class PackDirectory {
       // A pack the index does not know was never part of a finished save: gc sweeps it.
       const end = index.packEnd(packId);
       if (end === undefined || end.goodBytes >= PACK_BYTES_TARGET) continue;
-      const file = this.#lockUnsealed(packId);
+      const file = this.#lock(packId);
       if (file === undefined) continue;
       const scan = scanPack(this.disk, this.directory, packId, this.storeId, {
         fromOffset: end.goodBytes,
@@ -95,7 +95,7 @@ export class PackDirectory {
   }
 
   /** The pack's file, locked, or `undefined` when another process writes it or it is gone. */
-  #lockUnsealed(packId: bigint): DiskFile | undefined {
+  #lock(packId: bigint): DiskFile | undefined {
     let file: DiskFile;
     try {
       file = this.disk.open(this.path(packId), { access: "write" });
@@ -108,16 +108,23 @@ export class PackDirectory {
     return undefined;
   }
 
-  /** Runs `action` when nobody writes the pack, with its lock held; returns whether it ran. */
-  whileUnlocked(packId: bigint, action: () => void): boolean {
-    const file = this.#lockUnsealed(packId);
-    if (file === undefined) return false;
-    try {
-      action();
-    } finally {
-      file.close();
-    }
-    return true;
+  /** Locks a pack that nobody writes, so that nobody will; `undefined` when another process does. */
+  hold(packId: bigint): DiskFile | undefined {
+    return this.#lock(packId);
+  }
+
+  /** Whether a process, this one included, is writing the pack. */
+  isHeld(packId: bigint): boolean {
+    const file = this.#lock(packId);
+    file?.close();
+    return file === undefined;
+  }
+
+  damaged(packId: bigint, what: string): StoreError {
+    return new StoreError("ERR_STORE_CORRUPT", `${this.path(packId)}: ${what}`, {
+      context: { path: this.path(packId) },
+      hint: "Run `varve check --read-data`, then `varve repair`.",
+    });
   }
 
   /** Lets go of the packs this process holds, unsealed: the next saver adopts them. */

@@ -153,6 +153,15 @@ export class PackReader {
     return frame;
   }
 
+  /** The header of the frame at a place, checked; its payload is not read. */
+  readHeader(packId: bigint, offset: number, frameBytes: number): FrameHeader {
+    const file = this.#file(packId);
+    const bytes = Buffer.allocUnsafeSlow(Math.min(frameBytes, FRAME_HEADER_BYTES_MAX));
+    const header = decodeFrameHeader(bytes.subarray(0, file.readSync(bytes, offset)), packId, offset);
+    if (typeof header === "string") throw damaged(file.path, offset, header);
+    return header;
+  }
+
   #file(packId: bigint): DiskFile {
     let file = this.#open.get(packId);
     if (file === undefined) {

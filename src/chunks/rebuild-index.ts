@@ -1,5 +1,5 @@
 import type { Disk } from "../disk/disk.ts";
-import { entriesOf } from "./chunk-save.ts";
+import { decodableEntries } from "./decodable.ts";
 import { MemoryIndex } from "./memory-index.ts";
 import { packIdOfFileName } from "./pack-format.ts";
 import { type PackScan, scanPack } from "./pack-scan.ts";
@@ -14,16 +14,14 @@ export function rebuildIndex(disk: Disk, packsDirectory: string, storeId: Uint8A
   return indexOfScans(scans);
 }
 
-/** An index of the frames that scans found good. Of a chunk stored twice, the frame with the shorter chain counts. */
+/** An index of the frames that scans found good. */
 export function indexOfScans(scans: PackScan[]): MemoryIndex {
   const index = new MemoryIndex();
-  for (const scan of scans) {
-    const puts = entriesOf(scan).filter(({ digest, entry }) => {
-      const known = index.get(digest);
-      return known === undefined || entry.depth < known.depth;
-    });
-    const packEnds = [{ packId: scan.packId, goodBytes: scan.goodBytes, frameCount: scan.frames.length }];
-    index.apply({ puts, packEnds });
-  }
+  const packEnds = scans.map(({ packId, goodBytes, frames }) => ({
+    packId,
+    goodBytes,
+    frameCount: frames.length,
+  }));
+  index.apply({ puts: decodableEntries(scans, index), packEnds });
   return index;
 }

@@ -37,6 +37,19 @@ export interface VersionStoreOptions {
   nowUs: () => bigint;
 }
 
+/** What the log's bytes say, for `check` and `repair`. */
+export interface LogInspection {
+  logPath: string;
+  markPath: string;
+  headerDamage: string | undefined;
+  records: PlacedRecord[];
+  /** Ranges that hold no good record although a later one, or the mark, proves that there was one. */
+  damage: { offset: number; sizeBytes: number }[];
+  /** Bytes after everything known durable: what an interrupted append left behind. */
+  tornBytes: number;
+  mark: "good" | "absent" | "damaged";
+}
+
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: "number" });
 
@@ -85,6 +98,43 @@ export class VersionStore {
     const store = new VersionStore(options);
     store.refresh();
     return store;
+  }
+
+  /** Replays every good record, whatever lies between them, and says what does. Never writes. */
+  static inspect(options: Pick<VersionStoreOptions, "disk" | "directory" | "storeId">): {
+    store: VersionStore;
+    inspection: LogInspection;
+  } {
+    const store = new VersionStore({ ...options, readOnly: true, nowUs: () => 0n });
+    const markPresent = options.disk.stat(store.#markPath) !== undefined;
+    const mark = store.#readMark();
+    const log = store.#openLog();
+    const bytes = Buffer.alloc(log.sizeBytes());
+    log.readSync(bytes, 0);
+    const headerDamage = checkLogHeader(bytes.subarray(0, LOG_HEADER_BYTES), options.storeId);
+    const { records, damage, goodBytes, tailBytes } = scanLog(
+      bytes.subarray(LOG_HEADER_BYTES),
+      options.storeId,
+      LOG_HEADER_BYTES,
+    );
+    for (const record of records) {
+      store.#seq = record.seq - 1n;
+      store.#apply(record);
+    }
+    const lostBytes = Math.max(0, Math.min(mark?.logBytes ?? 0, goodBytes + tailBytes) - goodBytes);
+    if (lostBytes > 0 || (mark?.logBytes ?? 0) > goodBytes + tailBytes) {
+      damage.push({ offset: goodBytes, sizeBytes: (mark?.logBytes ?? 0) - goodBytes });
+    }
+    const inspection: LogInspection = {
+      logPath: store.#logPath,
+      markPath: store.#markPath,
+      headerDamage,
+      records,
+      damage,
+      tornBytes: tailBytes - lostBytes,
+      mark: mark !== undefined ? "good" : markPresent ? "damaged" : "absent",
+    };
+    return { store, inspection };
   }
 
   /** The newest durable record this process has seen. */
