@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { builtFile } from "../built.ts";
-import { CHUNK_BYTES_MAX } from "../limits.ts";
 
 /** The part of the platform's WebAssembly that is used here: the ES library has no types for it. */
 interface WebAssemblyMemory {
@@ -16,9 +15,9 @@ const { WebAssembly } = globalThis as unknown as {
 };
 
 /** What the WebAssembly module exports; addresses are byte offsets into its memory. */
-interface KernelExports {
+export interface KernelExports {
   memory: WebAssemblyMemory;
-  heapBase(): number;
+  addressOf(region: number): number;
   xorInto(target: number, a: number, b: number, sizeBytes: number): void;
   splitPlanes(source: number, target: number, count: number, width: number): void;
   joinPlanes(source: number, target: number, count: number, width: number): void;
@@ -26,11 +25,24 @@ interface KernelExports {
   cutReset(): void;
   cutWarm(at: number, end: number): void;
   gearAt(index: number): number;
+  residualSetup(float: number, mantissa: number, exponents: number, drift: number, scale: number): void;
+  residualExponent(count: number, width: number): number;
+  residualSameGroups(count: number, width: number): number;
+  wideScale(count: number, width: number): number;
+  narrowCost(count: number, leading: number): number;
+  residualEncode(count: number, width: number, mapped: number, leading: number): void;
+  encodedStream(): number;
+  encodedStreamBytes(): number;
+  encodedRawBits(): number;
+  residualDecode(
+    count: number,
+    width: number,
+    mapped: number,
+    leading: number,
+    stream: number,
+    streamBytes: number,
+  ): number;
 }
-
-/** Bytes past a region that a kernel may read or write when it works 16 bytes at a time. */
-const SLACK_BYTES = 256;
-const REGION_BYTES = CHUNK_BYTES_MAX + SLACK_BYTES;
 
 /**
  * The kernels and the memory they work in: fixed regions that each hold a chunk of the largest size. One per thread.
@@ -41,16 +53,11 @@ export interface Kernels {
   readonly exports: KernelExports;
   /** The whole memory; it never grows after loading, so views of it stay valid. */
   readonly memory: Uint8Array;
-  /** Addresses of the regions, each CHUNK_BYTES_MAX and some slack long. */
-  readonly at: {
-    readonly input: number;
-    readonly base: number;
-    readonly work: number;
-    readonly output: number;
-  };
+  /** Addresses of the regions. `bits` holds raw low bits, every other one a chunk of CHUNK_BYTES_MAX and some slack. */
+  readonly at: Readonly<Record<(typeof REGIONS)[number], number>>;
 }
 
-const REGIONS = ["input", "base", "work", "output"] as const;
+const REGIONS = ["input", "base", "base2", "work", "output", "bits", "end"] as const;
 const PAGE_BYTES = 65_536;
 
 export async function loadKernels(): Promise<Kernels> {
@@ -59,13 +66,10 @@ export async function loadKernels(): Promise<Kernels> {
   );
   const instance = await WebAssembly.instantiate(module, { env: { abort: aborted } });
   const exports = instance.exports as KernelExports;
-  const firstAddress = Math.ceil(exports.heapBase() / 64) * 64;
-  const at = { input: 0, base: 0, work: 0, output: 0 };
-  REGIONS.forEach((name, i) => {
-    at[name] = firstAddress + i * REGION_BYTES;
-  });
-  const neededBytes = firstAddress + REGIONS.length * REGION_BYTES;
-  const missingPages = Math.ceil((neededBytes - exports.memory.buffer.byteLength) / PAGE_BYTES);
+  const at = Object.fromEntries(
+    REGIONS.map((name, region) => [name, exports.addressOf(region)]),
+  ) as Kernels["at"];
+  const missingPages = Math.ceil((at.end - exports.memory.buffer.byteLength) / PAGE_BYTES);
   if (missingPages > 0) exports.memory.grow(missingPages);
   return { exports, memory: new Uint8Array(exports.memory.buffer), at };
 }
