@@ -32,3 +32,6 @@ export const SAFETENSORS_TENSORS_MAX = 262_144;
 
 /** Entries of `__metadata__`, and extra keys in one tensor's entry: bounds the set that finds duplicates. */
 export const SAFETENSORS_KEYS_MAX = 65_536;
+
+/** Bytes of a version's `resume` blob: random-generator states and a data loader's place; held whole in memory. */
+export const RESUME_BYTES_MAX = 64 * 1024 * 1024;
