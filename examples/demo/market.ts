@@ -20,7 +20,8 @@ export function simulateMarket(count: number, seed: number): Samples {
   const returns = new Float32Array(count + LAGS);
   for (let t = 3; t < returns.length; t++) {
     const [one, two, three] = [returns[t - 1]!, returns[t - 2]!, returns[t - 3]!];
-    returns[t] = 0.9 * Math.tanh(1.5 * one) - 0.5 * two + 0.6 * Math.tanh(2 * one * three) + 0.4 * random.normal();
+    returns[t] =
+      0.9 * Math.tanh(1.5 * one) - 0.5 * two + 0.6 * Math.tanh(2 * one * three) + 0.4 * random.normal();
   }
   const inputs = new Float32Array(count * LAGS);
   const targets = new Float32Array(count);
