@@ -75,6 +75,9 @@ export class ChunkSave {
   async append(answers: EncodedChunk[]): Promise<void> {
     for (const { digest, frame } of answers) {
       if (this.#has(digest)) continue;
+      // A thread that looked later than this one may know of what another process has committed since.
+      if (frame === undefined) this.#store.index.refresh();
+      if (frame === undefined && this.#has(digest)) continue;
       invariant(frame !== undefined, "a chunk without a frame is in the index or was appended before");
       await this.#appendFrame(frame);
     }
@@ -103,8 +106,7 @@ export class ChunkSave {
   }
 
   async #appendNow(frame: FrameToWrite): Promise<void> {
-    this.#pack ??= await this.#openPack();
-    const { writer } = this.#pack;
+    const { writer } = this.#pack ?? (await this.#openPack());
     const before = writer.sizeBytes;
     const place = await writer.append(frame);
     this.storedBytes += writer.sizeBytes - before;
@@ -127,15 +129,16 @@ export class ChunkSave {
     const { writer, found } = this.#store.packs.acquire(this.#store.index);
     const isNew = writer.frameCount === 0;
     if (isNew) this.storedBytes += writer.sizeBytes;
-    if (found !== undefined) await this.#indexFound(found, writer);
-    return { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew };
+    this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew };
+    if (found !== undefined) await this.#indexFound(found.scan, found.fromBytes, writer);
+    return this.#pack;
   }
 
-  /** A crashed save's good frames, now ours: whole, but perhaps only in the page cache, so synced first. */
-  async #indexFound(found: PackScan, writer: PackWriter): Promise<void> {
-    await writer.sync();
+  /** A crashed save's good frames, now ours: made durable before anything may count on them. */
+  async #indexFound(scan: PackScan, fromBytes: number, writer: PackWriter): Promise<void> {
+    await writer.rewrite(fromBytes);
     await this.#store.index.commit({
-      puts: decodableEntries([found], this.#store.index),
+      puts: decodableEntries([scan], this.#store.index),
       packEnds: [{ packId: writer.packId, goodBytes: writer.sizeBytes, frameCount: writer.frameCount }],
     });
   }
@@ -145,15 +148,18 @@ export class ChunkSave {
     await this.#appending;
     if (this.#pack === undefined) return { indexBytes: 0 };
     const { writer, isNew } = this.#pack;
+    const writtenBytes = writer.sizeBytes;
     await writer.sync();
+    this.storedBytes += writer.sizeBytes - writtenBytes;
     if (isNew) this.#store.packs.disk.syncDirectory(this.#store.packs.directory);
+    // From here on the frames stay, whatever happens: a commit of the index that fails may have been seen by others.
+    this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew: false };
     const { index } = this.#store;
     const before = index.sizeBytes();
     await index.commit({
       puts: [...this.#pending.values()],
       packEnds: [{ packId: writer.packId, goodBytes: writer.sizeBytes, frameCount: writer.frameCount }],
     });
-    this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew: false };
     return { indexBytes: index.sizeBytes() - before };
   }
 
@@ -167,7 +173,8 @@ export class ChunkSave {
     }
   }
 
-  async #release({ writer, startBytes, startFrames }: CurrentPack): Promise<void> {
+  async #release({ writer, startBytes, startFrames, isNew }: CurrentPack): Promise<void> {
+    if (isNew) return this.#store.packs.discard(writer);
     if (writer.sizeBytes > startBytes || writer.failed) {
       try {
         writer.cutBack(startBytes, startFrames);

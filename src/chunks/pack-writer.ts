@@ -1,7 +1,7 @@
 import { crc32c } from "@node-rs/crc32";
 import { invariant } from "../assert.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
-import { FRAME_BASES_MAX, FRAME_CHUNKS_MAX } from "../limits.ts";
+import { FRAME_BASES_MAX, FRAME_CHUNKS_MAX, SECTOR_BYTES } from "../limits.ts";
 import { DIGEST_BYTES, SHORT_DIGEST_BYTES } from "./digest.ts";
 import {
   FRAME_CHUNK_BYTES,
@@ -71,6 +71,10 @@ export function encodeSeal(packId: bigint, offset: number, frameCount: number): 
   return seal;
 }
 
+function wholeSectors(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+}
+
 /**
  * Appends frames to one pack file that it holds locked.
  *
@@ -93,24 +97,46 @@ export class PackWriter {
     this.#frameCount = frameCount;
   }
 
-  /** A new, locked pack file; its name is durable once `sync` and a sync of the directory have returned. */
+  /**
+   * A new, locked pack file; its name is durable once `sync` and a sync of the directory have returned. `undefined`
+   * when a collection saw the file first and holds it: it removes it, since nothing is in it.
+   */
   static create(
     disk: Disk,
     directory: string,
     storeId: Uint8Array,
     packId: bigint,
     timeUs: bigint,
-  ): PackWriter {
+  ): PackWriter | undefined {
     const file = disk.open(`${directory}/${packFileName(packId)}`, { access: "write", create: "must" });
-    invariant(file.tryLock("exclusive"), "nobody else can hold a pack that was just created");
+    if (!file.tryLock("exclusive")) {
+      file.close();
+      return undefined;
+    }
     const writer = new PackWriter(packId, file, 0, 0);
     writer.#gather(encodePackHeader(storeId, packId, timeUs));
     return writer;
   }
 
   /** Goes on after the last good frame of an unsealed pack whose lock the caller already holds in `file`. */
-  static adopt(file: DiskFile, packId: bigint, sizeBytes: number, frameCount: number): PackWriter {
+  static adopt(file: DiskFile, packId: bigint, goodBytes: number, frameCount: number): PackWriter {
+    const sizeBytes = wholeSectors(goodBytes);
+    if (file.sizeBytes() > goodBytes) file.truncate(goodBytes);
+    if (sizeBytes > goodBytes) file.truncate(sizeBytes);
     return new PackWriter(packId, file, sizeBytes, frameCount);
+  }
+
+  /**
+   * Writes what lies from `fromBytes` on once more and makes it durable: bytes that another writer left may be only in
+   * the page cache, and if its sync failed the kernel calls those pages clean and would not write them again.
+   */
+  async rewrite(fromBytes: number): Promise<void> {
+    for (let at = fromBytes; at < this.#writtenBytes; at += WRITE_BYTES) {
+      const bytes = Buffer.allocUnsafeSlow(Math.min(WRITE_BYTES, this.#writtenBytes - at));
+      await this.#file.read(bytes, at);
+      await this.#final(() => this.#file.write(bytes, at));
+    }
+    await this.sync();
   }
 
   /** Bytes of the pack with everything appended so far. */
@@ -149,8 +175,14 @@ export class PackWriter {
     this.#writtenBytes += bytes.byteLength;
   }
 
-  /** Makes everything appended so far durable. */
+  /** Makes everything appended so far durable, and ends its last sector: what follows leaves it alone. */
   async sync(): Promise<void> {
+    const padding = wholeSectors(this.sizeBytes) - this.sizeBytes;
+    if (padding > 0) this.#gather(Buffer.alloc(padding));
+    await this.#syncFile();
+  }
+
+  async #syncFile(): Promise<void> {
     await this.flush();
     await this.#final(() => this.#file.sync());
   }
@@ -179,8 +211,9 @@ export class PackWriter {
 
   /** Ends the pack: nothing will be appended to it again. */
   async seal(): Promise<void> {
+    invariant(this.sizeBytes % SECTOR_BYTES === 0, "a pack is sealed once it is synced");
     this.#gather(encodeSeal(this.packId, this.sizeBytes, this.#frameCount));
-    await this.sync();
+    await this.#syncFile();
   }
 
   /** Frees the lock. An unsealed pack may be adopted by the next writer. */
