@@ -130,15 +130,15 @@ export class ChunkSave {
     const isNew = writer.frameCount === 0;
     if (isNew) this.storedBytes += writer.sizeBytes;
     this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew };
-    if (found !== undefined) await this.#indexFound(found.scan, found.fromBytes, writer);
+    if (found !== undefined) await this.#indexFound(found, writer);
     return this.#pack;
   }
 
   /** A crashed save's good frames, now ours: made durable before anything may count on them. */
-  async #indexFound(scan: PackScan, fromBytes: number, writer: PackWriter): Promise<void> {
-    await writer.rewrite(fromBytes);
+  async #indexFound(found: PackScan, writer: PackWriter): Promise<void> {
+    await writer.sync();
     await this.#store.index.commit({
-      puts: decodableEntries([scan], this.#store.index),
+      puts: decodableEntries([found], this.#store.index),
       packEnds: [{ packId: writer.packId, goodBytes: writer.sizeBytes, frameCount: writer.frameCount }],
     });
   }

@@ -10,7 +10,7 @@ import { PackWriter } from "./pack-writer.ts";
 export interface OpenPack {
   writer: PackWriter;
   /** Good frames that lay past the indexed end of an adopted pack: the index should learn of them. */
-  found: { scan: PackScan; fromBytes: number } | undefined;
+  found: PackScan | undefined;
 }
 
 /**
@@ -107,7 +107,7 @@ export class PackDirectory {
       const frameCount = end.frameCount + scan.frames.length;
       return {
         writer: PackWriter.adopt(file, packId, scan.goodBytes, frameCount),
-        found: scan.frames.length > 0 ? { scan, fromBytes: end.goodBytes } : undefined,
+        found: scan.frames.length > 0 ? scan : undefined,
       };
     }
     return undefined;

@@ -126,19 +126,6 @@ export class PackWriter {
     return new PackWriter(packId, file, sizeBytes, frameCount);
   }
 
-  /**
-   * Writes what lies from `fromBytes` on once more and makes it durable: bytes that another writer left may be only in
-   * the page cache, and if its sync failed the kernel calls those pages clean and would not write them again.
-   */
-  async rewrite(fromBytes: number): Promise<void> {
-    for (let at = fromBytes; at < this.#writtenBytes; at += WRITE_BYTES) {
-      const bytes = Buffer.allocUnsafeSlow(Math.min(WRITE_BYTES, this.#writtenBytes - at));
-      await this.#file.read(bytes, at);
-      await this.#final(() => this.#file.write(bytes, at));
-    }
-    await this.sync();
-  }
-
   /** Bytes of the pack with everything appended so far. */
   get sizeBytes(): number {
     return this.#writtenBytes + this.#gatheredBytes;

@@ -222,7 +222,6 @@ export class VersionStore {
       const bytes = encodeRecord(record, this.#options.storeId, offset);
       const log = this.#openLog();
       await this.#append(log, bytes, offset);
-      await this.#sync(log);
       this.#writeMarkIfPossible({ logBytes: offset + bytes.byteLength, seq: record.seq });
       this.#apply({ ...record, offset, sizeBytes: bytes.byteLength });
       return { seq: record.seq, timeUs, recordBytes: bytes.byteLength };
@@ -249,20 +248,16 @@ export class VersionStore {
 
   /**
    * With the lock held: takes over what lies past the mark. A record there may be acknowledged (the mark is never
-   * synced, so a power cut may set it back), whole but only in the page cache (its writer died, or its sync failed:
-   * written again and synced, for a kernel that failed a sync once calls those pages clean), or torn (cut off: nobody
-   * was told of it).
+   * synced, so a power cut may set it back), whole but only in the page cache (its writer died: synced now, and then
+   * it counts), or torn (cut off: nobody was told of it). Nothing is written in its place, which could tear it.
    */
   #healTail(): void {
     this.refresh();
-    const tail = this.#readLog(this.#seenBytes);
-    const scan = scanLog(tail, this.#options.storeId, this.#seenBytes);
+    const scan = scanLog(this.#readLog(this.#seenBytes), this.#options.storeId, this.#seenBytes);
     this.#refuseDamage(scan, scan.goodBytes);
     if (scan.records.length > 0 || scan.tailBytes > 0) {
       const log = this.#openLog();
       if (scan.tailBytes > 0) log.truncate(scan.goodBytes);
-      if (scan.records.length > 0)
-        log.writeSync(tail.subarray(0, scan.goodBytes - this.#seenBytes), this.#seenBytes);
       log.syncSync();
       for (const record of scan.records) this.#apply(record);
     }
@@ -358,11 +353,19 @@ export class VersionStore {
     }
   }
 
-  /** A write that fails is cut off again, or nothing more is written: what its caller was told is not there. */
+  /**
+   * Appends a record and makes it durable. What fails is cut off again: its caller is told that it is not there, and
+   * after a failed sync the kernel calls its pages clean, so that a later sync would swear to bytes it never wrote. A
+   * failed sync is final for this process.
+   */
   async #append(log: DiskFile, bytes: Uint8Array, offset: number): Promise<void> {
+    let written = false;
     try {
       await log.write(bytes, offset);
+      written = true;
+      await log.sync();
     } catch (error) {
+      if (written) this.#poisoned = error;
       try {
         log.truncate(offset);
       } catch {
@@ -372,19 +375,9 @@ export class VersionStore {
     }
   }
 
-  /** A failed sync is final: what it failed on may look written and be lost. */
-  async #sync(log: DiskFile): Promise<void> {
-    try {
-      await log.sync();
-    } catch (error) {
-      this.#poisoned = error;
-      throw error;
-    }
-  }
-
   #refusePoisoned(): void {
     if (this.#poisoned === undefined) return;
-    throw new StoreError("ERR_POISONED", `${this.#logPath}: an earlier sync failed`, {
+    throw new StoreError("ERR_POISONED", `${this.#logPath}: an earlier write of the log failed`, {
       cause: this.#poisoned,
       hint: "Close the store and open it again: opening recovers what is durable.",
     });
