@@ -111,6 +111,48 @@ describe("a parsed header", () => {
   });
 });
 
+describe("a tensor's name", () => {
+  const around = ['{"', '":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'].map((text) =>
+    Buffer.from(text),
+  );
+  const nameOf = (bytes: readonly number[]) => {
+    const file = fileOf(Buffer.concat([around[0]!, Uint8Array.from(bytes), around[1]!]));
+    return refusal(file)?.context["rule"] ?? parseHeader(file, file.byteLength).layout.spans[0]?.name;
+  };
+
+  it("is UTF-8 exactly where the platform's own strict decoder finds it so", () => {
+    const edges = [0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0];
+    const leads = [
+      0x80, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5,
+      0xff,
+    ];
+    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    let sequences: number[][] = leads.map((lead) => [lead]);
+    for (let length = 1; length <= 4; length++) {
+      for (const bytes of sequences) {
+        let expected = "utf-8";
+        try {
+          expected = decoder.decode(Uint8Array.from(bytes));
+        } catch {
+          // Malformed: the rule's name is what is expected.
+        }
+        if (nameOf(bytes) !== expected)
+          expect({ bytes, name: nameOf(bytes) }).toEqual({ bytes, name: expected });
+      }
+      sequences = sequences.flatMap((bytes) => edges.map((edge) => [...bytes, edge]));
+    }
+  });
+
+  it("takes hexadecimal digits in both cases after \\u, and no other letter", () => {
+    for (let code = 0x20; code < 0x80; code++) {
+      const letter = String.fromCharCode(code);
+      const digit = /[0-9a-fA-F]/.test(letter);
+      const name = nameOf([...Buffer.from(`\\u00${letter}1`)]);
+      expect(name, letter).toBe(digit ? String.fromCharCode(Number.parseInt(`${letter}1`, 16)) : "escape");
+    }
+  });
+});
+
 describe("the number of tensors", () => {
   const headerOf = (count: number) =>
     fileOf(
