@@ -25,6 +25,8 @@ export interface Disk {
   remove(path: string): void;
   /** Makes names in a directory durable. */
   syncDirectory(path: string): void;
+  /** The same off the caller's thread. */
+  syncDirectoryAsync(path: string): Promise<void>;
   /** Bytes a write may still take on the file system that holds `path`, or `undefined` when it does not tell. */
   freeBytes(path: string): number | undefined;
 }
@@ -33,7 +35,22 @@ export interface OpenOptions {
   access: "read" | "write";
   /** `never` (default): must exist. `must`: must not exist. `may`: either. */
   create?: "never" | "must" | "may";
+  /**
+   * Each write is durable when it returns: what the commit path uses. Positions and lengths are then multiples of
+   * `PAGE_BYTES` and the memory comes from `allocatePages`. `true` takes the fastest method the file system
+   * accepts, a name demands that one. Reads of such a file need the same alignment.
+   */
+  durable?: boolean | DurableMethod;
 }
+
+/**
+ * How a write becomes durable, fastest first: `direct` is O_DIRECT with O_DSYNC (one device write, no copy),
+ * `dsync` O_DSYNC through the page cache, `fdatasync` a write followed by fdatasync.
+ */
+export type DurableMethod = "direct" | "dsync" | "fdatasync";
+
+/** Alignment and granularity of durable writes. */
+export const PAGE_BYTES = 4096;
 
 export interface FileStat {
   sizeBytes: number;
@@ -49,6 +66,8 @@ export interface FileStat {
 
 export interface DiskFile {
   readonly path: string;
+  /** How each write becomes durable; `undefined` for a file that is durable only after `sync`. */
+  readonly durability: DurableMethod | undefined;
   sizeBytes(): number;
   /** Fills `target` from `position`; returns the bytes read, fewer only at the end of the file. */
   readSync(target: Uint8Array, position: number): number;

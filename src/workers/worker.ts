@@ -1,5 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { type ErrorRecord, toErrorRecord } from "../errors.ts";
+import { Transferred } from "./job.ts";
 
 /** The worker's side of the pool: imports the module a job names, calls the function, posts what it returns. */
 export interface Request {
@@ -13,17 +14,6 @@ export interface Reply {
   id: number;
   value?: unknown;
   error?: ErrorRecord;
-}
-
-/** What a job returns when some of its buffers should move to the caller instead of being copied. */
-export class Transferred {
-  readonly value: unknown;
-  readonly buffers: ArrayBuffer[];
-
-  constructor(value: unknown, buffers: ArrayBuffer[]) {
-    this.value = value;
-    this.buffers = buffers;
-  }
 }
 
 parentPort?.on("message", async (request: Request) => {

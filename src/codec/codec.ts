@@ -1,0 +1,93 @@
+import { invariant } from "../assert.ts";
+import { StoreError } from "../errors.ts";
+import { loadKernels } from "../kernels/kernels.ts";
+import { CHUNK_BYTES_MAX } from "../limits.ts";
+import type { Candidate, DecodeInput, EncodeInput, Workshop } from "./encoding.ts";
+import { loadDelta, loadLz4, loadZstd } from "./libraries.ts";
+import { candidatesFor } from "./selection.ts";
+import { ENCODINGS, raw } from "./table.ts";
+
+export type { DecodeInput, EncodeInput, Profile } from "./encoding.ts";
+
+export interface Encoded extends Candidate {
+  /** Id of the encoding, a u8. */
+  encoding: number;
+}
+
+/** Turns raw chunks into payloads and back. Not reentrant; one per thread. */
+export interface Codec {
+  /**
+   * The smallest payload among the encodings that fit the chunk; never longer than the raw bytes.
+   *
+   * The payload is the caller's (an ArrayBuffer of exactly its size, so it can be transferred).
+   * @throws StoreError ERR_LIMIT for a chunk over CHUNK_BYTES_MAX.
+   */
+  encode(input: EncodeInput): Encoded;
+  /**
+   * Fills `target`, whose length is the chunk's raw length. The payload is not trusted: whatever it holds, the call
+   * ends with `target` filled or an error, in bounded time and memory. The chunk's hash is the caller's to check.
+   * @throws StoreError ERR_STORE_CORRUPT for a payload that no encoder writes.
+   */
+  decode(input: DecodeInput, target: Uint8Array): void;
+}
+
+/** Loads the kernels and compressors, once per thread: about 3 MB of WebAssembly memory and 20 MB for deltas. */
+export function loadCodec(): Promise<Codec> {
+  loading ??= load();
+  return loading;
+}
+let loading: Promise<Codec> | undefined;
+
+async function load(): Promise<Codec> {
+  const [kernels, lz4, zstd, delta] = await Promise.all([loadKernels(), loadLz4(), loadZstd(), loadDelta()]);
+  const workshop: Workshop = { kernels, lz4, zstd, delta };
+  return {
+    encode: (input) => encode(workshop, input),
+    decode: (input, target) => decode(workshop, input, target),
+  };
+}
+
+function encode(workshop: Workshop, input: EncodeInput): Encoded {
+  requireChunkSize("chunk", input.bytes);
+  for (const base of input.bases) requireChunkSize("base", base);
+  let best: Encoded | undefined;
+  for (const encoding of candidatesFor(input)) {
+    const candidate = encoding.encode(workshop, input);
+    if (candidate !== undefined && candidate.payload.length < (best?.payload.length ?? input.bytes.length)) {
+      best = { encoding: encoding.id, ...candidate };
+    }
+  }
+  if (best === undefined) return { encoding: raw.id, payload: new Uint8Array(input.bytes), basesUsed: 0 };
+  return { ...best, payload: owned(best.payload) };
+}
+
+/** The payload in a buffer of its own and of its size; memory of native code cannot be transferred. */
+function owned(payload: Uint8Array): Uint8Array {
+  const isOwn = payload.constructor === Uint8Array && payload.byteLength === payload.buffer.byteLength;
+  return isOwn ? payload : new Uint8Array(payload);
+}
+
+function decode(workshop: Workshop, input: DecodeInput, target: Uint8Array): void {
+  invariant(target.length <= CHUNK_BYTES_MAX, "a decode target is no longer than a chunk");
+  const encoding = ENCODINGS.get(input.encoding);
+  if (encoding === undefined) {
+    throw new StoreError("ERR_STORE_CORRUPT", `unknown encoding ${input.encoding}`, {
+      context: { encoding: input.encoding },
+      hint: "The frame is damaged or was written by a newer release.",
+    });
+  }
+  encoding.decode(workshop, input, target);
+}
+
+/** The encoding's name for people; an id this release does not know is named by its number. */
+export function encodingName(id: number): string {
+  return ENCODINGS.get(id)?.name ?? `unknown-${id}`;
+}
+
+function requireChunkSize(what: string, bytes: Uint8Array): void {
+  if (bytes.length <= CHUNK_BYTES_MAX) return;
+  throw new StoreError("ERR_LIMIT", `${what} of ${bytes.length} bytes is over ${CHUNK_BYTES_MAX}`, {
+    context: { sizeBytes: bytes.length, limitBytes: CHUNK_BYTES_MAX },
+    hint: "Cut it into smaller chunks.",
+  });
+}
