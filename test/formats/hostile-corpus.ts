@@ -72,6 +72,9 @@ export const corpus: [name: string, file: Uint8Array, rule: SafetensorsRule | "a
   ["two high surrogates", fileOf(`{${named("\\ud800\\ud800")}}`), "escape"],
   ["a low surrogate alone", fileOf(`{${named("\\udc00")}}`), "escape"],
   ["a surrogate alone in a field that is ignored", fileOf(extra('"\\ud800"')), "escape"],
+  ["a low surrogate whose escape lacks its backslash", fileOf(`{${named("\\ud800Xudc00")}}`), "escape"],
+  ["a low surrogate whose escape lacks its u", fileOf(`{${named("\\ud800\\xdc00")}}`), "escape"],
+  ["the last surrogate pair", fileOf(`{${named("\\udbff\\udfff")}}`), "accepted"],
   ["a surrogate pair", fileOf(`{${named("\\ud83d\\ude00")}}`), "accepted"],
 
   ["a continuation byte alone", inName(0x80), "utf-8"],

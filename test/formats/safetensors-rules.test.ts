@@ -84,11 +84,11 @@ describe("a parsed header", () => {
 
   it("decodes every escape in names and metadata", () => {
     const header =
-      '{"__metadata__":{"\\"\\\\\\/\\b\\f\\n\\r\\t":"\\u0000\\u00e9\\u20AC\\uD83D\\uDE00é€😀","__proto__":"x"},' +
+      '{"__metadata__":{"\\"\\\\\\/\\b\\f\\n\\r\\t":"\\u0000\\u00e9\\u20AC\\uD83D\\uDE00é€😀\\uDBFF\\uDFFF","__proto__":"x"},' +
       '"\\u005f_proto__":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}';
     const { layout, metadata } = parseHeader(fileOf(header), fileOf(header).byteLength);
     expect([...metadata]).toEqual([
-      ['"\\/\b\f\n\r\t', "\0é€😀é€😀"],
+      ['"\\/\b\f\n\r\t', "\0é€😀é€😀\u{10ffff}"],
       ["__proto__", "x"],
     ]);
     expect(layout.spans.map(({ name }) => name)).toEqual(["__proto__"]);
