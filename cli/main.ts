@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import { StoreError } from "../src/errors.ts";
 import { EXIT } from "./exit-codes.ts";
-import type { Library } from "./library.ts";
 import { runCli } from "./run.ts";
 import { drainProcessStreams, processTerminal } from "./terminal.ts";
 
@@ -15,7 +14,7 @@ process.on("SIGINT", () => {
 const exitCode = await runCli(process.argv.slice(2), {
   terminal: processTerminal(),
   signal: interrupt.signal,
-  loadLibrary: async () => (await import("../index.ts")) as unknown as Library,
+  loadLibrary: () => import("../index.ts"),
 });
 await drainProcessStreams();
 process.exit(exitCode);

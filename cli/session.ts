@@ -43,13 +43,17 @@ export class Session {
     return styleFor(this.terminal.errIsTerminal, this.terminal.environment);
   }
 
+  /** The library, loaded when a command first needs it. */
+  library(): Promise<Library> {
+    return this.#loadLibrary();
+  }
+
   /** Opens the store, works on it and closes it whatever happens; the first error is the one that counts. */
   async withStore<T>(options: OpenOptions, work: (store: Store) => Promise<T> | T): Promise<T> {
     this.signal.throwIfAborted();
-    const { openStore } = await this.#loadLibrary();
+    const { openStore } = await this.library();
     const store = await openStore(this.storePath, {
       ...options,
-      signal: this.signal,
       onError: (error) => this.warn(error),
     });
     let result: T;

@@ -82,6 +82,3 @@ export const METADATA_ENTRIES_MAX = 4096;
 
 /** gc rewrites a pack when more than this part of it is dead: less is not worth the writing. */
 export const GC_REWRITE_FRACTION = 0.1;
-
-/** Bytes of a version's `resume` blob: random-generator states and a data loader's place; held whole in memory. */
-export const RESUME_BYTES_MAX = 64 * 1024 * 1024;

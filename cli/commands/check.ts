@@ -13,19 +13,26 @@ export function addCheck(program: Command, session: Session): void {
     .description("look for damage: the structure, or with --read-data every byte")
     .option("--read-data", "read and verify every stored byte")
     .action(async (flags: { readData?: boolean }) => {
-      const result = await session.withStore({ readOnly: true }, (store) =>
-        session.running("checking", (running) =>
-          store.check({ ...running, readData: flags.readData === true }),
-        ),
+      const { checkStore } = await session.library();
+      const result = await session.running("checking", (running) =>
+        checkStore(session.storePath, { ...running, readData: flags.readData === true }),
       );
       if (!result.ok) session.exitCode = EXIT.corrupt;
       session.report(result, () => renderCheck(result, session.style));
     });
 }
 
-function renderCheck({ ok, problems, checkedBytes }: CheckResult, style: Style): string {
+function renderCheck(
+  { ok, problems, notes, damagedVersions, checkedBytes }: CheckResult,
+  style: Style,
+): string {
   const checked = `${formatBytes(checkedBytes)} checked`;
-  if (ok) return `${style.green("no damage found")}, ${checked}\n`;
+  const remarks = notes.map((note) => `note: ${printable(note)}\n`).join("");
+  if (ok && damagedVersions.length > 0) {
+    const versions = printable(damagedVersions.join(", "));
+    return `${remarks}${style.yellow("no new damage")}; on record as damaged: ${versions}; ${checked}\n`;
+  }
+  if (ok) return `${remarks}${style.green("no damage found")}, ${checked}\n`;
   const list = problems.map((problem) => renderProblem(problem, style)).join("");
   return `${list}${style.red(`${plural(problems.length, "problem")} found`)}, ${checked}\n`;
 }

@@ -37,7 +37,7 @@ export function addDiff(program: Command, session: Session): void {
 }
 
 function changedShare({ status, changed, elements }: TensorDiff): string {
-  if (status !== "changed" || elements === 0) return "";
+  if (status !== "changed" || changed === undefined || elements === 0) return "";
   return `${formatCount(changed)} (${formatNumber(Math.round((changed / elements) * 10_000) / 100)} %)`;
 }
 

@@ -9,18 +9,18 @@ export function addRepair(program: Command, session: Session): void {
     .command("repair")
     .description("rebuild indexes, set damaged data aside and say which versions it affects")
     .action(async () => {
-      const result = await session.withStore({}, (store) =>
-        session.running("repairing", (running) => store.repair(running)),
-      );
+      const { repairStore } = await session.library();
+      const result = await session.running("repairing", (running) => repairStore(session.storePath, running));
       session.done(result, () => renderRepair(result));
     });
 }
 
-function renderRepair({ actions, damagedVersions }: RepairResult): string {
+function renderRepair({ actions, quarantined, damagedVersions }: RepairResult): string {
   const done =
     actions.length === 0
       ? "nothing needed repair\n"
       : actions.map((action) => `${printable(action)}\n`).join("");
-  if (damagedVersions.length === 0) return done;
-  return `${done}damaged versions, which can no longer be restored in full: ${printable(damagedVersions.join(", "))}\n`;
+  const aside = quarantined.map((path) => `set aside: ${printable(path)}\n`).join("");
+  if (damagedVersions.length === 0) return `${done}${aside}`;
+  return `${done}${aside}damaged versions, which can no longer be restored in full: ${printable(damagedVersions.join(", "))}\n`;
 }

@@ -27,7 +27,10 @@ export function addSave(program: Command, session: Session): void {
     .option("--step <n>", "training step (default: `step` of the file's own metadata)")
     .option("--metric <k=v>", "a measured number; may come several times", collect)
     .option("--meta <k=v>", "a piece of text; may come several times", collect)
-    .option("--parent <version>", "the version this one was trained from (default: the newest)")
+    .option(
+      "--parent <version>",
+      "the version this one was trained from: 8, or REF@SELECTOR to begin a branch (default: the newest)",
+    )
     .option("--resume <file>", "keep this file's bytes as the version's resume blob")
     .option("--profile <name>", "fast or compact")
     .action(async (ref: string, paths: string[], flags: SaveFlags) => {
@@ -53,10 +56,15 @@ async function readOptions(flags: SaveFlags): Promise<SaveOptions> {
     step: step === undefined ? undefined : parseWhole("--step", step),
     metrics: metric === undefined ? undefined : parseMetrics(metric),
     metadata: meta === undefined ? undefined : parseMetadata(meta),
-    parent: parent === undefined ? undefined : parseWhole("--parent", parent, 1),
+    parent: parent === undefined ? undefined : parseParent(parent),
     profile: profile === undefined ? undefined : parseChoice("--profile", profile, ["fast", "compact"]),
   });
   return flags.resume === undefined ? options : { ...options, resume: await readResumeFile(flags.resume) };
+}
+
+/** A version of the ref itself, or `REF@SELECTOR` of another one, whose branch begins here. */
+function parseParent(text: string): number | string {
+  return text.includes("@") ? text : parseWhole("--parent", text, 1);
 }
 
 async function readResumeFile(path: string): Promise<Uint8Array> {

@@ -32,7 +32,7 @@ function renderVersion(version: VersionDetails, style: Style): string {
   const head = renderFields(
     [
       ["version", `${version.ref}@${version.version}`],
-      ["parent", version.parent === undefined ? "" : `${version.ref}@${version.parent}`],
+      ["parent", version.parent === undefined ? "" : `${version.parent.ref}@${version.parent.version}`],
       ["tags", version.tags.join(", ")],
       ["step", version.step === undefined ? "" : formatCount(version.step)],
       ["saved", formatTime(version.timeUs)],

@@ -28,7 +28,8 @@ const saved = {
 const version: VersionInfo = {
   ref: "btc-lstm",
   version: 12,
-  parent: 11,
+  parent: { ref: "btc-lstm", version: 11 },
+  damaged: false,
   step: 600,
   metrics: { loss: 0.125 },
   metadata: { host: "a\x1b[2Jb" },
@@ -408,6 +409,8 @@ describe("varve check", () => {
         hint: "Run varve repair.",
       },
     ],
+    notes: [],
+    damagedVersions: [],
     checkedBytes: 4096,
   };
 
@@ -424,7 +427,9 @@ describe("varve check", () => {
   });
 
   it("ends with 0 when there is none", async () => {
-    const stage = setStage({ answers: { check: () => ({ ok: true, problems: [], checkedBytes: 0 }) } });
+    const stage = setStage({
+      answers: { check: () => ({ ok: true, problems: [], notes: [], damagedVersions: [], checkedBytes: 0 }) },
+    });
     expect(await stage.run("check")).toMatchObject({ exitCode: 0, out: "no damage found, 0 B checked\n" });
     expect(stage.calls).toEqual([["check", { readData: false }]]);
   });
@@ -432,14 +437,14 @@ describe("varve check", () => {
 
 describe("varve repair", () => {
   it("says what it did and what is lost", async () => {
-    const result = { actions: ["rebuilt the chunk index"], damagedVersions: ["r@3"] };
+    const result = { actions: ["rebuilt the chunk index"], quarantined: [], damagedVersions: ["r@3"] };
     const { out } = await setStage({ answers: { repair: () => result } }).run("repair");
     expect(out).toBe(
       "rebuilt the chunk index\ndamaged versions, which can no longer be restored in full: r@3\n",
     );
-    const sound = await setStage({ answers: { repair: () => ({ actions: [], damagedVersions: [] }) } }).run(
-      "repair",
-    );
+    const sound = await setStage({
+      answers: { repair: () => ({ actions: [], quarantined: [], damagedVersions: [] }) },
+    }).run("repair");
     expect(sound.out).toBe("nothing needed repair\n");
   });
 });

@@ -118,13 +118,17 @@ describe("an interrupt", () => {
   it("reaches the library as a signal and ends with 130", async () => {
     const stage = setStage({
       answers: {
-        check: ({ signal }: { signal: AbortSignal }) => {
+        diff: (_a: string, _b: string, { signal }: { signal: AbortSignal }) => {
           stage.controller.abort(new StoreError("ERR_ABORTED", "interrupted"));
           signal.throwIfAborted();
         },
       },
     });
-    expect(await stage.run("check")).toEqual({ exitCode: 130, out: "", err: "error: interrupted\n" });
+    expect(await stage.run("diff", "r@1", "r@2")).toEqual({
+      exitCode: 130,
+      out: "",
+      err: "error: interrupted\n",
+    });
     expect(stage.closes).toBe(1);
   });
 

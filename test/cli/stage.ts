@@ -1,4 +1,4 @@
-import type { Library, OpenOptions, Store } from "../../cli/library.ts";
+import type { CheckResult, Library, OpenOptions, RepairResult, Store } from "../../cli/library.ts";
 import { runCli } from "../../cli/run.ts";
 import type { Terminal } from "../../cli/terminal.ts";
 
@@ -87,7 +87,7 @@ export function setStage(props: Props = {}): Stage {
   const names = ["saveFiles", "restoreFiles", "refs", "log", "show", "readResume", "diff", "tag", "prune"];
   const store = {
     checkpoints: Object.fromEntries(names.map((name) => [name, answer(name)])),
-    ...Object.fromEntries(["gc", "check", "repair", "stats"].map((name) => [name, answer(name)])),
+    ...Object.fromEntries(["gc", "stats"].map((name) => [name, answer(name)])),
     close: async () => {
       stage.closes++;
       props.close?.();
@@ -99,6 +99,8 @@ export function setStage(props: Props = {}): Stage {
       props.open?.(directory, options);
       return store;
     },
+    checkStore: async (_directory, options) => answer("check")(options) as CheckResult,
+    repairStore: async (_directory, options) => answer("repair")(options) as RepairResult,
   };
   return stage;
 }
