@@ -25,23 +25,18 @@ export interface KernelExports {
   cutReset(): void;
   cutWarm(at: number, end: number): void;
   gearAt(index: number): number;
-  residualSetup(float: number, mantissa: number, exponents: number, drift: number, scale: number): void;
-  residualExponent(count: number, width: number): number;
-  residualSameGroups(count: number, width: number): number;
-  wideScale(count: number, width: number): number;
-  narrowCost(count: number, leading: number): number;
-  residualEncode(count: number, width: number, mapped: number, leading: number): void;
+  residualSetup(float: number, mantissa: number, exponents: number, drift: number): void;
+  residualExponent(count: number, width: number): void;
+  mapChanged(count: number, width: number): number;
+  coderSetup(threshold: number, zeros: number, width: number): void;
+  sampleMark(count: number, width: number, mapped: number, most: number): number;
+  sampleThreshold(count: number, width: number): number;
+  sampleCost(count: number, width: number, quarters: number): number;
+  residualEncode(count: number, width: number, mapped: number): void;
   encodedStream(): number;
   encodedStreamBytes(): number;
   encodedRawBits(): number;
-  residualDecode(
-    count: number,
-    width: number,
-    mapped: number,
-    leading: number,
-    stream: number,
-    streamBytes: number,
-  ): number;
+  residualDecode(count: number, width: number, mapped: number, stream: number, streamBytes: number): number;
 }
 
 /**

@@ -7,8 +7,8 @@ import { type Lane, laneOf } from "../lanes.ts";
  * Residuals against the parent, entropy-coded by adaptive models whose context is the exponent of the parent's weight
  * and, with a grandparent, what the last step did to the weight. docs/formats/encodings.md has the stream.
  *
- *     flags u8     1: the second base is used   2: leading bits are modelled   4: unchanged groups are left out
- *     scale i16    for lanes of four and eight bytes only
+ *     flags u8         1: the second base is used   2: residuals of 0 have a symbol   4: unchanged groups are left out
+ *     threshold i8     how far below the largest exponent bins begin to widen
  *     streamBytes u24
  *     stream | raw bits, the last byte filled with zeros | bytes of an incomplete last lane
  */
@@ -34,12 +34,16 @@ export const residual: Encoding = {
 
 /** A chunk of complex numbers has two lanes an element; the kernels' regions are made for this many. */
 const MAX_LANES = CHUNK_ELEMENTS;
+const HEADER_BYTES = 5;
 const USES_DRIFT = 1;
-const LEADING = 2;
+const ZEROS = 2;
 const MAPPED = 4;
 
 /** With fewer groups unchanged than this the map costs more than it saves: contexts know most of it. */
 const MAPPED_SHARE = 0.6;
+
+/** Lanes looked at to choose threshold and flags. */
+const SAMPLE_LANES = 3072;
 
 const groups16 = (count: number) => Math.ceil(count / 16) * 16;
 
@@ -75,53 +79,80 @@ function layChunk({ kernels: { memory, at } }: Workshop, bytes: Uint8Array, size
   memory.fill(0, at.input + sizeBytes, at.input + sizeBytes + 128);
 }
 
-function setup({ kernels: { exports } }: Workshop, lane: Lane, drift: boolean, scale: number): void {
-  exports.residualSetup(Number(lane.float), lane.mantissaBits, lane.exponentMask, Number(drift), scale);
+interface Parameters {
+  drift: boolean;
+  zeros: boolean;
+  mapped: boolean;
+  threshold: number;
 }
 
-/** Chooses the flags, codes what lies in the input region and puts the payload together. */
+function setup(
+  { kernels: { exports } }: Workshop,
+  lane: Lane,
+  { drift, zeros, threshold }: Parameters,
+): void {
+  exports.residualSetup(Number(lane.float), lane.mantissaBits, lane.exponentMask, Number(drift));
+  exports.coderSetup(threshold, Number(zeros), lane.widthBytes);
+}
+
+/** Codes what lies in the input region and puts the payload together. */
 function assemble(workshop: Workshop, input: EncodeInput, lane: Lane, count: number): Candidate {
   const { exports, memory, at } = workshop.kernels;
   const lanes = groups16(count);
-  const wide = lane.widthBytes > 2;
-  setup(workshop, lane, false, 0);
-  exports.residualExponent(lanes, lane.widthBytes);
-  const scale = wide ? exports.wideScale(lanes, lane.widthBytes) : 0;
-  const same = exports.residualSameGroups(lanes, lane.widthBytes);
-  const mapped = same > (lanes / 16) * MAPPED_SHARE;
-  const { drift, leading } = choose(workshop, input, lane, lanes, scale);
-  setup(workshop, lane, drift, scale);
-  exports.residualEncode(lanes, lane.widthBytes, Number(mapped), Number(leading));
+  const chosen = choose(workshop, lane, lanes, input.bases.length > 1);
+  setup(workshop, lane, chosen);
+  exports.residualEncode(lanes, lane.widthBytes, Number(chosen.mapped));
   const stream = exports.encodedStream();
   const streamBytes = exports.encodedStreamBytes();
   const rawBytes = Math.ceil(exports.encodedRawBits() / 8);
   const tail = input.bytes.subarray(count * lane.widthBytes);
-  const headerBytes = wide ? 6 : 4;
-  const payload = new Uint8Array(headerBytes + streamBytes + rawBytes + tail.length);
-  payload[0] = (drift ? USES_DRIFT : 0) | (leading ? LEADING : 0) | (mapped ? MAPPED : 0);
-  const sizeAt = wide ? 3 : 1;
-  if (wide) new DataView(payload.buffer).setInt16(1, scale, true);
-  payload[sizeAt] = streamBytes & 255;
-  payload[sizeAt + 1] = (streamBytes >> 8) & 255;
-  payload[sizeAt + 2] = streamBytes >> 16;
-  payload.set(memory.subarray(stream, stream + streamBytes), headerBytes);
-  payload.set(memory.subarray(at.bits, at.bits + rawBytes), headerBytes + streamBytes);
-  payload.set(tail, headerBytes + streamBytes + rawBytes);
-  return { payload, basesUsed: drift ? 2 : 1 };
+  const payload = new Uint8Array(HEADER_BYTES + streamBytes + rawBytes + tail.length);
+  const view = new DataView(payload.buffer);
+  view.setUint8(
+    0,
+    (chosen.drift ? USES_DRIFT : 0) | (chosen.zeros ? ZEROS : 0) | (chosen.mapped ? MAPPED : 0),
+  );
+  view.setInt8(1, chosen.threshold);
+  view.setUint16(2, streamBytes & 0xffff, true);
+  view.setUint8(4, streamBytes >> 16);
+  payload.set(memory.subarray(stream, stream + streamBytes), HEADER_BYTES);
+  payload.set(memory.subarray(at.bits, at.bits + rawBytes), HEADER_BYTES + streamBytes);
+  payload.set(tail, HEADER_BYTES + streamBytes + rawBytes);
+  return { payload, basesUsed: chosen.drift ? 2 : 1 };
 }
 
-function choose(workshop: Workshop, input: EncodeInput, lane: Lane, lanes: number, scale: number) {
-  const hasGrandparent = input.bases.length > 1;
-  if (lane.widthBytes !== 2) return { drift: hasGrandparent, leading: lane.widthBytes > 2 };
+/** Tries parameters on a sample spread over the chunk: what is lost to the best of them is a fraction of a percent. */
+function choose(workshop: Workshop, lane: Lane, lanes: number, hasGrandparent: boolean): Parameters {
   const { exports } = workshop.kernels;
-  const sample = Math.min(lanes, 16384);
-  const costOf = (drift: boolean, leading: boolean) => {
-    setup(workshop, lane, drift, scale);
-    return exports.narrowCost(sample, Number(leading));
+  const { widthBytes } = lane;
+  const chosen = { drift: false, zeros: false, mapped: false, threshold: 0 };
+  setup(workshop, lane, chosen);
+  exports.residualExponent(lanes, widthBytes);
+  chosen.mapped = exports.mapChanged(lanes, widthBytes) < (lanes / 16) * (1 - MAPPED_SHARE);
+  exports.sampleMark(lanes, widthBytes, Number(chosen.mapped), SAMPLE_LANES);
+  const costOf = (change: Partial<Parameters>, quarters = 4) => {
+    setup(workshop, lane, { ...chosen, ...change });
+    return exports.sampleCost(lanes, widthBytes, quarters);
   };
-  const drift = hasGrandparent && costOf(true, false) < costOf(false, false);
-  return { drift, leading: costOf(drift, true) < costOf(drift, false) };
+  chosen.threshold = exports.sampleThreshold(lanes, widthBytes);
+  let cost = costOf({});
+  for (const step of [1, -1]) {
+    const from = chosen.threshold;
+    for (;;) {
+      const next = costOf({ threshold: chosen.threshold + step });
+      if (next >= cost || Math.abs(chosen.threshold) > THRESHOLD_MAX) break;
+      cost = next;
+      chosen.threshold += step;
+    }
+    if (chosen.threshold !== from) break;
+  }
+  chosen.zeros = costOf({ zeros: true }) < cost;
+  chosen.drift = hasGrandparent && costOf({ drift: true }, 2) < costOf({}, 2);
+  return chosen;
 }
+
+/** Thresholds past this leave every bin as it is. */
+const THRESHOLD_MAX = 100;
 
 function decodeLanes(
   workshop: Workshop,
@@ -131,39 +162,29 @@ function decodeLanes(
   target: Uint8Array,
 ): void {
   const { exports, memory, at } = workshop.kernels;
-  const wide = lane.widthBytes > 2;
-  const headerBytes = wide ? 6 : 4;
   const tailBytes = target.length - count * lane.widthBytes;
-  if (payload.length < headerBytes + tailBytes) throw corrupt("residual", "is shorter than its header");
+  if (payload.length < HEADER_BYTES + tailBytes) throw corrupt("residual", "is shorter than its header");
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   const flags = view.getUint8(0);
-  if (flags > (USES_DRIFT | LEADING | MAPPED)) throw corrupt("residual", `has unknown flags ${flags}`);
+  if (flags > (USES_DRIFT | ZEROS | MAPPED)) throw corrupt("residual", `has unknown flags ${flags}`);
   const drift = (flags & USES_DRIFT) !== 0;
   if (bases[0] === undefined || (drift && bases[1] === undefined)) {
     throw corrupt("residual", `needs ${drift ? 2 : 1} bases, the frame names ${bases.length}`);
   }
-  const scale = wide ? view.getInt16(1, true) : 0;
-  const sizeAt = wide ? 3 : 1;
-  const streamBytes = view.getUint16(sizeAt, true) | (view.getUint8(sizeAt + 2) << 16);
-  const rawBytes = payload.length - headerBytes - streamBytes - tailBytes;
+  const streamBytes = view.getUint16(2, true) | (view.getUint8(4) << 16);
+  const rawBytes = payload.length - HEADER_BYTES - streamBytes - tailBytes;
   if (streamBytes < 16 || rawBytes < 0 || rawBytes > count * 8) {
     throw corrupt("residual", `has a stream of ${streamBytes} bytes that does not fit`);
   }
   layOut(workshop, bases[0], drift ? bases[1] : undefined, count, lane);
   // The stream goes where the chunk lies when encoding; a decoder has no use for that region.
-  memory.set(payload.subarray(headerBytes, headerBytes + streamBytes), at.input);
-  memory.set(payload.subarray(headerBytes + streamBytes, payload.length - tailBytes), at.bits);
-  setup(workshop, lane, drift, scale);
+  memory.set(payload.subarray(HEADER_BYTES, HEADER_BYTES + streamBytes), at.input);
+  memory.set(payload.subarray(HEADER_BYTES + streamBytes, payload.length - tailBytes), at.bits);
+  const mapped = (flags & MAPPED) !== 0;
+  setup(workshop, lane, { drift, zeros: (flags & ZEROS) !== 0, mapped, threshold: view.getInt8(1) });
   const lanes = groups16(count);
   exports.residualExponent(lanes, lane.widthBytes);
-  const rawBits = exports.residualDecode(
-    lanes,
-    lane.widthBytes,
-    flags & MAPPED,
-    flags & LEADING,
-    at.input,
-    streamBytes,
-  );
+  const rawBits = exports.residualDecode(lanes, lane.widthBytes, Number(mapped), at.input, streamBytes);
   if (rawBits < 0 || Math.ceil(rawBits / 8) !== rawBytes) throw corrupt("residual", "does not decode");
   target.set(memory.subarray(at.output, at.output + count * lane.widthBytes));
   target.set(payload.subarray(payload.length - tailBytes), count * lane.widthBytes);

@@ -1,7 +1,10 @@
 // The hot loops, compiled to one WebAssembly module. Every pointer is checked by the loader before it gets here.
 export { addressOf } from "./memory";
-export { residualExponent, residualSameGroups, residualSetup } from "./residual";
-export { wideScale } from "./wide";
-export { encodedRawBits, encodedStream, encodedStreamBytes, narrowCost, residualDecode, residualEncode } from "./coder";
 export { xorInto, splitPlanes, joinPlanes } from "./planes";
 export { cutScan, cutReset, cutWarm, gearAt } from "./cut";
+export { mapChanged } from "./map";
+export { residualExponent, residualSetup } from "./residual";
+export {
+  coderSetup, encodedRawBits, encodedStream, encodedStreamBytes, residualDecode, residualEncode, sampleCost, sampleMark,
+  sampleThreshold,
+} from "./coder";
