@@ -28,10 +28,10 @@ export interface KernelExports {
   residualSetup(float: number, mantissa: number, exponents: number, drift: number): void;
   residualExponent(count: number, width: number): void;
   mapChanged(count: number, width: number): number;
-  coderSetup(threshold: number, zeros: number, width: number): void;
-  sampleMark(count: number, width: number, mapped: number, most: number): number;
-  sampleThreshold(count: number, width: number): number;
-  sampleCost(count: number, width: number, quarters: number): number;
+  coderSetup(threshold: number, relative: number, zeros: number, width: number): void;
+  sampleMark(count: number, width: number, mapped: number, most: number): void;
+  sampleThreshold(count: number, width: number, relative: number): number;
+  sampleCost(count: number, width: number): number;
   residualEncode(count: number, width: number, mapped: number): void;
   encodedStream(): number;
   encodedStreamBytes(): number;

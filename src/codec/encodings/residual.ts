@@ -8,6 +8,7 @@ import { type Lane, laneOf } from "../lanes.ts";
  * and, with a grandparent, what the last step did to the weight. docs/formats/encodings.md has the stream.
  *
  *     flags u8         1: the second base is used   2: residuals of 0 have a symbol   4: unchanged groups are left out
+ *                      8: bins are as wide for every exponent
  *     threshold i8     how far below the largest exponent bins begin to widen
  *     streamBytes u24
  *     stream | raw bits, the last byte filled with zeros | bytes of an incomplete last lane
@@ -38,12 +39,13 @@ const HEADER_BYTES = 5;
 const USES_DRIFT = 1;
 const ZEROS = 2;
 const MAPPED = 4;
+const RELATIVE = 8;
 
 /** With fewer groups unchanged than this the map costs more than it saves: contexts know most of it. */
 const MAPPED_SHARE = 0.6;
 
 /** Lanes looked at to choose threshold and flags. */
-const SAMPLE_LANES = 3072;
+const SAMPLE_LANES = 4096;
 
 const groups16 = (count: number) => Math.ceil(count / 16) * 16;
 
@@ -83,16 +85,14 @@ interface Parameters {
   drift: boolean;
   zeros: boolean;
   mapped: boolean;
+  relative: boolean;
   threshold: number;
 }
 
-function setup(
-  { kernels: { exports } }: Workshop,
-  lane: Lane,
-  { drift, zeros, threshold }: Parameters,
-): void {
+function setup({ kernels: { exports } }: Workshop, lane: Lane, parameters: Parameters): void {
+  const { drift, zeros, relative, threshold } = parameters;
   exports.residualSetup(Number(lane.float), lane.mantissaBits, lane.exponentMask, Number(drift));
-  exports.coderSetup(threshold, Number(zeros), lane.widthBytes);
+  exports.coderSetup(threshold, Number(relative), Number(zeros), lane.widthBytes);
 }
 
 /** Codes what lies in the input region and puts the payload together. */
@@ -108,10 +108,7 @@ function assemble(workshop: Workshop, input: EncodeInput, lane: Lane, count: num
   const tail = input.bytes.subarray(count * lane.widthBytes);
   const payload = new Uint8Array(HEADER_BYTES + streamBytes + rawBytes + tail.length);
   const view = new DataView(payload.buffer);
-  view.setUint8(
-    0,
-    (chosen.drift ? USES_DRIFT : 0) | (chosen.zeros ? ZEROS : 0) | (chosen.mapped ? MAPPED : 0),
-  );
+  view.setUint8(0, flagsOf(chosen));
   view.setInt8(1, chosen.threshold);
   view.setUint16(2, streamBytes & 0xffff, true);
   view.setUint8(4, streamBytes >> 16);
@@ -121,34 +118,54 @@ function assemble(workshop: Workshop, input: EncodeInput, lane: Lane, count: num
   return { payload, basesUsed: chosen.drift ? 2 : 1 };
 }
 
+function flagsOf({ drift, zeros, mapped, relative }: Parameters): number {
+  return (drift ? USES_DRIFT : 0) | (zeros ? ZEROS : 0) | (mapped ? MAPPED : 0) | (relative ? RELATIVE : 0);
+}
+
 /** Tries parameters on a sample spread over the chunk: what is lost to the best of them is a fraction of a percent. */
 function choose(workshop: Workshop, lane: Lane, lanes: number, hasGrandparent: boolean): Parameters {
   const { exports } = workshop.kernels;
   const { widthBytes } = lane;
-  const chosen = { drift: false, zeros: false, mapped: false, threshold: 0 };
-  setup(workshop, lane, chosen);
+  const start = { drift: false, zeros: false, mapped: false, relative: false, threshold: 0 };
+  setup(workshop, lane, start);
   exports.residualExponent(lanes, widthBytes);
-  chosen.mapped = exports.mapChanged(lanes, widthBytes) < (lanes / 16) * (1 - MAPPED_SHARE);
-  exports.sampleMark(lanes, widthBytes, Number(chosen.mapped), SAMPLE_LANES);
-  const costOf = (change: Partial<Parameters>, quarters = 4) => {
-    setup(workshop, lane, { ...chosen, ...change });
-    return exports.sampleCost(lanes, widthBytes, quarters);
+  const mapped = exports.mapChanged(lanes, widthBytes) < (lanes / 16) * (1 - MAPPED_SHARE);
+  exports.sampleMark(lanes, widthBytes, Number(mapped), SAMPLE_LANES);
+  const costOf = (parameters: Parameters) => {
+    setup(workshop, lane, parameters);
+    return exports.sampleCost(lanes, widthBytes);
   };
-  chosen.threshold = exports.sampleThreshold(lanes, widthBytes);
-  let cost = costOf({});
-  for (const step of [1, -1]) {
-    const from = chosen.threshold;
-    for (;;) {
-      const next = costOf({ threshold: chosen.threshold + step });
-      if (next >= cost || Math.abs(chosen.threshold) > THRESHOLD_MAX) break;
-      cost = next;
-      chosen.threshold += step;
+  /** Walks from the threshold that nine of ten lanes suggest to where the cost is least. */
+  const search = (relative: boolean) => {
+    let threshold = exports.sampleThreshold(lanes, widthBytes, Number(relative));
+    let parameters: Parameters = { ...start, mapped, relative, threshold };
+    let cost = costOf(parameters);
+    for (const step of [1, -1]) {
+      const from = threshold;
+      while (Math.abs(threshold + step) <= THRESHOLD_MAX) {
+        const next = { ...parameters, threshold: threshold + step };
+        const nextCost = costOf(next);
+        if (nextCost >= cost) break;
+        threshold += step;
+        cost = nextCost;
+        parameters = next;
+      }
+      if (threshold !== from) break;
     }
-    if (chosen.threshold !== from) break;
+    return { cost, parameters };
+  };
+  let best = search(false);
+  const consider = (parameters: Parameters) => {
+    const cost = costOf(parameters);
+    if (cost < best.cost) best = { cost, parameters };
+  };
+  if (widthBytes > 2 && lane.float) {
+    const relative = search(true);
+    if (relative.cost < best.cost) best = relative;
   }
-  chosen.zeros = costOf({ zeros: true }) < cost;
-  chosen.drift = hasGrandparent && costOf({ drift: true }, 2) < costOf({}, 2);
-  return chosen;
+  consider({ ...best.parameters, zeros: true });
+  if (hasGrandparent) consider({ ...best.parameters, drift: true });
+  return best.parameters;
 }
 
 /** Thresholds past this leave every bin as it is. */
@@ -166,7 +183,8 @@ function decodeLanes(
   if (payload.length < HEADER_BYTES + tailBytes) throw corrupt("residual", "is shorter than its header");
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   const flags = view.getUint8(0);
-  if (flags > (USES_DRIFT | ZEROS | MAPPED)) throw corrupt("residual", `has unknown flags ${flags}`);
+  if (flags > (USES_DRIFT | ZEROS | MAPPED | RELATIVE))
+    throw corrupt("residual", `has unknown flags ${flags}`);
   const drift = (flags & USES_DRIFT) !== 0;
   if (bases[0] === undefined || (drift && bases[1] === undefined)) {
     throw corrupt("residual", `needs ${drift ? 2 : 1} bases, the frame names ${bases.length}`);
@@ -181,7 +199,9 @@ function decodeLanes(
   memory.set(payload.subarray(HEADER_BYTES, HEADER_BYTES + streamBytes), at.input);
   memory.set(payload.subarray(HEADER_BYTES + streamBytes, payload.length - tailBytes), at.bits);
   const mapped = (flags & MAPPED) !== 0;
-  setup(workshop, lane, { drift, zeros: (flags & ZEROS) !== 0, mapped, threshold: view.getInt8(1) });
+  const zeros = (flags & ZEROS) !== 0;
+  const relative = (flags & RELATIVE) !== 0;
+  setup(workshop, lane, { drift, zeros, mapped, relative, threshold: view.getInt8(1) });
   const lanes = groups16(count);
   exports.residualExponent(lanes, lane.widthBytes);
   const rawBits = exports.residualDecode(lanes, lane.widthBytes, Number(mapped), at.input, streamBytes);

@@ -8,9 +8,9 @@
 
 import { BITS, CONTEXTS, LIST, LIST_CONTEXTS, LIST_SYMBOLS, RESIDUALS, SYMBOLS } from "./memory";
 import { decodePass, encodePass } from "./models";
-import { LEVELS, SHIFTS, unitsHigh, unitsLow } from "./residual";
+import { LEVELS, lookUp, SHIFTS, unitsHigh, unitsLow } from "./residual";
 
-const BEYOND_MODEL: u32 = LEVELS * 8;
+export const BEYOND_MODEL: u32 = LEVELS * 8;
 
 let zeros = false;
 /** Symbol of q = 0, and of all beyond the bins on the positive side. */
@@ -143,11 +143,17 @@ function putLow16(count: usize): void {
   let to = at, bits: u64 = 0, size: u64 = 0;
   for (let i: usize = 0; i < count; i += 16) {
     if (noShifts(i)) continue;
-    for (let j = i; j < i + 16; j++) {
-      const r = <u64>load<u16>(RESIDUALS + (j << 1));
-      const shift = zeros && r == 0 ? 0 : shiftAt(j);
-      bits |= (r & (((<u64>1) << shift) - 1)) << size;
-      size += shift;
+    storeShifts(levels16(i), v128.load(SYMBOLS + i));
+    for (let j: usize = 0; j < 16; j += 4) {
+      const lanes = load<u64>(RESIDUALS + ((i + j) << 1));
+      const shifts = load<u32>(LANE_SHIFTS + j);
+      const s0 = <u64>(shifts & 255), s1 = <u64>((shifts >>> 8) & 255), s2 = <u64>((shifts >>> 16) & 255);
+      const s3 = <u64>(shifts >>> 24);
+      const at2 = s0 + s1, at3 = at2 + s2;
+      const lows = lowBits(lanes, s0) | (lowBits(lanes >> 16, s1) << s0) | (lowBits(lanes >> 32, s2) << at2)
+        | (lowBits(lanes >> 48, s3) << at3);
+      bits |= lows << size;
+      size += at3 + s3;
       store<u64>(to, bits);
       const whole = size >> 3;
       to += <usize>whole;
@@ -253,6 +259,23 @@ function lowWide(count: usize): usize {
   return bit;
 }
 
+const LANE_SHIFTS = memory.data(16);
+
+// @ts-ignore: decorator
+@inline
+function lowBits(value: u64, bits: u64): u64 {
+  return value & (((<u64>1) << bits) - 1);
+}
+
+/** Leaves the shifts of sixteen lanes in LANE_SHIFTS; 0 for lanes whose symbol says that they did not change. */
+// @ts-ignore: decorator
+@inline
+function storeShifts(levels: v128, symbols: v128): void {
+  let shifts = lookUp(SHIFTS, levels);
+  if (zeros) shifts = v128.and(shifts, v128.ne<i8>(symbols, i8x16.splat(15)));
+  v128.store(LANE_SHIFTS, shifts);
+}
+
 function low16(count: usize): usize {
   let bit: usize = 0;
   for (let i: usize = 0; i < count; i += 16) {
@@ -274,34 +297,32 @@ function low16(count: usize): usize {
     const levels = levels16(i);
     v128.store(to, v128.mul<i16>(low, unitsLow(levels)));
     v128.store(to, v128.mul<i16>(high, unitsHigh(levels)), 16);
-    for (let j = i; j < i + 16; j++) {
-      const shift = zeros && load<u8>(SYMBOLS + j) == 15 ? 0 : <u32>shiftAt(j);
-      const bits = (load<u32>(BITS + (bit >> 3)) >>> <u32>(bit & 7)) & ((1 << shift) - 1);
-      store<u16>(RESIDUALS + (j << 1), <u16>(<u32>load<u16>(RESIDUALS + (j << 1)) | bits));
-      bit += shift;
+    storeShifts(levels, symbols);
+    for (let j: usize = 0; j < 16; j += 4) {
+      // Four lanes have 44 bits at most: one load holds them, wherever in a byte they begin.
+      const word = load<u64>(BITS + (bit >> 3)) >> <u64>(bit & 7);
+      const shifts = load<u32>(LANE_SHIFTS + j);
+      const s0 = <u64>(shifts & 255), s1 = <u64>((shifts >>> 8) & 255), s2 = <u64>((shifts >>> 16) & 255);
+      const s3 = <u64>(shifts >>> 24);
+      const at1 = s0, at2 = s0 + s1, at3 = at2 + s2;
+      const lows = lowBits(word, s0) | (lowBits(word >> at1, s1) << 16) | (lowBits(word >> at2, s2) << 32)
+        | (lowBits(word >> at3, s3) << 48);
+      store<u64>(to + (j << 1), load<u64>(to + (j << 1)) | lows);
+      bit += <usize>(at3 + s3);
     }
   }
   return bit;
 }
 
-const SIZES = memory.data(256 * 4);
-
-/** The threshold by which about nine of ten changed lanes lie within the bins, from RESIDUALS and CONTEXTS. */
-export function binsThreshold(count: usize, width: usize): i32 {
-  memory.fill(SIZES, 0, 1024);
-  let changed: u32 = 0;
+/** Bits that raw low bits and what lies beyond the bins take, without writing them: an estimate. */
+export function binsRestCost(count: usize, width: usize): f64 {
+  let bits: u64 = 0;
   for (let i: usize = 0; i < count; i++) {
-    const r = residualAt(i, width);
-    if (r == 0) continue;
-    const size = <i32>(64 - clz(<u64>(r < 0 ? -r : r))) - <i32>(contextAt(i) >>> 3);
-    const slot = SIZES + (<usize>(size + 128) << 2);
-    store<u32>(slot, load<u32>(slot) + 1);
-    changed++;
+    const symbol = <u32>load<u8>(SYMBOLS + i);
+    if (!zeros || symbol != 15) bits += shiftAt(i);
+    if (symbol != 0 && symbol != highest) continue;
+    const length = 64 - clz(beyondOf(i, width));
+    bits += length + (length > 15 ? 8 : 2);
   }
-  let within: u32 = 0;
-  for (let size: i32 = -128; size < 128; size++) {
-    within += load<u32>(SIZES + (<usize>(size + 128) << 2));
-    if (within * 10 >= changed * 9) return 3 - size;
-  }
-  return 0;
+  return <f64>bits;
 }

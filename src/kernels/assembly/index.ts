@@ -5,6 +5,6 @@ export { cutScan, cutReset, cutWarm, gearAt } from "./cut";
 export { mapChanged } from "./map";
 export { residualExponent, residualSetup } from "./residual";
 export {
-  coderSetup, encodedRawBits, encodedStream, encodedStreamBytes, residualDecode, residualEncode, sampleCost, sampleMark,
-  sampleThreshold,
+  coderSetup, encodedRawBits, encodedStream, encodedStreamBytes, residualDecode, residualEncode,
 } from "./coder";
+export { sampleCost, sampleMark, sampleThreshold } from "./sample";

@@ -156,31 +156,6 @@ export function encodePass(symbols: usize, contexts: usize, count: usize): void 
   encodeSerial(symbols + whole, contexts + (whole << 1), count - whole);
 }
 
-/** Sum of -log2(frequency / 32768) over the steps from `first` on, in bits. */
-export function stepsCost(first: usize): f64 {
-  let bits: f64 = 0;
-  let product: f64 = 1;
-  for (let i = first; i < stepCount; i++) {
-    product *= <f64>(load<u32>(STEPS + (i << 2)) & 0xffff) * (1.0 / 32768.0);
-    // 2^-15 is the least a factor can be: 32 of them stay far above the smallest double.
-    if ((i & 31) == 31) {
-      bits -= log2Of(product);
-      product = 1;
-    }
-  }
-  return bits - log2Of(product);
-}
-
-// @ts-ignore: decorator
-@inline
-function log2Of(x: f64): f64 {
-  // Exponent and a quadratic through the mantissa: 1 % of a bit is enough to compare two ways of coding.
-  const raw = reinterpret<u64>(x);
-  const exponent = <f64>(<i64>((raw >> 52) & 2047) - 1023);
-  const m = reinterpret<f64>((raw & 0x000fffffffffffff) | 0x3ff0000000000000);
-  return exponent + (-0.3358287811 * m + 2.0) * m - 1.65871;
-}
-
 // @ts-ignore: decorator
 @inline
 function put(state: u32, step: u32): u32 {

@@ -8,7 +8,7 @@
 //   level                how far p's exponent lies below the parent chunk's largest, 0-23: it fixes the ulp, and so
 //                        how many of them a change of a given size is
 //   shift                level - threshold, at least 0: residuals are cut into bins of 2^shift, so that a change of
-//                        one size falls into the same bin whatever the weight's exponent
+//                        one size falls into the same bin whatever the weight's exponent; or the same for all levels
 //   drift                class of |d| >> shift: 0 1 2 3 4-5 6-7 8-15 16-
 //   context              level * 8 + drift
 //
@@ -37,12 +37,15 @@ export function residualSetup(float: bool, mantissa: u32, exponents: u32, drift:
   hasDrift = drift;
 }
 
-/** Sets the threshold that shifts count from; no bin is wider than leaves five bits of a lane. */
-export function residualBins(threshold: i32, width: usize): void {
+/**
+ * Sets the threshold that shifts count from, and whether changes are relative to their weights (as those of running
+ * averages are), so that every level has the same shift. No bin is wider than leaves five bits of a lane.
+ */
+export function residualBins(threshold: i32, relative: bool, width: usize): void {
   const widest = <i32>(width << 3) - 5;
   // 1 << shift as two bytes; a shift past 15 is never looked up that way.
   for (let level: i32 = 0; level < <i32>LEVELS; level++) {
-    const shift = max<i32>(0, min<i32>(level - threshold, widest));
+    const shift = max<i32>(0, min<i32>((relative ? 0 : level) - threshold, widest));
     store<u8>(SHIFTS + level, shift);
     const unit: u32 = shift < 16 ? <u32>1 << shift : 0;
     store<u8>(UNITS_LOW + level, <u8>unit);
@@ -222,7 +225,7 @@ function level16(p: v128): v128 {
 /** Sixteen bytes of a table of 24 to 32, by index. */
 // @ts-ignore: decorator
 @inline
-function lookUp(table: usize, index: v128): v128 {
+export function lookUp(table: usize, index: v128): v128 {
   const beyond = v128.sub<i8>(index, i8x16.splat(16));
   return v128.or(v128.swizzle(v128.load(table), index), v128.swizzle(v128.load(table, 16), beyond));
 }
