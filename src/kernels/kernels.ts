@@ -25,6 +25,18 @@ export interface KernelExports {
   cutReset(): void;
   cutWarm(at: number, end: number): void;
   gearAt(index: number): number;
+  histogram(plane: number, count: number): number;
+  frequencyTable(): number;
+  useFrequencies(decoding: number): number;
+  bytesEncode(plane: number, count: number): number;
+  bytesDecode(plane: number, count: number, sizeBytes: number): number;
+  sparseList(plane: number, count: number, value: number, values: number): number;
+  sparseFill(plane: number, count: number, value: number, gapCount: number, valueCount: number): number;
+  streamEnd(): number;
+  turn(sizeBytes: number, width: number): void;
+  turnBack(sizeBytes: number, width: number): void;
+  differ(sizeBytes: number, width: number, float: number): void;
+  addBack(sizeBytes: number, width: number, float: number): void;
   residualSetup(float: number, mantissa: number, exponents: number, drift: number): void;
   residualExponent(count: number, width: number): void;
   mapChanged(count: number, width: number): number;
@@ -47,7 +59,7 @@ export interface KernelExports {
 export interface Kernels {
   readonly exports: KernelExports;
   /** The whole memory; it never grows after loading, so views of it stay valid. */
-  readonly memory: Uint8Array;
+  readonly memory: Uint8Array<ArrayBuffer>;
   /** Addresses of the regions. `bits` holds raw low bits, every other one a chunk of CHUNK_BYTES_MAX and some slack. */
   readonly at: Readonly<Record<(typeof REGIONS)[number], number>>;
 }

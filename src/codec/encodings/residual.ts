@@ -2,6 +2,7 @@ import { CHUNK_ELEMENTS } from "../../limits.ts";
 import { corrupt } from "../corrupt.ts";
 import type { Candidate, DecodeInput, EncodeInput, Encoding, Workshop } from "../encoding.ts";
 import { type Lane, laneOf } from "../lanes.ts";
+import { lay } from "../regions.ts";
 
 /**
  * Residuals against the parent, entropy-coded by adaptive models whose context is the exponent of the parent's weight
@@ -21,8 +22,8 @@ export const residual: Encoding = {
     const lane = laneOf(input.element);
     const count = Math.floor(input.bytes.length / lane.widthBytes);
     if (parent === undefined || count === 0 || count > MAX_LANES) return undefined;
-    layOut(workshop, parent, input.bases[1], count, lane);
-    layChunk(workshop, input.bytes, count * lane.widthBytes);
+    layBases(workshop, parent, input.bases[1], count * lane.widthBytes);
+    lay(workshop.kernels.memory, workshop.kernels.at.input, input.bytes, count * lane.widthBytes);
     return assemble(workshop, input, lane, count);
   },
   decode: (workshop, input, target) => {
@@ -49,36 +50,15 @@ const SAMPLE_LANES = 4096;
 
 const groups16 = (count: number) => Math.ceil(count / 16) * 16;
 
-/** Lays both bases beside a chunk of `count` lanes, cut or continued with zeros to whole groups. */
-function layOut(
-  workshop: Workshop,
+/** Lays both bases beside a chunk of `sizeBytes`, cut or continued with zeros to whole groups. */
+function layBases(
+  { kernels: { memory, at } }: Workshop,
   parent: Uint8Array,
   grandparent: Uint8Array | undefined,
-  count: number,
-  { widthBytes }: Lane,
-): void {
-  const { memory, at } = workshop.kernels;
-  const sizeBytes = count * widthBytes;
-  const paddedBytes = groups16(count) * widthBytes;
-  lay(memory, at.base, parent, sizeBytes, paddedBytes);
-  if (grandparent !== undefined) lay(memory, at.base2, grandparent, sizeBytes, paddedBytes);
-}
-
-function lay(
-  memory: Uint8Array,
-  at: number,
-  bytes: Uint8Array,
   sizeBytes: number,
-  paddedBytes: number,
 ): void {
-  const kept = Math.min(bytes.length, sizeBytes);
-  memory.set(bytes.subarray(0, kept), at);
-  memory.fill(0, at + kept, at + paddedBytes);
-}
-
-function layChunk({ kernels: { memory, at } }: Workshop, bytes: Uint8Array, sizeBytes: number): void {
-  memory.set(bytes.subarray(0, sizeBytes), at.input);
-  memory.fill(0, at.input + sizeBytes, at.input + sizeBytes + 128);
+  lay(memory, at.base, parent, sizeBytes);
+  if (grandparent !== undefined) lay(memory, at.base2, grandparent, sizeBytes);
 }
 
 interface Parameters {
@@ -194,7 +174,7 @@ function decodeLanes(
   if (streamBytes < 16 || rawBytes < 0 || rawBytes > count * 8) {
     throw corrupt("residual", `has a stream of ${streamBytes} bytes that does not fit`);
   }
-  layOut(workshop, bases[0], drift ? bases[1] : undefined, count, lane);
+  layBases(workshop, bases[0], drift ? bases[1] : undefined, count * lane.widthBytes);
   // The stream goes where the chunk lies when encoding; a decoder has no use for that region.
   memory.set(payload.subarray(HEADER_BYTES, HEADER_BYTES + streamBytes), at.input);
   memory.set(payload.subarray(HEADER_BYTES + streamBytes, payload.length - tailBytes), at.bits);

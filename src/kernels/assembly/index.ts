@@ -8,3 +8,8 @@ export {
   coderSetup, encodedRawBits, encodedStream, encodedStreamBytes, residualDecode, residualEncode,
 } from "./coder";
 export { sampleCost, sampleMark, sampleThreshold } from "./sample";
+export {
+  bytesDecode, bytesEncode, frequencyTable, histogram, sparseFill, sparseList, useFrequencies,
+} from "./bytes";
+export { streamEnd } from "./models";
+export { addBack, differ, turn, turnBack } from "./transform";

@@ -23,7 +23,12 @@ const AGE_OFFSET: usize = 34;
 const AGE_MAX: u32 = 256;
 const LAST_WORD: usize = END - 64;
 
-function fillTables(): void {
+let tablesFilled = false;
+
+/** Fills the tables that never change, once. */
+export function fillTables(): void {
+  if (tablesFilled) return;
+  tablesFilled = true;
   for (let s: i32 = 0; s < 16; s++) {
     for (let i: i32 = 0; i < 16; i++) {
       store<u16>(TARGETS + s * 32 + i * 2, <u16>(i <= s ? i : 32768 - 16 + i));
@@ -32,16 +37,12 @@ function fillTables(): void {
   // A little above the true reciprocal: x * r then truncates to floor(x / f) for every x < 2^32, f <= 2^15.
   for (let f: usize = 1; f <= 32768; f++) store<f64>(RECIPROCALS + f * 8, (1.0 / <f64>f) * (1.0 + 8.8817841970012523e-16));
 }
-let tablesFilled = false;
 
 let stepCount: usize = 0;
 
 /** Forgets everything learnt: models [0, binaryFrom) are uniform over 16 symbols, [binaryFrom, count) over 0 and 1. */
 export function modelsReset(binaryFrom: u32, count: u32): void {
-  if (!tablesFilled) {
-    fillTables();
-    tablesFilled = true;
-  }
+  fillTables();
   stepCount = 0;
   const low = i16x8(0, 2048, 4096, 6144, 8192, 10240, 12288, 14336);
   const high = v128.add<i16>(low, i16x8.splat(16384));
