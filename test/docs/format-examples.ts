@@ -5,6 +5,7 @@ import { Checkpoints } from "../../checkpoints/checkpoints.ts";
 import { readManifest } from "../../checkpoints/manifest-reader.ts";
 import { Registry } from "../../checkpoints/registry.ts";
 import { safetensorsFile } from "../../formats/safetensors/writer.ts";
+import type { Tensor } from "../../formats/tensor.ts";
 import { encodeEntry, encodePackEnd, packKey } from "../../src/chunks/chunk-index.ts";
 import { digestOf } from "../../src/chunks/digest.ts";
 import { packFileName } from "../../src/chunks/pack-format.ts";
@@ -77,8 +78,11 @@ export function versionExample(): Promise<Record<string, Uint8Array>> {
     const [model, store] = [join(directory, "model"), join(directory, "store")];
     realDisk.makeDirectory(model);
     realDisk.makeDirectory(`${store}/chunks/packs`);
-    const tensors = new Map([["w", { dtype: "F32", shape: [2], data: new Float32Array([1, -2]) } as const]]);
-    writeFileSync(join(model, "model.safetensors"), safetensorsFile(tensors, new Map([["step", "600"]])));
+    const w: Tensor = { dtype: "F32", shape: [2], data: new Float32Array([1, -2]) };
+    writeFileSync(
+      join(model, "model.safetensors"),
+      safetensorsFile(new Map([["w", w]]), new Map([["step", "600"]])),
+    );
     writeFileSync(join(model, "notes.txt"), "hi\n");
     VersionStore.create({ disk: realDisk, directory: `${store}/versions`, storeId });
     writeStoreFile(realDisk, store, { format: STORE_FORMAT_VERSION, storeId, createdUs: timeUs });
