@@ -18,7 +18,9 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const weights = join(process.env.VARVE_DATA ?? join(root, "../shared/data"), "weights");
 const asked = new Set(process.argv.slice(2));
 const wants = (what) => !["ratio", "speed"].some((name) => asked.has(name)) || asked.has(what);
-const profiles = ["compact", "fast"].filter((name) => !["compact", "fast"].some((p) => asked.has(p)) || asked.has(name));
+const profiles = ["compact", "fast"].filter(
+  (name) => !["compact", "fast"].some((p) => asked.has(p)) || asked.has(name),
+);
 
 const SETS = [
   { set: "gpt-adamw", file: "model.safetensors", must: 1.4, aim: 1.43 },
@@ -40,7 +42,11 @@ function tensorsOf(path) {
   const dataAt = 8 + Number(file.readBigUInt64LE(0));
   const { __metadata__: _, ...entries } = JSON.parse(file.subarray(8, dataAt).toString());
   const tensors = Object.values(entries)
-    .map(({ dtype, data_offsets: [from, to] }) => ({ dtype, from, bytes: file.subarray(dataAt + from, dataAt + to) }))
+    .map(({ dtype, data_offsets: [from, to] }) => ({
+      dtype,
+      from,
+      bytes: file.subarray(dataAt + from, dataAt + to),
+    }))
     .sort((a, b) => a.from - b.from);
   return { fileBytes: file.length, headerBytes: dataAt, tensors };
 }
@@ -65,7 +71,11 @@ function chunksOf({ tensors }) {
         chunks.push({ dtype: tensor.dtype, bytes: tensor.bytes.subarray(at, at + chunkBytes) });
       }
     } else {
-      if (small.length > 0 && (small[0].dtype !== tensor.dtype || smallBytes + tensor.bytes.length > chunkBytes)) flush();
+      if (
+        small.length > 0 &&
+        (small[0].dtype !== tensor.dtype || smallBytes + tensor.bytes.length > chunkBytes)
+      )
+        flush();
       small.push(tensor);
     }
   }
@@ -93,7 +103,8 @@ function peerCost(tensor, parent) {
     if (parent) for (let i = 0; i < bytes.length; i++) bytes[i] ^= parent.bytes[at + i];
     const count = bytes.length / widthBytes;
     const planes = Buffer.alloc(bytes.length);
-    for (let i = 0; i < bytes.length; i++) planes[(i % widthBytes) * count + Math.floor(i / widthBytes)] = bytes[i];
+    for (let i = 0; i < bytes.length; i++)
+      planes[(i % widthBytes) * count + Math.floor(i / widthBytes)] = bytes[i];
     sum += zstd.encode(planes, 3).length;
   }
   return sum;
@@ -133,7 +144,9 @@ function ratios(profile) {
     );
     if (!FIRST[file] || set !== "gpt-adamw") continue;
     use.clear();
-    const first = chunks[0].map((chunk) => costOf(chunk, [], profile, use)).reduce((sum, bytes) => sum + bytes, 0);
+    const first = chunks[0]
+      .map((chunk) => costOf(chunk, [], profile, use))
+      .reduce((sum, bytes) => sum + bytes, 0);
     const peer = versions[0].tensors.map((tensor) => peerCost(tensor)).reduce((sum, bytes) => sum + bytes, 0);
     console.log(
       `${profile.padEnd(8)}${"  first version".padEnd(22)}${chunks[0][0].dtype.padEnd(6)}` +
@@ -158,7 +171,9 @@ function speeds() {
   ];
   for (const [set, file, hasParent] of cases) {
     if (!existsSync(join(weights, set))) continue;
-    const versions = filesOf(set, file).slice(-3).map((path) => chunksOf(tensorsOf(path)));
+    const versions = filesOf(set, file)
+      .slice(-3)
+      .map((path) => chunksOf(tensorsOf(path)));
     const last = versions.length - 1;
     const jobs = versions[last].map((chunk, i) => ({
       bytes: chunk.bytes,
@@ -166,7 +181,7 @@ function speeds() {
       bases: hasParent ? [versions[last - 1][i].bytes, versions[last - 2][i].bytes] : [],
     }));
     const sizeBytes = jobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
-    const tiles = Math.ceil(Number(process.env.VARVE_BENCH_MB ?? 256) * 1e6 / sizeBytes / 5);
+    const tiles = Math.ceil((Number(process.env.VARVE_BENCH_MB ?? 256) * 1e6) / sizeBytes / 5);
     const ways = profiles.map((profile) => ({ name: profile, encode: [], decode: [], profile }));
     const peer = { name: "zstd-3 on the same planes", encode: [], decode: [] };
     const planes = jobs.map((job) => planesOf(job));
@@ -186,7 +201,8 @@ function speeds() {
 function timeCodec(way, jobs, tiles, sizeBytes) {
   let encoded;
   let start = performance.now();
-  for (let tile = 0; tile < tiles; tile++) encoded = jobs.map((job) => codec.encode({ ...job, profile: way.profile }));
+  for (let tile = 0; tile < tiles; tile++)
+    encoded = jobs.map((job) => codec.encode({ ...job, profile: way.profile }));
   way.encode.push((sizeBytes * tiles) / (performance.now() - start) / 1000);
   const targets = jobs.map(({ bytes }) => new Uint8Array(bytes.length));
   start = performance.now();
@@ -215,7 +231,8 @@ function timeZstd(peer, planes, tiles, sizeBytes) {
   for (let tile = 0; tile < tiles; tile++) encoded = planes.map((bytes) => zstd.encode(bytes, 3));
   peer.encode.push((sizeBytes * tiles) / (performance.now() - start) / 1000);
   start = performance.now();
-  for (let tile = 0; tile < tiles; tile++) encoded.forEach((payload, i) => zstd.decode(payload, planes[i].length));
+  for (let tile = 0; tile < tiles; tile++)
+    encoded.forEach((payload, i) => zstd.decode(payload, planes[i].length));
   peer.decode.push((sizeBytes * tiles) / (performance.now() - start) / 1000);
 }
 

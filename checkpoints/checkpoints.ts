@@ -29,7 +29,12 @@ export interface RefInfo {
   storedBytes: number;
 }
 
-export interface VersionDetails extends VersionRecord {
+/** A version as callers see it: the manifest's digest in hexadecimal. */
+export interface VersionInfo extends Omit<VersionRecord, "manifest"> {
+  manifest: string;
+}
+
+export interface VersionDetails extends VersionInfo {
   fileList: {
     name: string;
     /** `safetensors`, or `opaque` for a file whose content varve knows nothing of. */
@@ -184,14 +189,14 @@ export class Checkpoints {
   }
 
   /** A ref's versions, oldest first. */
-  log(ref: string): VersionRecord[] {
+  log(ref: string): VersionInfo[] {
     this.#engine.versions.refresh();
-    return this.registry.versions(ref);
+    return this.registry.versions(ref).map(toInfo);
   }
 
   async show(selector: string): Promise<VersionDetails> {
     const checkpoint = await this.open(selector);
-    return { ...checkpoint.record, fileList: checkpoint.files.map(describeFile) };
+    return { ...toInfo(checkpoint.record), fileList: checkpoint.files.map(describeFile) };
   }
 
   /** Compares two versions tensor by tensor. */
@@ -239,6 +244,10 @@ export class Checkpoints {
   async close(): Promise<void> {
     await Promise.allSettled(this.#saving.values());
   }
+}
+
+function toInfo({ manifest, ...record }: VersionRecord): VersionInfo {
+  return { ...record, manifest: Buffer.from(manifest).toString("hex") };
 }
 
 /** A damaged version needs what is left of it; one that is not on record as damaged must be readable. */

@@ -34,7 +34,7 @@ export type NewVersion = Omit<
 };
 
 /** How a save names its parent: `newest` follows the ref, a version must still be the newest when the save ends. */
-export type ParentRule = { newest: true } | { ref: string; version: number } | { none: true };
+export type ParentRule = { newest: true } | { ref: string; version: number };
 
 interface StoredVersion {
   m: Uint8Array;
@@ -196,10 +196,6 @@ export class Registry {
 
 function parentOf(ref: string, newest: number | undefined, rule: ParentRule): [string, number] | undefined {
   if ("newest" in rule) return newest === undefined ? undefined : [ref, newest];
-  if ("none" in rule) {
-    if (newest === undefined) return undefined;
-    throw conflict(ref, newest, `${ref} has versions already; a save without a parent begins a new ref`);
-  }
   const followsOn = rule.ref === ref ? rule.version === newest : newest === undefined;
   if (followsOn) return [rule.ref, rule.version];
   throw conflict(ref, newest, `${ref} stands at version ${newest}, not at ${rule.ref}@${rule.version}`);
@@ -208,7 +204,7 @@ function parentOf(ref: string, newest: number | undefined, rule: ParentRule): [s
 function conflict(ref: string, newest: number | undefined, message: string): StoreError {
   return new StoreError("ERR_CONFLICT", message, {
     context: { ref, newest },
-    hint: `To go on from an older version, save under another ref with that version as its parent; nothing was changed.`,
+    hint: "To go on from an older version, save under another ref with that version as its parent. Nothing was changed.",
   });
 }
 

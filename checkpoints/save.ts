@@ -8,6 +8,7 @@ import type { Manifest, ManifestFile } from "./manifest-format.ts";
 import { readManifest } from "./manifest-reader.ts";
 import { writeManifest } from "./manifest-writer.ts";
 import type { ParentRule, Registry, VersionRecord } from "./registry.ts";
+import { resolveSelector } from "./selector.ts";
 import { bytesOrigin, type SourceFile } from "./source.ts";
 import { changed, storeChunks } from "./store-chunks.ts";
 import { checkMetadata, checkMetrics, checkStep, limitError } from "./version-fields.ts";
@@ -24,10 +25,11 @@ export interface SaveOptions {
   metrics?: Record<string, number>;
   metadata?: Record<string, string>;
   /**
-   * The version this one was made from: its number, or `{ ref, version }` to begin a branch under a new ref. It must
-   * still be the newest when the save ends, else `ERR_CONFLICT`. Default: whatever is the newest then.
+   * The version this one was made from: its number, or `REF@SELECTOR` to begin a branch of another ref's version
+   * under a new ref. It must still be the newest when the save ends, else `ERR_CONFLICT`. Default: whatever is the
+   * newest then.
    */
-  parent?: number | { ref: string; version: number };
+  parent?: number | string;
   /** What the loop needs to go on exactly where it was: RNG state, data-loader position. At most 64 MiB. */
   resume?: Uint8Array;
   /** `compact` (default) spends more time on fewer bytes than `fast`. */
@@ -73,7 +75,8 @@ export async function saveVersion(
 ): Promise<SaveResult> {
   const startMs = performance.now();
   checkRequest(request);
-  const rule = parentRule(request);
+  engine.versions.refresh();
+  const rule = parentRule(registry, request);
   const save = await engine.chunks.beginSave(request.profile ?? "compact");
   try {
     engine.versions.refresh();
@@ -117,10 +120,11 @@ function checkRequest(request: SaveRequest): void {
   }
 }
 
-function parentRule({ ref, parent }: SaveRequest): ParentRule {
+function parentRule(registry: Registry, { ref, parent }: SaveRequest): ParentRule {
   if (parent === undefined) return { newest: true };
-  if (typeof parent === "number") return parent === 0 ? { none: true } : { ref, version: parent };
-  return parent;
+  const record =
+    typeof parent === "number" ? registry.require(ref, parent) : resolveSelector(registry, parent);
+  return { ref: record.ref, version: record.version };
 }
 
 /**
