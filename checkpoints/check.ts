@@ -1,4 +1,5 @@
-import { digestKey, digestText } from "../src/chunks/digest.ts";
+import { digestKey, digestOfKey, digestText } from "../src/chunks/digest.ts";
+import type { IndexProbe } from "../src/chunks/index-probe.ts";
 import { packFileName, SEAL_BYTES } from "../src/chunks/pack-format.ts";
 import type { PackScan } from "../src/chunks/pack-scan.ts";
 import type { Disk } from "../src/disk/disk.ts";
@@ -108,9 +109,8 @@ function logProblems({ log }: Inspection, notes: string[]): Problem[] {
 function packProblems({ packs, index }: Inspection, notes: string[]): Problem[] {
   const problems: Problem[] = [];
   for (const pack of packs) {
-    const knownBytes = index.packEnds.get(pack.packId)?.goodBytes ?? 0;
     for (const range of pack.damage) {
-      if (isTornTail(pack, range, knownBytes)) {
+      if (isUnfinished(pack, range, index)) {
         notes.push(`${pack.path}: ${range.sizeBytes} bytes of an interrupted save at offset ${range.offset}`);
         continue;
       }
@@ -125,11 +125,15 @@ function packProblems({ packs, index }: Inspection, notes: string[]): Problem[] 
   return problems;
 }
 
-/** Damage at the end of a pack, past everything the index knows: a save that was cut off, unless a seal stood there. */
-function isTornTail(pack: PackScan, range: PackScan["damage"][number], knownBytes: number): boolean {
-  const atEnd = range.offset + range.sizeBytes === pack.sizeBytes;
+/**
+ * Damage past everything the index knows: a save that was cut off, unless a seal stood there. Without an index to ask,
+ * what is at the very end is taken for that.
+ */
+export function isUnfinished(pack: PackScan, range: PackScan["damage"][number], index: IndexProbe): boolean {
   const wasSealed = range.sizeBytes === SEAL_BYTES && range.offset >= PACK_BYTES_TARGET;
-  return atEnd && range.offset >= knownBytes && !wasSealed;
+  if (pack.sealed || wasSealed) return false;
+  if (index.state !== "read") return range.offset + range.sizeBytes === pack.sizeBytes;
+  return range.offset >= (index.packEnds.get(pack.packId)?.goodBytes ?? 0);
 }
 
 interface VersionFaults {
@@ -173,6 +177,7 @@ async function versionFaults(
       blame(error.message, `its manifest cannot be read: ${error.message}`);
     }
   }
+  addBases(inspection, live);
   // What repair has put on record is known, and no new problem.
   const problems = [...affected.values()].flatMap(({ what, versions, onRecord }): Problem[] =>
     onRecord
@@ -190,6 +195,27 @@ async function versionFaults(
   return { problems, live, damaged };
 }
 
+/** Adds what the live chunks are stored against, and what that is stored against. */
+function addBases({ packs, found }: Inspection, live: Set<string>): void {
+  const basesAt = new Map<string, Uint8Array[]>();
+  for (const { packId, frames } of packs) {
+    for (const { offset, header } of frames) {
+      if (header.bases.length > 0) basesAt.set(`${packId} ${offset}`, header.bases);
+    }
+  }
+  const pending = [...live];
+  for (let key = pending.pop(); key !== undefined; key = pending.pop()) {
+    const entry = found.get(digestOfKey(key));
+    if (entry === undefined) continue;
+    for (const short of basesAt.get(`${entry.packId} ${entry.offset}`) ?? []) {
+      const base = found.find(short);
+      if (base === undefined || live.has(digestKey(base.digest))) continue;
+      live.add(digestKey(base.digest));
+      pending.push(digestKey(base.digest));
+    }
+  }
+}
+
 function faultOf({ found, reader }: Inspection, digest: Uint8Array, readData: boolean): string | undefined {
   if (found.get(digest) === undefined) return `chunk ${digestText(digest)} is in no pack`;
   if (!readData) return undefined;
@@ -202,7 +228,7 @@ function faultOf({ found, reader }: Inspection, digest: Uint8Array, readData: bo
   }
 }
 
-function indexProblems({ index, found, directory }: Inspection, live: Set<string>): Problem[] {
+function indexProblems({ index, found, packs, directory }: Inspection, live: Set<string>): Problem[] {
   const where = `${directory}/chunks/index`;
   const hint = "`varve repair` rebuilds the index from the packs; nothing is lost.";
   const problem = (what: string): Problem => ({ what, where, versions: [], hint });
@@ -220,7 +246,14 @@ function indexProblems({ index, found, directory }: Inspection, live: Set<string
   }
   if (missing > 0) problems.push(problem(`the chunk index lacks ${missing} chunks that versions need`));
   const frames = new Set<string>();
-  for (const { digest, entry } of found.entries()) frames.add(placeOf(digestKey(digest), entry));
+  // A chunk may lie in several frames; the index may name any of them.
+  for (const { packId, frames: scanned } of packs) {
+    for (const { offset, header } of scanned) {
+      header.chunks.forEach(({ digest }, ordinal) => {
+        frames.add(placeOf(digestKey(digest), { packId, offset, ordinal }));
+      });
+    }
+  }
   let stray = 0;
   for (const [key, entry] of index.entries) if (!frames.has(placeOf(key, entry)) && live.has(key)) stray += 1;
   if (stray > 0) problems.push(problem(`the chunk index places ${stray} chunks where they are not`));

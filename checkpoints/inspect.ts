@@ -1,5 +1,6 @@
 import { ChunkReader } from "../src/chunks/chunk-reader.ts";
 import { chunkPlace } from "../src/chunks/chunk-store.ts";
+import { lockGcForReading } from "../src/chunks/gc-lock.ts";
 import { type IndexProbe, probeIndex } from "../src/chunks/index-probe.ts";
 import type { MemoryIndex } from "../src/chunks/memory-index.ts";
 import { packIdOfFileName } from "../src/chunks/pack-format.ts";
@@ -41,13 +42,28 @@ export interface Inspection {
 
 /**
  * Reads versions first, the index after them, packs last: a save that ends meanwhile adds to all three in the other
- * order, so what is seen is never more than what is there.
+ * order, so what is seen is never more than what is there. A sweep waits until the inspection is closed.
  */
 export async function inspectStore(
   disk: Disk,
   directory: string,
   options: InspectOptions,
 ): Promise<Inspection> {
+  const gcLock = await lockGcForReading(disk, `${directory}/chunks`);
+  try {
+    const inspection = await inspect(disk, directory, options);
+    const close = () => {
+      inspection.close();
+      gcLock?.close();
+    };
+    return { ...inspection, close };
+  } catch (error) {
+    gcLock?.close();
+    throw error;
+  }
+}
+
+async function inspect(disk: Disk, directory: string, options: InspectOptions): Promise<Inspection> {
   const place = chunkPlace(`${directory}/chunks`);
   const { storeFile, storeFileDamage } = readStoreFileTolerantly(disk, directory);
   const storeId = storeFile?.storeId ?? recoverStoreId(disk, directory);

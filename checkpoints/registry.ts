@@ -131,6 +131,8 @@ export class Registry {
   async tag(ref: string, version: number, tag: string): Promise<void> {
     checkName("tag", tag);
     await this.#store.commit(() => {
+      // Another process may have pruned it since the caller looked.
+      this.require(ref, version);
       const existing = this.tagged(ref, tag);
       if (existing !== undefined && existing !== version) {
         throw new StoreError("ERR_CONFLICT", `tag ${tag} of ${ref} names version ${existing} already`, {

@@ -1,15 +1,14 @@
 import { chunkPlace } from "../src/chunks/chunk-store.ts";
-import { decodableEntries } from "../src/chunks/decodable.ts";
 import { LmdbIndex } from "../src/chunks/lmdb-index.ts";
-import { packFileName, packIdOfFileName } from "../src/chunks/pack-format.ts";
-import { scanPack } from "../src/chunks/pack-scan.ts";
+import { packFileName } from "../src/chunks/pack-format.ts";
+import { recoverIndex } from "../src/chunks/rebuild-index.ts";
 import { salvagePack } from "../src/chunks/salvage.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { healStoreFile, newStoreFile, writeStoreFile } from "../src/store-file.ts";
 import { lockStore } from "../src/store-lock.ts";
 import { rewriteLog } from "../src/versions/rewrite-log.ts";
 import { VersionStore } from "../src/versions/version-store.ts";
-import { type CheckResult, checkStore } from "./check.ts";
+import { type CheckResult, checkStore, isUnfinished } from "./check.ts";
 import { type Inspection, inspectStore } from "./inspect.ts";
 import { Registry } from "./registry.ts";
 import type { Progress } from "./save.ts";
@@ -108,9 +107,11 @@ class Repair {
     );
   }
 
-  async packs({ packs, storeId }: Inspection): Promise<void> {
+  /** What an interrupted save left is no damage: adoption or gc takes it away. */
+  async packs({ packs, storeId, index }: Inspection): Promise<void> {
     const place = chunkPlace(`${this.#directory}/chunks`);
-    for (const scan of packs.filter((pack) => pack.damage.length > 0)) {
+    const damaged = packs.filter((pack) => pack.damage.some((range) => !isUnfinished(pack, range, index)));
+    for (const scan of damaged) {
       const name = packFileName(scan.packId);
       const saved = await salvagePack(this.#disk, place.packsDirectory, storeId, scan, this.#options.nowUs());
       this.#quarantine(scan.path);
@@ -124,23 +125,14 @@ class Repair {
     const place = chunkPlace(`${this.#directory}/chunks`);
     for (const name of this.#disk.list(place.indexDirectory))
       this.#disk.remove(`${place.indexDirectory}/${name}`);
-    const packIds = this.#disk.list(place.packsDirectory).flatMap((name) => packIdOfFileName(name) ?? []);
-    const scans = packIds.map((id) =>
-      scanPack(this.#disk, place.packsDirectory, id, storeId, { readData: true }),
-    );
+    const rebuilt = recoverIndex(this.#disk, place.packsDirectory, storeId);
+    const packEnds = [...rebuilt.packEnds()];
     const fresh = LmdbIndex.open(this.#disk, place.indexDirectory, { readOnly: false });
     try {
-      const none = { get: () => undefined, find: () => undefined };
-      const packEnds = scans.map(({ packId, goodBytes, frames }) => ({
-        packId,
-        goodBytes,
-        frameCount: frames.length,
-      }));
-      const puts = decodableEntries(scans, none);
-      await fresh.commit({ puts, packEnds });
+      await fresh.commit({ puts: [...rebuilt.entries()], packEnds });
       const why =
         index.state === "read" ? "" : ` (it was ${index.state === "absent" ? "missing" : "damaged"})`;
-      this.actions.push(`rebuilt the index of ${puts.length} chunks from ${scans.length} packs${why}`);
+      this.actions.push(`rebuilt the index of ${rebuilt.size} chunks from ${packEnds.length} packs${why}`);
     } finally {
       await fresh.close();
     }
@@ -157,7 +149,13 @@ class Repair {
     const before = await checkStore(this.#disk, this.#directory, checkOptions);
     const hit = new Set(before.damagedVersions);
     const directory = `${this.#directory}/versions`;
-    const versions = VersionStore.open({ disk: this.#disk, directory, storeId, readOnly: false, nowUs });
+    const versions = await VersionStore.open({
+      disk: this.#disk,
+      directory,
+      storeId,
+      readOnly: false,
+      nowUs,
+    });
     try {
       const registry = new Registry(versions);
       const named = registry.all().map((record) => ({ record, name: `${record.ref}@${record.version}` }));

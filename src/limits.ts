@@ -33,6 +33,12 @@ export const DECODED_CACHE_BYTES = 8 << 20;
 /** A pack that has grown past this is sealed: few files even for terabytes, and gc rewrites one quickly. */
 export const PACK_BYTES_TARGET = 256 << 20;
 
+/**
+ * What a disk writes whole, and what a power cut in the middle of writing may leave as garbage. Whatever is appended
+ * after something acknowledged begins at a multiple of this, so that no write touches what was promised.
+ */
+export const SECTOR_BYTES = 512;
+
 /** Digests an encoder remembers within one save, so that repeated chunks are encoded once. */
 export const ENCODED_DIGESTS_MAX = 65_536;
 

@@ -1,15 +1,17 @@
 import { availableParallelism } from "node:os";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import type { ChunkIndex } from "./chunks/chunk-index.ts";
 import { ChunkStore } from "./chunks/chunk-store.ts";
+import { lockGc } from "./chunks/gc-lock.ts";
 import type { ChunkPlace } from "./chunks/job-context.ts";
 import { LmdbIndex } from "./chunks/lmdb-index.ts";
-import { rebuildIndex } from "./chunks/rebuild-index.ts";
+import { rebuildIndex, recoverIndex } from "./chunks/rebuild-index.ts";
 import { wallClockUs } from "./clock.ts";
+import { createStore } from "./create-store.ts";
 import type { Disk } from "./disk/disk.ts";
 import { realDisk } from "./disk/real-disk.ts";
 import { StoreError } from "./errors.ts";
-import { newStoreFile, readStoreFile, type StoreFile, writeStoreFile } from "./store-file.ts";
+import { readStoreFile, type StoreFile } from "./store-file.ts";
 import { lockStore } from "./store-lock.ts";
 import { VersionStore } from "./versions/version-store.ts";
 import { createInlinePool, createWorkerPool, type WorkerPool } from "./workers/pool.ts";
@@ -52,7 +54,7 @@ const WORKERS_MAX = 8;
 export async function openEngine(directory: string, options: EngineOptions = {}): Promise<Engine> {
   const { disk = realDisk, nowUs = wallClockUs, readOnly = false } = options;
   const path = resolve(directory);
-  const file = readStoreFile(disk, path) ?? createStore(disk, path, nowUs, options);
+  const file = readStoreFile(disk, path) ?? (await createOrRefuse(disk, path, nowUs, options));
   const lock = lockStore(disk, path, "shared");
   const opened: (() => void | Promise<void>)[] = [() => lock?.close()];
   const close = async () => {
@@ -64,7 +66,13 @@ export async function openEngine(directory: string, options: EngineOptions = {})
     const alone =
       readOnly && options.openIndex === undefined && !LmdbIndex.exists(disk, `${path}/chunks/index`);
     const { storeId } = file;
-    const versions = VersionStore.open({ disk, directory: `${path}/versions`, storeId, readOnly, nowUs });
+    const versions = await VersionStore.open({
+      disk,
+      directory: `${path}/versions`,
+      storeId,
+      readOnly,
+      nowUs,
+    });
     opened.push(() => versions.close());
     const pool = workers === 0 || alone ? createInlinePool() : createWorkerPool(workers);
     const openIndex = options.openIndex ?? ((place) => openLmdb({ disk, place, storeId, readOnly }));
@@ -81,36 +89,18 @@ export async function openEngine(directory: string, options: EngineOptions = {})
   }
 }
 
-/** The order makes a half-created store no store: `varve.json` comes last. */
-function createStore(disk: Disk, path: string, nowUs: () => bigint, options: EngineOptions): StoreFile {
-  if (options.create !== true || options.readOnly === true) {
-    throw new StoreError("ERR_NO_STORE", `${path} holds no store`, {
-      context: { directory: path },
-      hint: "Check the directory, or create a store there with `varve init` or the first `varve save`.",
-    });
-  }
-  const strangers = disk.list(path).filter((name) => !OURS.has(name));
-  if (strangers.length > 0) {
-    throw new StoreError(
-      "ERR_EXISTS",
-      `${path} is not empty and holds no store (${strangers.slice(0, 3).join(", ")})`,
-      {
-        context: { directory: path },
-        hint: "Name an empty or new directory for the store.",
-      },
-    );
-  }
-  const file = newStoreFile(nowUs());
-  disk.makeDirectory(`${path}/chunks/packs`);
-  VersionStore.create({ disk, directory: `${path}/versions`, storeId: file.storeId });
-  disk.syncDirectory(`${path}/chunks`);
-  disk.syncDirectory(path);
-  writeStoreFile(disk, path, file);
-  return file;
+async function createOrRefuse(
+  disk: Disk,
+  path: string,
+  nowUs: () => bigint,
+  options: EngineOptions,
+): Promise<StoreFile> {
+  if (options.create === true && options.readOnly !== true) return createStore(disk, path, nowUs);
+  throw new StoreError("ERR_NO_STORE", `${path} holds no store`, {
+    context: { directory: path },
+    hint: "Check the directory, or create a store there with `varve init` or the first `varve save`.",
+  });
 }
-
-/** What an interrupted creation may have left behind. */
-const OURS = new Set(["chunks", "versions", "varve.json.new"]);
 
 interface IndexOptions {
   disk: Disk;
@@ -126,7 +116,15 @@ async function openLmdb({ disk, place, storeId, readOnly }: IndexOptions): Promi
   }
   const index = LmdbIndex.open(disk, place.indexDirectory, { readOnly });
   if (index.complete || readOnly) return index;
-  const rebuilt = rebuildIndex(disk, place.packsDirectory, storeId);
-  await index.commit({ puts: [...rebuilt.entries()], packEnds: [...rebuilt.packEnds()] });
-  return index;
+  // Alone: what another process is just appending may yet be cut off again.
+  const lock = await lockGc(disk, dirname(place.packsDirectory), "exclusive");
+  try {
+    index.refresh();
+    if (index.complete) return index;
+    const rebuilt = recoverIndex(disk, place.packsDirectory, storeId);
+    await index.commit({ puts: [...rebuilt.entries()], packEnds: [...rebuilt.packEnds()] });
+    return index;
+  } finally {
+    lock.close();
+  }
 }

@@ -24,7 +24,11 @@ const CHANGES = {
   },
   "an insertion": (bytes) => {
     const at = below(bytes.length);
-    return Buffer.concat([bytes.subarray(0, at), randomBytes(Math.round(bytes.length * CHANGED)), bytes.subarray(at)]);
+    return Buffer.concat([
+      bytes.subarray(0, at),
+      randomBytes(Math.round(bytes.length * CHANGED)),
+      bytes.subarray(at),
+    ]);
   },
 };
 
@@ -33,7 +37,10 @@ export async function growth({ say, megabytes, profile }) {
   const rows = [];
   for (const [change, next] of Object.entries(CHANGES)) {
     say(`${megabytes} MB of random bytes, ${change}`);
-    rows.push({ change, ...(await withDirectory((directory) => measure(directory, next, megabytes, profile))) });
+    rows.push({
+      change,
+      ...(await withDirectory((directory) => measure(directory, next, megabytes, profile))),
+    });
   }
   return { megabytes, versions: VERSIONS, profile, rows };
 }
@@ -69,7 +76,16 @@ async function measure(directory, next, megabytes, profile) {
 }
 
 export function showGrowth({ rows }) {
-  const columns = ["1 % changed as", "raw", "stored", "packs and log grew", "off by", "per change", "raw/stored", "store with index grew"];
+  const columns = [
+    "1 % changed as",
+    "raw",
+    "stored",
+    "packs and log grew",
+    "off by",
+    "per change",
+    "raw/stored",
+    "store with index grew",
+  ];
   return table(
     columns,
     rows.map((row) => [

@@ -23,7 +23,10 @@ function mountOf(directory) {
   const mounts = readFileSync("/proc/mounts", "utf8")
     .split("\n")
     .map((line) => line.split(" "))
-    .filter(([, place]) => place && (directory === place || directory.startsWith(place === "/" ? "/" : `${place}/`)))
+    .filter(
+      ([, place]) =>
+        place && (directory === place || directory.startsWith(place === "/" ? "/" : `${place}/`)),
+    )
     .sort(([, a], [, b]) => b.length - a.length);
   const free = statfsSync(directory);
   return `${mounts[0]?.[2] ?? "unknown file system"} with ${Math.round((free.bavail * free.bsize) / 1e9)} GB free`;

@@ -8,7 +8,11 @@ const PEERS = {
   zstd: { command: "zstd", ask: ["--version"], debian: "zstd" },
   restic: { command: "restic", ask: ["version"], debian: "restic" },
   borg: { command: "borg", ask: ["--version"], debian: "borgbackup" },
-  torch: { command: python(), ask: ["-c", "import torch; print('torch', torch.__version__)"], debian: "python3-torch" },
+  torch: {
+    command: python(),
+    ask: ["-c", "import torch; print('torch', torch.__version__)"],
+    debian: "python3-torch",
+  },
 };
 
 /** Debian installs packages for its own Python, which need not be the first one on the path. */
@@ -22,7 +26,8 @@ export function findPeers(names, say) {
   for (const name of names) {
     const { command, ask, debian } = PEERS[name];
     const answer = spawnSync(command, ask, { encoding: "utf8" });
-    if (answer.status === 0) found.set(name, `${answer.stdout}`.trim().split("\n")[0].replaceAll("*", "").trim());
+    if (answer.status === 0)
+      found.set(name, `${answer.stdout}`.trim().split("\n")[0].replaceAll("*", "").trim());
     else say(`skipping ${name}: it is not installed (apt-get install ${debian})`);
   }
   return found;
@@ -46,7 +51,11 @@ export function zstdBytes(versions) {
 export function resticBytes(versions, directory) {
   const repository = join(directory, "restic");
   const run = (...args) =>
-    execFileSync("restic", ["-r", repository, "--no-cache", "-q", ...args], quiet({ RESTIC_PASSWORD: "bench" }));
+    execFileSync(
+      "restic",
+      ["-r", repository, "--no-cache", "-q", ...args],
+      quiet({ RESTIC_PASSWORD: "bench" }),
+    );
   run("init");
   const before = treeBytes(repository);
   for (const version of versions) run("backup", version);
@@ -69,5 +78,7 @@ export function borgBytes(versions, directory) {
 
 /** A Python process that answers one line of JSON for each line it is sent. */
 export function runPython(program, args) {
-  return JSON.parse(execFileSync(python(), ["-c", program, ...args], { encoding: "utf8", maxBuffer: 1 << 20 }));
+  return JSON.parse(
+    execFileSync(python(), ["-c", program, ...args], { encoding: "utf8", maxBuffer: 1 << 20 }),
+  );
 }

@@ -48,7 +48,9 @@ export async function sizes({ say, profile }) {
 
 function measure(versions, peers, profile) {
   return withDirectory(async (directory) => {
-    const rawBytes = versions.flatMap((version) => filesIn(version)).reduce((sum, [path]) => sum + treeBytes(path), 0);
+    const rawBytes = versions
+      .flatMap((version) => filesIn(version))
+      .reduce((sum, [path]) => sum + treeBytes(path), 0);
     const varve = await saveByApi(versions, directory, { profile });
     const cli = hasCli && profile === "compact" ? saveByCli(versions, directory) : undefined;
     const xor = xorBaseline(versions);
@@ -62,22 +64,51 @@ function measure(versions, peers, profile) {
       varve,
       cli,
       withinXor: varve.storedBytes <= xorBytes,
-      withinGrowth: agrees(varve.growthBytes, varve.storedBytes) && (!cli || agrees(cli.growthBytes, cli.storedBytes)),
+      withinGrowth:
+        agrees(varve.growthBytes, varve.storedBytes) && (!cli || agrees(cli.growthBytes, cli.storedBytes)),
     };
   });
 }
 
 export function showSizes({ rows }) {
-  const columns = ["run, files", "n", "raw", "zstd -3", "restic", "borg", "XOR blocks", "XOR whole", "varve", "of XOR", "raw/varve"];
+  const columns = [
+    "run, files",
+    "n",
+    "raw",
+    "zstd -3",
+    "restic",
+    "borg",
+    "XOR blocks",
+    "XOR whole",
+    "varve",
+    "of XOR",
+    "raw/varve",
+  ];
   const sizeRows = rows.map((row) => [
     `${row.run}, ${row.kind}`,
     row.versions,
-    ...[row.rawBytes, row.zstdBytes, row.resticBytes, row.borgBytes, row.xor.blocksBytes, row.xor.wholeBytes].map(exact),
+    ...[
+      row.rawBytes,
+      row.zstdBytes,
+      row.resticBytes,
+      row.borgBytes,
+      row.xor.blocksBytes,
+      row.xor.wholeBytes,
+    ].map(exact),
     exact(row.varve.storedBytes),
     `${((100 * row.varve.storedBytes) / Math.min(row.xor.blocksBytes, row.xor.wholeBytes)).toFixed(1)} %${row.withinXor ? "" : " LARGER"}`,
     (row.rawBytes / row.varve.storedBytes).toFixed(2),
   ]);
-  const growth = ["run, files", "stored", "grown on disk", "agree", "by CLI: stored", "grown on disk", "index", "new chunks"];
+  const growth = [
+    "run, files",
+    "stored",
+    "grown on disk",
+    "agree",
+    "by CLI: stored",
+    "grown on disk",
+    "index",
+    "new chunks",
+  ];
   const growthRows = rows.map((row) => [
     `${row.run}, ${row.kind}`,
     exact(row.varve.storedBytes),

@@ -46,7 +46,11 @@ function plan(megabytes) {
   return Array.from({ length: count }, (_, i) => {
     const dtype = i % 2 === 0 ? "F32" : "BF16";
     const elements = TENSOR_BYTES / (dtype === "F32" ? 4 : 2);
-    return { name: `layers.${i >> 1}.${dtype === "F32" ? "master" : "weight"}`, dtype, shape: [elements / 2048, 2048] };
+    return {
+      name: `layers.${i >> 1}.${dtype === "F32" ? "master" : "weight"}`,
+      dtype,
+      shape: [elements / 2048, 2048],
+    };
   });
 }
 

@@ -1,6 +1,8 @@
 /** A Markdown table: the first column to the left, the others to the right, padded so that it reads as text too. */
 export function table(columns, rows) {
-  const widths = columns.map((column, i) => Math.max(column.length, 3, ...rows.map((row) => String(row[i]).length)));
+  const widths = columns.map((column, i) =>
+    Math.max(column.length, 3, ...rows.map((row) => String(row[i]).length)),
+  );
   const line = (cells) =>
     `| ${cells.map((cell, i) => (i === 0 ? String(cell).padEnd(widths[i]) : String(cell).padStart(widths[i]))).join(" | ")} |`;
   const rule = widths.map((width, i) => (i === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`));

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, copyFileSync, constants, fsyncSync, openSync, readSync, rmSync, statSync } from "node:fs";
+import { closeSync, constants, copyFileSync, fsyncSync, openSync, readSync, rmSync, statSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,9 @@ const child = fileURLToPath(new URL("throughput-child.mjs", import.meta.url));
 export async function throughput({ say, rounds, megabytes, profile }) {
   const peers = findPeers(["torch"], say);
   return withDirectory(async (directory) => {
-    const paths = Object.fromEntries(["first", ...CHANGES].map((name, i) => [name, join(directory, `v${i}.safetensors`)]));
+    const paths = Object.fromEntries(
+      ["first", ...CHANGES].map((name, i) => [name, join(directory, `v${i}.safetensors`)]),
+    );
     say(`writing ${1 + CHANGES.length} checkpoints of ${megabytes} MB`);
     writeCheckpoints(megabytes, paths);
     const sizeBytes = statSync(paths.first).size;
@@ -44,11 +46,15 @@ function measure(directory, paths, { peers, profile, check }) {
   rmSync(out);
   const restores = ["base", ...CHANGES.map((_, i) => `change-${i}`)].map((ref, i) => {
     const restore = varve("restore", store, ref, out);
-    if (check && !sameBytes(out, Object.values(paths)[i])) throw new Error(`${ref}: restored bytes are not the saved ones`);
+    if (check && !sameBytes(out, Object.values(paths)[i]))
+      throw new Error(`${ref}: restored bytes are not the saved ones`);
     rmSync(out);
     return { of: i === 0 ? "first" : CHANGES[i - 1], ...restore };
   });
-  const loads = [0, 1].map((i) => ({ of: i === 0 ? "first" : CHANGES[0], ...varve("load", store, ["base", "change-0"][i]) }));
+  const loads = [0, 1].map((i) => ({
+    of: i === 0 ? "first" : CHANGES[0],
+    ...varve("load", store, ["base", "change-0"][i]),
+  }));
   rmSync(store, { recursive: true });
   return { load, cpMs: [cp, cpAgain], torch, first, seconds, restores, loads };
 }
@@ -78,7 +84,8 @@ function sameBytes(a, b) {
     if (statSync(a).size !== statSync(b).size) return false;
     for (let at = 0; ; ) {
       const counts = files.map((file, i) => readSync(file, windows[i], 0, windows[i].length, at));
-      if (Buffer.compare(windows[0].subarray(0, counts[0]), windows[1].subarray(0, counts[1])) !== 0) return false;
+      if (Buffer.compare(windows[0].subarray(0, counts[0]), windows[1].subarray(0, counts[1])) !== 0)
+        return false;
       if (counts[0] === 0) return true;
       at += counts[0];
     }
@@ -103,23 +110,47 @@ export function showThroughput({ sizeBytes, runs }) {
     ]);
   };
   const own = (what, answers) =>
-    add(what, answers.map(({ ms }) => ms), {
-      cpuMs: answers.map(({ cpuMs }) => cpuMs),
-      peakBytes: answers.map(({ peakBytes }) => peakBytes),
-      storedBytes: answers[0].storedBytes,
-    });
+    add(
+      what,
+      answers.map(({ ms }) => ms),
+      {
+        cpuMs: answers.map(({ cpuMs }) => cpuMs),
+        peakBytes: answers.map(({ peakBytes }) => peakBytes),
+        storedBytes: answers[0].storedBytes,
+      },
+    );
   add("cp and fsync", cp);
-  if (runs[0].torch !== undefined) add("torch.save and fsync", runs.map(({ torch }) => torch.saveMs));
-  own("varve, first save", runs.map(({ first }) => first));
+  if (runs[0].torch !== undefined)
+    add(
+      "torch.save and fsync",
+      runs.map(({ torch }) => torch.saveMs),
+    );
+  own(
+    "varve, first save",
+    runs.map(({ first }) => first),
+  );
   runs[0].seconds.forEach(({ change }, i) => {
-    own(`varve, save: ${change} changed`, runs.map(({ seconds }) => seconds[i]));
+    own(
+      `varve, save: ${change} changed`,
+      runs.map(({ seconds }) => seconds[i]),
+    );
   });
   runs[0].restores.forEach(({ of }, i) => {
-    own(`varve, restore to a file: ${of}`, runs.map(({ restores }) => restores[i]));
+    own(
+      `varve, restore to a file: ${of}`,
+      runs.map(({ restores }) => restores[i]),
+    );
   });
-  if (runs[0].torch !== undefined) add("torch.load", runs.map(({ torch }) => torch.loadMs));
+  if (runs[0].torch !== undefined)
+    add(
+      "torch.load",
+      runs.map(({ torch }) => torch.loadMs),
+    );
   runs[0].loads.forEach(({ of }, i) => {
-    own(`varve, restore to memory: ${of}`, runs.map(({ loads }) => loads[i]));
+    own(
+      `varve, restore to memory: ${of}`,
+      runs.map(({ loads }) => loads[i]),
+    );
   });
   const idle = Math.round(median(runs.map(({ first }) => first.idleBytes)) / 1e6);
   const loads = runs.map(({ load }) => load.toFixed(1)).join(", ");

@@ -41,7 +41,9 @@ export async function saveByApi(versions, directory, options = {}) {
 export function saveByCli(versions, directory) {
   const path = join(directory, "store-cli");
   const varve = (...args) =>
-    JSON.parse(execFileSync(process.execPath, [cli, "--store", path, "--json", ...args], { encoding: "utf8" }));
+    JSON.parse(
+      execFileSync(process.execPath, [cli, "--store", path, "--json", ...args], { encoding: "utf8" }),
+    );
   varve("init");
   const before = appendedBytes(path);
   const stored = versions.map((version) => varve("save", "run", version).storedBytes);
@@ -73,5 +75,7 @@ function compare(version, out) {
 
 /** Whether growth on disk is what the saves reported, within 2 % and 64 KB. */
 export function agrees(growthBytes, storedBytes) {
-  return Math.abs(growthBytes - storedBytes) <= storedBytes * 0.02 && Math.abs(growthBytes - storedBytes) <= 65_536;
+  return (
+    Math.abs(growthBytes - storedBytes) <= storedBytes * 0.02 && Math.abs(growthBytes - storedBytes) <= 65_536
+  );
 }

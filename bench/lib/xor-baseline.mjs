@@ -27,10 +27,15 @@ function tensorsOf(path) {
   const dataAt = 8 + Number(file.readBigUInt64LE(0));
   const { __metadata__: _, ...entries } = JSON.parse(file.subarray(8, dataAt).toString());
   return new Map(
-    Object.entries(entries).map(([name, { dtype, data_offsets: [from, to] }]) => [
-      name,
-      { widthBytes: WIDTHS[dtype] ?? 1, bytes: file.subarray(dataAt + from, dataAt + to) },
-    ]),
+    Object.entries(entries).map(
+      ([
+        name,
+        {
+          dtype,
+          data_offsets: [from, to],
+        },
+      ]) => [name, { widthBytes: WIDTHS[dtype] ?? 1, bytes: file.subarray(dataAt + from, dataAt + to) }],
+    ),
   );
 }
 
@@ -80,7 +85,8 @@ export function xorBaseline(versions) {
     const files = new Map(filesIn(version).map(([path, name]) => [name, tensorsOf(path)]));
     let blocksBytes = 0;
     for (const [name, tensors] of files) {
-      const parent = before.get(name) ?? (files.size === 1 && before.size === 1 ? [...before.values()][0] : undefined);
+      const parent =
+        before.get(name) ?? (files.size === 1 && before.size === 1 ? [...before.values()][0] : undefined);
       for (const [tensor, value] of tensors) {
         blocksBytes += tensorBytes(value, parent?.get(tensor), BLOCK_BYTES);
         totals.wholeBytes += tensorBytes(value, parent?.get(tensor), Number.POSITIVE_INFINITY);

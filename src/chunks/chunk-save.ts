@@ -94,6 +94,9 @@ export class ChunkSave {
   async append({ answers, output }: EncodedRun): Promise<void> {
     for (const { digest, frame } of answers) {
       if (this.#has(digest)) continue;
+      // A thread that looked later than this one may know of what another process has committed since.
+      if (frame === undefined) this.#store.index.refresh();
+      if (frame === undefined && this.#has(digest)) continue;
       invariant(frame !== undefined, "a chunk without a frame is in the index or was appended before");
       await this.#appendFrame(frame);
     }
@@ -123,8 +126,7 @@ export class ChunkSave {
   }
 
   async #appendNow(frame: FrameToWrite): Promise<void> {
-    this.#pack ??= await this.#openPack();
-    const { writer } = this.#pack;
+    const { writer } = this.#pack ?? (await this.#openPack());
     const before = writer.sizeBytes;
     const place = await writer.append(frame);
     this.storedBytes += writer.sizeBytes - before;
@@ -147,11 +149,12 @@ export class ChunkSave {
     const { writer, found } = this.#store.packs.acquire(this.#store.index);
     const isNew = writer.frameCount === 0;
     if (isNew) this.storedBytes += writer.sizeBytes;
+    this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew };
     if (found !== undefined) await this.#indexFound(found, writer);
-    return { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew };
+    return this.#pack;
   }
 
-  /** A crashed save's good frames, now ours: whole, but perhaps only in the page cache, so synced first. */
+  /** A crashed save's good frames, now ours: made durable before anything may count on them. */
   async #indexFound(found: PackScan, writer: PackWriter): Promise<void> {
     await writer.sync();
     await this.#store.index.commit({
@@ -165,15 +168,18 @@ export class ChunkSave {
     await this.#appending;
     if (this.#pack === undefined) return { indexBytes: 0 };
     const { writer, isNew } = this.#pack;
+    const writtenBytes = writer.sizeBytes;
     await writer.sync();
+    this.storedBytes += writer.sizeBytes - writtenBytes;
     if (isNew) this.#store.packs.disk.syncDirectory(this.#store.packs.directory);
+    // From here on the frames stay, whatever happens: a commit of the index that fails may have been seen by others.
+    this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew: false };
     const { index } = this.#store;
     const before = index.sizeBytes();
     await index.commit({
       puts: [...this.#pending.values()],
       packEnds: [{ packId: writer.packId, goodBytes: writer.sizeBytes, frameCount: writer.frameCount }],
     });
-    this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew: false };
     return { indexBytes: index.sizeBytes() - before };
   }
 
@@ -187,7 +193,8 @@ export class ChunkSave {
     }
   }
 
-  async #release({ writer, startBytes, startFrames }: CurrentPack): Promise<void> {
+  async #release({ writer, startBytes, startFrames, isNew }: CurrentPack): Promise<void> {
+    if (isNew) return this.#store.packs.discard(writer);
     if (writer.sizeBytes > startBytes || writer.failed) {
       try {
         writer.cutBack(startBytes, startFrames);

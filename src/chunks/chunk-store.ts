@@ -6,6 +6,7 @@ import type { ChunkIndex } from "./chunk-index.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { ChunkSave } from "./chunk-save.ts";
 import { type DecodeRequest, decodeJob } from "./decode.job.ts";
+import { lockGc } from "./gc-lock.ts";
 import { type ChunkPlace, forgetJobContext, registerJobContext } from "./job-context.ts";
 import { PackDirectory } from "./pack-directory.ts";
 
@@ -64,7 +65,6 @@ export class ChunkStore {
 
   /** Begins a save: from here until its `end`, gc removes nothing it finds. */
   async beginSave(profile: "fast" | "compact"): Promise<ChunkSave> {
-    if (this.#options.readOnly) throw readOnly();
     const lock = await this.lockGc("shared");
     try {
       this.index.refresh();
@@ -76,16 +76,9 @@ export class ChunkStore {
   }
 
   /** The lock between saves (shared) and the sweep (exclusive); closing the file frees it. */
-  async lockGc(mode: "shared" | "exclusive"): Promise<DiskFile> {
-    const path = `${this.#options.directory}/gc.lock`;
-    const file = this.#options.disk.open(path, { access: "write", create: "may" });
-    try {
-      if (!file.tryLock(mode)) await file.lock(mode);
-      return file;
-    } catch (error) {
-      file.close();
-      throw error;
-    }
+  lockGc(mode: "shared" | "exclusive"): Promise<DiskFile> {
+    if (this.#options.readOnly) throw readOnly();
+    return lockGc(this.#options.disk, this.#options.directory, mode);
   }
 
   async close(): Promise<void> {
@@ -102,6 +95,6 @@ export function chunkPlace(directory: string): ChunkPlace {
 
 function readOnly(): StoreError {
   return new StoreError("ERR_INVALID_ARGUMENT", "the store was opened read-only", {
-    hint: "Open it without `readOnly` to save.",
+    hint: "Open it without `readOnly` to change it.",
   });
 }

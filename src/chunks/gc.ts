@@ -1,4 +1,5 @@
 import { invariant } from "../assert.ts";
+import { StoreError } from "../errors.ts";
 import { GC_REWRITE_FRACTION, PACK_BYTES_TARGET } from "../limits.ts";
 import type { ChunkEntry, IndexChanges } from "./chunk-index.ts";
 import type { ChunkStore } from "./chunk-store.ts";
@@ -172,7 +173,7 @@ class Collection {
       // In their order: a frame's bases stay before it.
       const frames = [...use.frames].sort(([a], [b]) => a - b);
       for (const [offset, frame] of frames) {
-        this.#options.signal?.throwIfAborted();
+        this.#throwIfAborted();
         if (!frame.live || frame.chunks.every(({ key }) => this.#moved.has(key))) continue;
         await this.#copyFrame(use.packId, offset, frame.frameBytes);
         doneBytes += frame.frameBytes;
@@ -181,6 +182,13 @@ class Collection {
     }
     for (const writer of this.#writers) await writer.sync();
     if (this.#writers.length > 0) this.#store.packs.disk.syncDirectory(this.#store.packs.directory);
+  }
+
+  #throwIfAborted(): void {
+    const { signal } = this.#options;
+    if (signal?.aborted) {
+      throw new StoreError("ERR_ABORTED", "aborted; nothing was removed", { cause: signal.reason });
+    }
   }
 
   #hold(packId: bigint): boolean {
@@ -209,12 +217,15 @@ class Collection {
   /** With the exclusive lock: nothing is being saved, and everything live lies in a kept pack or was copied. */
   async sweep(): Promise<GcResult> {
     const { packs, index } = this.#store;
+    // Also what a save added that then failed: its pack may be one of those that go.
+    index.refresh();
     for (const writer of this.#writers) this.#verify(writer);
     const result = { reclaimedBytes: 0, packsRemoved: 0, packsRewritten: 0, chunksKept: 0, chunksRemoved: 0 };
     const uses = this.#uses();
     // Dead chunks of kept packs are forgotten too: what they are stored against may go now or later.
     const changes: Required<IndexChanges> = {
       puts: [],
+      moves: [],
       deletes: deadChunks(uses),
       packEnds: [],
       packsRemoved: [],
@@ -224,7 +235,7 @@ class Collection {
       count(result, use);
       changes.packsRemoved.push(use.packId);
       for (const { live, chunks } of use.frames.values()) {
-        if (live) changes.puts.push(...chunks.map(({ key }) => this.#movedEntry(key)));
+        if (live) changes.moves.push(...chunks.map(({ key }) => this.#movedEntry(key)));
       }
     }
     result.chunksRemoved = changes.deletes.length;

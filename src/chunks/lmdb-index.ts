@@ -121,7 +121,8 @@ export class LmdbIndex implements ChunkIndex {
     );
   }
 
-  async commit({ puts, deletes = [], packEnds = [], packsRemoved = [] }: IndexChanges): Promise<void> {
+  async commit(changes: IndexChanges): Promise<void> {
+    const { puts, moves = [], deletes = [], packEnds = [], packsRemoved = [] } = changes;
     if (this.#poisoned !== undefined) {
       throw new StoreError("ERR_POISONED", `${this.#directory}: an earlier write of the index failed`, {
         cause: this.#poisoned,
@@ -131,7 +132,10 @@ export class LmdbIndex implements ChunkIndex {
     try {
       await this.#db.transaction(() => {
         for (const digest of deletes) this.#db.remove(digest as Buffer);
-        for (const { digest, entry } of puts) this.#db.put(digest as Buffer, encodeEntry(digest, entry));
+        const added = puts.filter(({ digest }) => this.get(digest) === undefined);
+        for (const { digest, entry } of [...added, ...moves]) {
+          this.#db.put(digest as Buffer, encodeEntry(digest, entry));
+        }
         for (const packId of packsRemoved) this.#db.remove(packKey(packId));
         for (const end of packEnds) {
           const key = packKey(end.packId);

@@ -32,13 +32,14 @@ export class MemoryIndex implements ChunkIndex {
     this.apply(changes);
   }
 
-  apply({ puts, deletes = [], packEnds = [], packsRemoved = [] }: IndexChanges): void {
+  apply({ puts, moves = [], deletes = [], packEnds = [], packsRemoved = [] }: IndexChanges): void {
     for (const digest of deletes) {
       const key = digestKey(digest);
       this.#entries.delete(key);
       this.#byShortDigest.delete(key.slice(0, SHORT_DIGEST_BYTES));
     }
-    for (const { digest, entry } of puts) {
+    const added = puts.filter(({ digest }) => !this.#entries.has(digestKey(digest)));
+    for (const { digest, entry } of [...added, ...moves]) {
       const key = digestKey(digest);
       this.#entries.set(key, entry);
       this.#byShortDigest.set(key.slice(0, SHORT_DIGEST_BYTES), key);

@@ -54,17 +54,37 @@ export class PackDirectory {
   }
 
   create(): PackWriter {
-    const packId = randomBytes(8).readBigUInt64LE();
-    return PackWriter.create(this.disk, this.directory, this.storeId, packId, this.#nowUs());
+    for (;;) {
+      const packId = randomBytes(8).readBigUInt64LE();
+      const writer = PackWriter.create(this.disk, this.directory, this.storeId, packId, this.#nowUs());
+      if (writer !== undefined) return writer;
+    }
   }
 
   /** Gives a pack back after a save: kept for the next one, or sealed when it is full. */
   async release(writer: PackWriter): Promise<void> {
     if (writer.failed) writer.close();
-    else if (writer.sizeBytes >= PACK_BYTES_TARGET) {
+    else if (writer.sizeBytes >= PACK_BYTES_TARGET) await this.#seal(writer);
+    else this.#idle.push(writer);
+  }
+
+  /** A pack without its seal is as good: that one cannot be written is no failure of the save that filled it. */
+  async #seal(writer: PackWriter): Promise<void> {
+    const { sizeBytes, frameCount } = writer;
+    try {
       await writer.seal();
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+      writer.cutBack(sizeBytes, frameCount);
+    } finally {
       writer.close();
-    } else this.#idle.push(writer);
+    }
+  }
+
+  /** Gives up a new pack in which nothing became durable: not even its header is sure to be there. */
+  discard(writer: PackWriter): void {
+    writer.close();
+    this.disk.remove(this.path(writer.packId));
   }
 
   #adopt(index: ChunkIndex): OpenPack | undefined {
@@ -84,7 +104,6 @@ export class PackDirectory {
         file.close();
         continue;
       }
-      if (scan.sizeBytes > scan.goodBytes) file.truncate(scan.goodBytes);
       const frameCount = end.frameCount + scan.frames.length;
       return {
         writer: PackWriter.adopt(file, packId, scan.goodBytes, frameCount),

@@ -1,7 +1,10 @@
 /**
  * Packs: append-only files of frames. `docs/formats/pack.md` has the same layout with a worked example.
  *
- *     pack   = header frame* seal?
+ *     pack   = header (frame+ padding)* seal?
+ *
+ * Padding is zeros up to the next multiple of 512: what one save appended ends its last sector, so that a power cut
+ * while the next one writes cannot touch it.
  *
  *     header (64 bytes)
  *       0  8  magic "VARVEPK1"

@@ -1,4 +1,5 @@
 import type { Disk } from "../disk/disk.ts";
+import { SECTOR_BYTES } from "../limits.ts";
 import {
   FRAME_FIXED_BYTES,
   FRAME_MAGIC,
@@ -36,7 +37,7 @@ export interface PackScan {
   /** Ranges that are no good frame. The tail of an unsealed pack that was being written may be one. */
   damage: PackDamage[];
   sealed: boolean;
-  /** Where the last good frame ends: an adopter goes on from here. */
+  /** Where the last good frame and its padding end: an adopter goes on from here. */
   goodBytes: number;
 }
 
@@ -85,6 +86,12 @@ export function scanPack(
       }
       const found = frameAt(read, packId, offset, options.readData ?? false);
       if (typeof found === "string") {
+        const paddingBytes = offset === scan.goodBytes ? paddingAt(read, offset) : 0;
+        if (paddingBytes > 0) {
+          offset += paddingBytes;
+          scan.goodBytes = offset;
+          continue;
+        }
         const next = nextFrame(read, packId, offset + 1, sizeBytes);
         scan.damage.push({ offset, sizeBytes: next - offset, what: `frame: ${found}` });
         offset = next;
@@ -99,6 +106,13 @@ export function scanPack(
   } finally {
     file.close();
   }
+}
+
+/** Bytes of zeros from `offset` to the end of its sector, or 0 when there is anything else or less. */
+function paddingAt(read: Read, offset: number): number {
+  const bytes = read(offset, (SECTOR_BYTES - (offset % SECTOR_BYTES)) % SECTOR_BYTES);
+  const whole = (offset + bytes.byteLength) % SECTOR_BYTES === 0;
+  return whole && bytes.every((byte) => byte === 0) ? bytes.byteLength : 0;
 }
 
 type Read = (offset: number, bytes: number) => Uint8Array;

@@ -1,7 +1,7 @@
 import { crc32c } from "@node-rs/crc32";
 import { invariant } from "../assert.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
-import { CHUNK_BYTES_MAX, FRAME_BASES_MAX, FRAME_CHUNKS_MAX } from "../limits.ts";
+import { CHUNK_BYTES_MAX, FRAME_BASES_MAX, FRAME_CHUNKS_MAX, SECTOR_BYTES } from "../limits.ts";
 import { DIGEST_BYTES, SHORT_DIGEST_BYTES } from "./digest.ts";
 import {
   FRAME_CHUNK_BYTES,
@@ -75,6 +75,10 @@ export function encodeSeal(packId: bigint, offset: number, frameCount: number): 
   return seal;
 }
 
+function wholeSectors(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+}
+
 /**
  * Appends frames to one pack file that it holds locked.
  *
@@ -98,23 +102,32 @@ export class PackWriter {
     this.#frameCount = frameCount;
   }
 
-  /** A new, locked pack file; its name is durable once `sync` and a sync of the directory have returned. */
+  /**
+   * A new, locked pack file; its name is durable once `sync` and a sync of the directory have returned. `undefined`
+   * when a collection saw the file first and holds it: it removes it, since nothing is in it.
+   */
   static create(
     disk: Disk,
     directory: string,
     storeId: Uint8Array,
     packId: bigint,
     timeUs: bigint,
-  ): PackWriter {
+  ): PackWriter | undefined {
     const file = disk.open(`${directory}/${packFileName(packId)}`, { access: "write", create: "must" });
-    invariant(file.tryLock("exclusive"), "nobody else can hold a pack that was just created");
+    if (!file.tryLock("exclusive")) {
+      file.close();
+      return undefined;
+    }
     const writer = new PackWriter(packId, file, 0, 0);
     writer.#gather(encodePackHeader(storeId, packId, timeUs));
     return writer;
   }
 
   /** Goes on after the last good frame of an unsealed pack whose lock the caller already holds in `file`. */
-  static adopt(file: DiskFile, packId: bigint, sizeBytes: number, frameCount: number): PackWriter {
+  static adopt(file: DiskFile, packId: bigint, goodBytes: number, frameCount: number): PackWriter {
+    const sizeBytes = wholeSectors(goodBytes);
+    if (file.sizeBytes() > goodBytes) file.truncate(goodBytes);
+    if (sizeBytes > goodBytes) file.truncate(sizeBytes);
     return new PackWriter(packId, file, sizeBytes, frameCount);
   }
 
@@ -154,8 +167,14 @@ export class PackWriter {
     this.#gatheredBytes = 0;
   }
 
-  /** Makes everything appended so far durable. */
+  /** Makes everything appended so far durable, and ends its last sector: what follows leaves it alone. */
   async sync(): Promise<void> {
+    const padding = wholeSectors(this.sizeBytes) - this.sizeBytes;
+    if (padding > 0) this.#gather(new Uint8Array(padding));
+    await this.#syncFile();
+  }
+
+  async #syncFile(): Promise<void> {
     await this.flush();
     await this.#final(() => this.#file.sync());
   }
@@ -183,8 +202,9 @@ export class PackWriter {
 
   /** Ends the pack: nothing will be appended to it again. */
   async seal(): Promise<void> {
+    invariant(this.sizeBytes % SECTOR_BYTES === 0, "a pack is sealed once it is synced");
     this.#gather(encodeSeal(this.packId, this.sizeBytes, this.#frameCount));
-    await this.sync();
+    await this.#syncFile();
   }
 
   /** Frees the lock. An unsealed pack may be adopted by the next writer. */

@@ -1,11 +1,10 @@
-import { randomBytes } from "node:crypto";
 import { crc32c } from "@node-rs/crc32";
 import type { Disk } from "../disk/disk.ts";
 import { flipBit, flippedBit, flipUntil } from "../flipped-bit.ts";
+import { PackDirectory } from "./pack-directory.ts";
 import { FRAME_FIXED_BYTES, frameHeaderBytes, placeSeed } from "./pack-format.ts";
 import { decodeFrame, decodeFrameHeader, type Frame, PackReader } from "./pack-reader.ts";
 import type { PackScan } from "./pack-scan.ts";
-import { PackWriter } from "./pack-writer.ts";
 
 export interface Salvage {
   /** Frames the new pack holds. */
@@ -30,7 +29,7 @@ export async function salvagePack(
   if (parts.length === 0) return { frames: 0, healed: 0 };
   parts.sort((a, b) => a.offset - b.offset);
   const reader = new PackReader(disk, directory);
-  const writer = PackWriter.create(disk, directory, storeId, randomBytes(8).readBigUInt64LE(), nowUs);
+  const writer = new PackDirectory(disk, directory, storeId, () => nowUs).create();
   try {
     for (const part of parts) {
       const frame =

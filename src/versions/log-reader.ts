@@ -2,7 +2,7 @@ import { crc32c } from "@node-rs/crc32";
 import { StoreError } from "../errors.ts";
 import {
   LOG_FORMAT_VERSION,
-  LOG_HEADER_BYTES,
+  LOG_HEADER_USED_BYTES,
   LOG_MAGIC,
   type LogRecord,
   MARK_BYTES,
@@ -10,6 +10,7 @@ import {
   type Mark,
   RECORD_HEADER_BYTES,
   RECORD_MAGIC,
+  recordBytes,
   recordSeed,
 } from "./log-format.ts";
 
@@ -20,7 +21,7 @@ function bufferOf(bytes: Uint8Array): Buffer {
 /** What is wrong with the log's header, or `undefined`. @throws `ERR_STORE_VERSION` for a newer format. */
 export function checkLogHeader(bytes: Uint8Array, storeId: Uint8Array): string | undefined {
   const header = bufferOf(bytes);
-  if (header.byteLength < LOG_HEADER_BYTES) return "it is shorter than its header";
+  if (header.byteLength < LOG_HEADER_USED_BYTES) return "it is shorter than its header";
   if (!header.subarray(0, 8).equals(LOG_MAGIC)) return "its magic is wrong";
   if (crc32c(header.subarray(0, 28)) !== header.readUInt32LE(28)) return "its header's checksum is wrong";
   const version = header.readUInt16LE(8);
@@ -52,7 +53,7 @@ export function recordAt(
   if (at + RECORD_HEADER_BYTES > view.byteLength || view.readUInt32LE(at) !== RECORD_MAGIC) return undefined;
   const payloadBytes = view.readUInt32LE(at + 8);
   const end = at + RECORD_HEADER_BYTES + payloadBytes;
-  if (end > view.byteLength) return undefined;
+  if (at + recordBytes(payloadBytes) > view.byteLength) return undefined;
   const offset = baseOffset + at;
   if (crc32c(view.subarray(at + 8, end), recordSeed(storeId, offset)) !== view.readUInt32LE(at + 4))
     return undefined;
@@ -61,7 +62,7 @@ export function recordAt(
     timeUs: view.readBigUInt64LE(at + 20),
     payload: view.subarray(at + RECORD_HEADER_BYTES, end),
     offset,
-    sizeBytes: end - at,
+    sizeBytes: recordBytes(payloadBytes),
   };
 }
 

@@ -9,6 +9,7 @@ import {
   type Mark,
   RECORD_HEADER_BYTES,
   RECORD_MAGIC,
+  recordBytes,
   recordSeed,
 } from "./log-format.ts";
 
@@ -23,13 +24,14 @@ export function encodeLogHeader(storeId: Uint8Array): Uint8Array {
 
 /** The bytes of a record that will lie at `offset` of the log. */
 export function encodeRecord(record: LogRecord, storeId: Uint8Array, offset: number): Uint8Array {
-  const bytes = Buffer.allocUnsafe(RECORD_HEADER_BYTES + record.payload.byteLength);
+  const bytes = Buffer.alloc(recordBytes(record.payload.byteLength));
   bytes.writeUInt32LE(RECORD_MAGIC, 0);
   bytes.writeUInt32LE(record.payload.byteLength, 8);
   bytes.writeBigUInt64LE(record.seq, 12);
   bytes.writeBigUInt64LE(record.timeUs, 20);
   bytes.set(record.payload, RECORD_HEADER_BYTES);
-  bytes.writeUInt32LE(crc32c(bytes.subarray(8), recordSeed(storeId, offset)), 4);
+  const checked = bytes.subarray(8, RECORD_HEADER_BYTES + record.payload.byteLength);
+  bytes.writeUInt32LE(crc32c(checked, recordSeed(storeId, offset)), 4);
   return bytes;
 }
 

@@ -1,9 +1,9 @@
 import { Packr, Unpackr } from "msgpackr";
 import type { Disk, DiskFile } from "../disk/disk.ts";
-import { StoreError } from "../errors.ts";
+import { isStoreError, StoreError } from "../errors.ts";
 import { VERSION_RECORD_BYTES_MAX } from "../limits.ts";
 import { LOG_HEADER_BYTES, MARK_BYTES, type Mark } from "./log-format.ts";
-import { checkLogHeader, decodeMark, type PlacedRecord, scanLog } from "./log-reader.ts";
+import { checkLogHeader, decodeMark, type LogScan, type PlacedRecord, scanLog } from "./log-reader.ts";
 import { encodeLogHeader, encodeMark, encodeRecord } from "./log-writer.ts";
 
 /** One change of one key; `value: null` removes it. Values are plain data that MessagePack can hold. */
@@ -87,17 +87,28 @@ export class VersionStore {
     disk.makeDirectory(directory);
     const log = disk.open(`${directory}/log`, { access: "write", create: "may" });
     log.writeSync(encodeLogHeader(storeId), 0);
+    log.truncate(LOG_HEADER_BYTES);
     log.syncSync();
     log.close();
     disk.open(`${directory}/lock`, { access: "write", create: "may" }).close();
     disk.syncDirectory(directory);
   }
 
-  /** @throws `ERR_STORE_CORRUPT` when acknowledged records are damaged or missing. */
-  static open(options: VersionStoreOptions): VersionStore {
+  /**
+   * Opens the log and takes over what lies past its mark, which a power cut may have set back: every record that was
+   * acknowledged is seen from the start.
+   * @throws `ERR_STORE_CORRUPT` when acknowledged records are damaged or missing.
+   */
+  static async open(options: VersionStoreOptions): Promise<VersionStore> {
     const store = new VersionStore(options);
-    store.refresh();
-    return store;
+    try {
+      if (options.readOnly) await store.#adoptTail();
+      else (await store.lock(() => store.#healTail())).close();
+      return store;
+    } catch (error) {
+      store.close();
+      throw error;
+    }
   }
 
   /** Replays every good record, whatever lies between them, and says what does. Never writes. */
@@ -151,26 +162,29 @@ export class VersionStore {
     return this.#maps.get(map) ?? [];
   }
 
-  /** Catches up with what other processes have made durable. */
+  /** Catches up with what other processes have made durable: what the mark speaks of. */
   refresh(): void {
     // The mark first: the log read after it holds at least what the mark speaks of.
     const mark = this.#readMark();
     const log = this.#readLog(this.#seenBytes);
-    const durableBytes = mark?.logBytes ?? Number.POSITIVE_INFINITY;
-    if (durableBytes <= this.#seenBytes) return;
+    if (mark === undefined || mark.logBytes <= this.#seenBytes) return;
     const scan = scanLog(log, this.#options.storeId, this.#seenBytes);
-    const first = scan.damage.find((range) => range.offset < durableBytes);
-    if (first !== undefined)
-      throw this.#corrupt(first.offset, "a record there is damaged and good ones follow it");
-    if (mark !== undefined && scan.goodBytes < mark.logBytes) {
+    this.#refuseDamage(scan, mark.logBytes);
+    if (scan.goodBytes < mark.logBytes) {
       throw this.#corrupt(
         scan.goodBytes,
         `records up to offset ${mark.logBytes} were acknowledged and are gone or damaged`,
       );
     }
     for (const record of scan.records) {
-      if (record.offset + record.sizeBytes <= durableBytes) this.#apply(record);
+      if (record.offset + record.sizeBytes <= mark.logBytes) this.#apply(record);
     }
+  }
+
+  #refuseDamage(scan: LogScan, beforeBytes: number): void {
+    const first = scan.damage.find((range) => range.offset < beforeBytes);
+    if (first !== undefined)
+      throw this.#corrupt(first.offset, "a record there is damaged and good ones follow it");
   }
 
   /**
@@ -185,6 +199,11 @@ export class VersionStore {
   }
 
   async #commitNow(build: (timeUs: bigint) => Change[]): Promise<Committed> {
+    if (this.#options.readOnly) {
+      throw new StoreError("ERR_INVALID_ARGUMENT", "the store was opened read-only", {
+        hint: "Open it without `readOnly` to change it.",
+      });
+    }
     this.#refusePoisoned();
     const lock = await this.lock();
     try {
@@ -202,9 +221,8 @@ export class VersionStore {
       const offset = this.#seenBytes;
       const bytes = encodeRecord(record, this.#options.storeId, offset);
       const log = this.#openLog();
-      await log.write(bytes, offset);
-      await this.#sync(log);
-      this.#writeMark({ logBytes: offset + bytes.byteLength, seq: record.seq });
+      await this.#append(log, bytes, offset);
+      this.#writeMarkIfPossible({ logBytes: offset + bytes.byteLength, seq: record.seq });
       this.#apply({ ...record, offset, sizeBytes: bytes.byteLength });
       return { seq: record.seq, timeUs, recordBytes: bytes.byteLength };
     } finally {
@@ -212,14 +230,15 @@ export class VersionStore {
     }
   }
 
-  /** The writers' lock; closing the file frees it. */
-  async lock(): Promise<DiskFile> {
+  /** The writers' lock, once `first` has been done under it; closing the file frees it. */
+  async lock(first: () => void = () => {}): Promise<DiskFile> {
     const lock = this.#options.disk.open(`${this.#options.directory}/lock`, {
       access: "write",
       create: "may",
     });
     try {
       if (!lock.tryLock("exclusive")) await lock.lock("exclusive");
+      first();
       return lock;
     } catch (error) {
       lock.close();
@@ -228,18 +247,40 @@ export class VersionStore {
   }
 
   /**
-   * With the lock held: takes over what a writer that died left behind. Its last record may be whole but only in
-   * the page cache (synced now, and then it counts) or torn (cut off: nobody was told of it).
+   * With the lock held: takes over what lies past the mark. A record there may be acknowledged (the mark is never
+   * synced, so a power cut may set it back), whole but only in the page cache (its writer died: synced now, and then
+   * it counts), or torn (cut off: nobody was told of it). Nothing is written in its place, which could tear it.
    */
   #healTail(): void {
     this.refresh();
     const scan = scanLog(this.#readLog(this.#seenBytes), this.#options.storeId, this.#seenBytes);
-    if (scan.records.length === 0 && scan.tailBytes === 0) return;
-    const log = this.#openLog();
-    if (scan.tailBytes > 0) log.truncate(scan.goodBytes);
-    log.syncSync();
-    for (const record of scan.records) this.#apply(record);
-    this.#writeMark({ logBytes: this.#seenBytes, seq: this.#seq });
+    this.#refuseDamage(scan, scan.goodBytes);
+    if (scan.records.length > 0 || scan.tailBytes > 0) {
+      const log = this.#openLog();
+      if (scan.tailBytes > 0) log.truncate(scan.goodBytes);
+      log.syncSync();
+      for (const record of scan.records) this.#apply(record);
+    }
+    const mark = this.#readMark();
+    if (mark?.logBytes !== this.#seenBytes) {
+      this.#writeMarkIfPossible({ logBytes: this.#seenBytes, seq: this.#seq });
+    }
+  }
+
+  /** What lies past the mark, for a reader that may not write: whole records count once no writer is at work. */
+  async #adoptTail(): Promise<void> {
+    const path = `${this.#options.directory}/lock`;
+    const present = this.#options.disk.stat(path) !== undefined;
+    const lock = present ? this.#options.disk.open(path, { access: "read" }) : undefined;
+    try {
+      if (lock?.tryLock("shared") === false) await lock.lock("shared");
+      this.refresh();
+      const scan = scanLog(this.#readLog(this.#seenBytes), this.#options.storeId, this.#seenBytes);
+      this.#refuseDamage(scan, scan.goodBytes);
+      for (const record of scan.records) this.#apply(record);
+    } finally {
+      lock?.close();
+    }
   }
 
   #apply(record: PlacedRecord): void {
@@ -298,29 +339,45 @@ export class VersionStore {
     }
   }
 
-  #writeMark(mark: Mark): void {
+  /** The record is durable whatever becomes of the mark: one that lags only delays what other processes see. */
+  #writeMarkIfPossible(mark: Mark): void {
     const { disk, storeId } = this.#options;
-    const file = disk.open(this.#markPath, { access: "write", create: "may" });
+    let file: DiskFile | undefined;
     try {
+      file = disk.open(this.#markPath, { access: "write", create: "may" });
       file.writeSync(encodeMark(mark, storeId), 0);
+    } catch (error) {
+      if (!isStoreError(error, "ERR_IO") && !isStoreError(error, "ERR_DISK_FULL")) throw error;
     } finally {
-      file.close();
+      file?.close();
     }
   }
 
-  /** A failed sync is final: what it failed on may look written and be lost. A failed write is cut off again. */
-  async #sync(log: DiskFile): Promise<void> {
+  /**
+   * Appends a record and makes it durable. What fails is cut off again: its caller is told that it is not there, and
+   * after a failed sync the kernel calls its pages clean, so that a later sync would swear to bytes it never wrote. A
+   * failed sync is final for this process.
+   */
+  async #append(log: DiskFile, bytes: Uint8Array, offset: number): Promise<void> {
+    let written = false;
     try {
+      await log.write(bytes, offset);
+      written = true;
       await log.sync();
     } catch (error) {
-      this.#poisoned = error;
+      if (written) this.#poisoned = error;
+      try {
+        log.truncate(offset);
+      } catch {
+        this.#poisoned = error;
+      }
       throw error;
     }
   }
 
   #refusePoisoned(): void {
     if (this.#poisoned === undefined) return;
-    throw new StoreError("ERR_POISONED", `${this.#logPath}: an earlier sync failed`, {
+    throw new StoreError("ERR_POISONED", `${this.#logPath}: an earlier write of the log failed`, {
       cause: this.#poisoned,
       hint: "Close the store and open it again: opening recovers what is durable.",
     });
