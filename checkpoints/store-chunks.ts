@@ -1,5 +1,5 @@
-import type { ChunkSave } from "../src/chunks/chunk-save.ts";
-import type { ChunkSource, ChunkToEncode, EncodedChunk } from "../src/chunks/encode.job.ts";
+import type { ChunkSave, EncodedRun } from "../src/chunks/chunk-save.ts";
+import type { ChunkSource, ChunkToEncode } from "../src/chunks/encode.job.ts";
 import { StoreError } from "../src/errors.ts";
 import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";
@@ -125,16 +125,16 @@ class Storing {
   }
 
   async #append(
-    encoded: Promise<EncodedChunk[]>,
+    encoded: Promise<EncodedRun>,
     before: Promise<void>,
     batch: ChunkAt[],
     onStored: (chunk: ChunkAt, digest: Uint8Array) => void,
   ): Promise<void> {
     // Both are awaited whatever happens: a job must not outlive the memory it reads.
-    const [answers] = await settleAll(encoded, before);
-    await this.#options.save.append(answers);
+    const [run] = await settleAll(encoded, before);
+    await this.#options.save.append(run);
     batch.forEach((chunk, i) => {
-      const { digest } = answers[i]!;
+      const { digest } = run.answers[i]!;
       this.#refs.push({ digest, rawBytes: chunk.rawBytes });
       onStored(chunk, digest);
       this.#options.onBytes(chunk.rawBytes);

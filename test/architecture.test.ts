@@ -12,19 +12,29 @@ const rooms: Record<string, string[]> = {
   "src/limits": [],
   "src/assert": ["src/errors"],
   "src/built": [],
+  "src/flipped-bit": [],
   "src/disk": ground,
   "src/kernels": [...ground, "src/built"],
   "src/codec": [...ground, "src/kernels"],
   "src/workers": [...ground, "src/built"],
   "src/wal": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
   "src/critical": [...ground, "src/wal", "src/disk", "src/codec", "src/workers"],
-  "src/versions": [...ground, "src/disk", "src/codec"],
-  "src/chunks": [...ground, "src/disk", "src/kernels", "src/codec", "src/workers", "src/built"],
+  "src/versions": [...ground, "src/flipped-bit", "src/disk"],
+  "src/chunks": [
+    ...ground,
+    "src/flipped-bit",
+    "src/disk",
+    "src/kernels",
+    "src/codec",
+    "src/workers",
+    "src/built",
+  ],
   "src/series": [...ground, "src/disk", "src/codec", "src/workers"],
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,
   checkpoints: ["src", "formats"],
-  index: ["checkpoints", "src", "formats"],
+  "open-store": ["checkpoints", "src", "formats"],
+  index: ["open-store", "checkpoints", "src", "formats"],
   cli: ["index", ...ground],
   examples: ["index"],
 };
@@ -37,7 +47,9 @@ function sources(directory: string): string[] {
     .map((name) => join(directory, name));
 }
 
-const files = ["src", "checkpoints", "formats", "cli", "examples"].flatMap(sources).concat("index.ts");
+const files = ["src", "checkpoints", "formats", "cli", "examples"]
+  .flatMap(sources)
+  .concat("index.ts", "open-store.ts");
 
 function roomOf(file: string): string {
   const path = file.replace(/\.ts$/, "");

@@ -4,6 +4,8 @@ import { formatCount, formatNumber, formatShape, plural } from "../render/quanti
 import { type Column, renderTable } from "../render/table.ts";
 import type { Session } from "../session.ts";
 
+const fileColumn: Column<TensorDiff> = { title: "file", cell: ({ file }) => file };
+
 const columns: Column<TensorDiff>[] = [
   { title: "tensor", cell: ({ name }) => name },
   { title: "status", cell: ({ status }) => status },
@@ -30,7 +32,9 @@ export function addDiff(program: Command, session: Session): void {
       );
       session.report(tensors, () => {
         const listed = flags.all === true ? tensors : tensors.filter(({ status }) => status !== "same");
-        const table = listed.length === 0 ? "" : renderTable(listed, columns, session.style);
+        const several = new Set(tensors.map(({ file }) => file)).size > 1;
+        const shown = several ? [fileColumn, ...columns] : columns;
+        const table = listed.length === 0 ? "" : renderTable(listed, shown, session.style);
         return `${table}${summary(tensors)}\n`;
       });
     });

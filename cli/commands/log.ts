@@ -39,5 +39,6 @@ function columnsFor(versions: readonly VersionInfo[]): Column<VersionInfo>[] {
     },
     { title: "saved", cell: ({ timeUs }) => formatTime(timeUs) },
     { title: "tags", cell: ({ tags }) => tags.join(", ") },
+    { title: "state", cell: ({ damaged }) => (damaged ? "damaged" : "") },
   ];
 }

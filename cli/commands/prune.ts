@@ -22,7 +22,7 @@ export function addPrune(program: Command, session: Session): void {
     .description("forget versions that no rule keeps; `varve gc` then frees their bytes")
     .argument("<ref>")
     .option("--keep-last <n>", "keep the newest n versions")
-    .option("--keep-every <steps>", "keep the versions whose step is a multiple of this")
+    .option("--keep-every <steps>", "of every so many steps, keep the first version")
     .option("--keep-best <metric>", "keep the best version by METRIC[:min|:max]")
     .option("--keep-tags", "keep tagged versions (they always are) and nothing else by itself")
     .option("--dry-run", "show the plan and change nothing")

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { RefInfo } from "../library.ts";
-import { formatBytes, formatCount, formatRatio, formatTime } from "../render/quantities.ts";
+import { formatBytes, formatCount, formatTime } from "../render/quantities.ts";
 import { type Column, renderTable } from "../render/table.ts";
 import type { Session } from "../session.ts";
 
@@ -11,12 +11,8 @@ const columns: Column<RefInfo>[] = [
   { title: "step", align: "right", cell: ({ step }) => (step === undefined ? "" : formatCount(step)) },
   { title: "saved", cell: ({ timeUs }) => formatTime(timeUs) },
   { title: "logical", align: "right", cell: ({ logicalBytes }) => formatBytes(logicalBytes) },
-  { title: "stored", align: "right", cell: ({ storedBytes }) => formatBytes(storedBytes) },
-  {
-    title: "ratio",
-    align: "right",
-    cell: ({ logicalBytes, storedBytes }) => formatRatio(logicalBytes, storedBytes),
-  },
+  // Of all versions together, where the column before it is the current one's: no ratio of the two means anything.
+  { title: "all stored", align: "right", cell: ({ storedBytes }) => formatBytes(storedBytes) },
 ];
 
 /** `varve refs`: what is in the store. */

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { EXIT } from "../exit-codes.ts";
 import type { RepairResult } from "../library.ts";
 import { printable } from "../render/text.ts";
 import type { Session } from "../session.ts";
@@ -11,16 +12,17 @@ export function addRepair(program: Command, session: Session): void {
     .action(async () => {
       const { repairStore } = await session.library();
       const result = await session.running("repairing", (running) => repairStore(session.storePath, running));
+      if (!result.check.ok) session.exitCode = EXIT.corrupt;
       session.done(result, () => renderRepair(result));
     });
 }
 
-function renderRepair({ actions, quarantined, damagedVersions }: RepairResult): string {
-  const done =
-    actions.length === 0
-      ? "nothing needed repair\n"
-      : actions.map((action) => `${printable(action)}\n`).join("");
-  const aside = quarantined.map((path) => `set aside: ${printable(path)}\n`).join("");
-  if (damagedVersions.length === 0) return `${done}${aside}`;
-  return `${done}${aside}damaged versions, which can no longer be restored in full: ${printable(damagedVersions.join(", "))}\n`;
+function renderRepair({ actions, quarantined, damagedVersions, check }: RepairResult): string {
+  const lines = actions.length === 0 ? ["nothing needed repair"] : [...actions];
+  for (const path of quarantined) lines.push(`set aside: ${path}`);
+  if (damagedVersions.length > 0) {
+    lines.push(`damaged versions, which can no longer be restored in full: ${damagedVersions.join(", ")}`);
+  }
+  if (!check.ok) lines.push("damage is left: varve check --read-data lists it");
+  return lines.map((line) => `${printable(line)}\n`).join("");
 }

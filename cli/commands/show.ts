@@ -36,6 +36,7 @@ function renderVersion(version: VersionDetails, style: Style): string {
       ["tags", version.tags.join(", ")],
       ["step", version.step === undefined ? "" : formatCount(version.step)],
       ["saved", formatTime(version.timeUs)],
+      ["state", version.damaged ? "damaged: parts of it are lost" : ""],
       ["manifest", version.manifest],
       ["logical", formatBytes(logicalBytes)],
       ["stored", `${formatBytes(storedBytes)} (${formatRatio(logicalBytes, storedBytes)})`],

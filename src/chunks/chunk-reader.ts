@@ -4,8 +4,16 @@ import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { CHAIN_DEPTH_MAX, DECODED_CACHE_BYTES } from "../limits.ts";
 import type { ChunkEntry, ChunkIndex } from "./chunk-index.ts";
+import { DecodedCache } from "./decoded-cache.ts";
 import { digestKey, digestOf, digestText, sameDigest } from "./digest.ts";
-import { PackReader } from "./pack-reader.ts";
+import { FrameBuffer, PackReader } from "./pack-reader.ts";
+
+/** A chunk to encode another one against. */
+export interface Base {
+  digest: Uint8Array;
+  entry: ChunkEntry;
+  bytes: Uint8Array;
+}
 
 /**
  * Turns digests into raw bytes: looks the chunk up, reads its frame, decodes it against its bases.
@@ -17,8 +25,8 @@ export class ChunkReader {
   readonly index: ChunkIndex;
   readonly #packs: PackReader;
   readonly #codec: Codec;
-  readonly #decoded = new Map<string, Uint8Array>();
-  #decodedBytes = 0;
+  readonly #decoded = new DecodedCache(DECODED_CACHE_BYTES);
+  readonly #frames: FrameBuffer[] = [];
 
   private constructor(index: ChunkIndex, packs: PackReader, codec: Codec) {
     this.index = index;
@@ -31,42 +39,46 @@ export class ChunkReader {
   }
 
   /**
-   * The chunk's raw bytes, hashed and compared. They belong to the reader's cache: read them, do not change them.
+   * The chunk's raw bytes, hashed and compared; they belong to the caller.
    * @throws `ERR_STORE_CORRUPT` when the chunk is missing, damaged, or not what its digest says.
    */
   read(digest: Uint8Array): Uint8Array {
-    const bytes = this.#retrying(() => this.#decode(this.#lookUp(digest), digest, 0));
-    verify(digest, bytes);
+    const bytes = new Uint8Array(this.#lookUp(digest).rawBytes);
+    this.readInto(digest, bytes);
     return bytes;
   }
 
   /** Like `read`, into `target`, which must have exactly the chunk's raw size. */
   readInto(digest: Uint8Array, target: Uint8Array): void {
-    const entry = this.#lookUp(digest);
-    if (entry.rawBytes !== target.byteLength) {
-      throw new StoreError(
-        "ERR_STORE_CORRUPT",
-        `chunk ${digestText(digest)} holds ${entry.rawBytes} bytes where its manifest expects ${target.byteLength}`,
-        { hint: "Run `varve check --read-data`, then `varve repair`." },
-      );
-    }
-    this.#retrying(() => this.#decodeInto(this.#lookUp(digest), digest, target));
+    this.#decoded.beginOperation();
+    this.#retrying(() => {
+      const entry = this.#lookUp(digest);
+      if (entry.rawBytes !== target.byteLength) throw otherSize(digest, entry.rawBytes, target.byteLength);
+      const known = this.#decoded.get(digestKey(digest));
+      if (known === undefined) this.#decodeInto(entry, digest, target, 0);
+      else target.set(known);
+    });
     verify(digest, target);
   }
 
   /**
-   * Raw bytes of a chunk to encode another one against; not hashed, since the result of that encoding is. Returns
-   * `undefined` instead of failing: a base that cannot be read costs bytes, never a save.
+   * Raw bytes of chunks to encode another one against, valid until the next call of this reader. They are not hashed:
+   * the result of that encoding is. One that cannot be read is left out: a base that is lost costs bytes, never a save.
    */
-  readBase(digest: Uint8Array): { bytes: Uint8Array; entry: ChunkEntry } | undefined {
-    const entry = this.index.get(digest);
-    if (entry === undefined) return undefined;
-    try {
-      return { bytes: this.#retrying(() => this.#decode(this.#lookUp(digest), digest, 0)), entry };
-    } catch (error) {
-      if (isStoreError(error, "ERR_STORE_CORRUPT")) return undefined;
-      throw error;
-    }
+  readBases(digests: Uint8Array[]): Base[] {
+    this.#decoded.beginOperation();
+    return digests.flatMap((digest): Base[] => {
+      const entry = this.index.get(digest);
+      if (entry === undefined) return [];
+      try {
+        return [
+          { digest, entry, bytes: this.#retrying(() => this.#decode(this.#lookUp(digest), digest, 0)) },
+        ];
+      } catch (error) {
+        if (isStoreError(error, "ERR_STORE_CORRUPT")) return [];
+        throw error;
+      }
+    });
   }
 
   #lookUp(digest: Uint8Array): ChunkEntry {
@@ -100,22 +112,23 @@ export class ChunkReader {
 
   #decode(entry: ChunkEntry, digest: Uint8Array, depth: number): Uint8Array {
     const key = digestKey(digest);
-    const cached = this.#decoded.get(key);
-    if (cached !== undefined) {
-      this.#decoded.delete(key);
-      this.#decoded.set(key, cached);
-      return cached;
-    }
-    const bytes = new Uint8Array(entry.rawBytes);
+    const known = this.#decoded.get(key);
+    if (known !== undefined) return known;
+    const bytes = this.#decoded.allocate(entry.rawBytes);
     this.#decodeInto(entry, digest, bytes, depth);
-    this.#keep(key, bytes);
+    this.#decoded.put(key, bytes);
     return bytes;
   }
 
-  #decodeInto(entry: ChunkEntry, digest: Uint8Array, target: Uint8Array, depth = 0): void {
+  #decodeInto(entry: ChunkEntry, digest: Uint8Array, target: Uint8Array, depth: number): void {
     if (depth > CHAIN_DEPTH_MAX)
       throw corruptFrame(entry, digest, "its chain of bases is longer than any varve writes");
-    const { header, payload } = this.#packs.readFrame(entry.packId, entry.offset, entry.frameBytes);
+    const { header, payload } = this.#packs.readFrame(
+      entry.packId,
+      entry.offset,
+      entry.frameBytes,
+      this.#frameBuffer(depth),
+    );
     const chunk = header.chunks[entry.ordinal];
     if (chunk === undefined || !sameDigest(chunk.digest, digest) || chunk.rawBytes !== target.byteLength) {
       throw corruptFrame(entry, digest, "the frame there holds another chunk");
@@ -136,20 +149,15 @@ export class ChunkReader {
     target.set(all.subarray(start, start + target.byteLength));
   }
 
-  #keep(key: string, bytes: Uint8Array): void {
-    this.#decoded.set(key, bytes);
-    this.#decodedBytes += bytes.byteLength;
-    for (const [oldest, old] of this.#decoded) {
-      if (this.#decodedBytes <= DECODED_CACHE_BYTES) break;
-      this.#decoded.delete(oldest);
-      this.#decodedBytes -= old.byteLength;
-    }
+  /** Memory for a frame's bytes: one a level of the chain, since a frame waits for its bases to be decoded. */
+  #frameBuffer(depth: number): FrameBuffer {
+    this.#frames[depth] ??= new FrameBuffer();
+    return this.#frames[depth]!;
   }
 
   close(): void {
     this.#packs.close();
     this.#decoded.clear();
-    this.#decodedBytes = 0;
   }
 }
 
@@ -164,6 +172,18 @@ function verify(digest: Uint8Array, bytes: Uint8Array): void {
       },
     );
   }
+}
+
+function otherSize(digest: Uint8Array, found: number, expected: number): StoreError {
+  const text = digestText(digest);
+  return new StoreError(
+    "ERR_STORE_CORRUPT",
+    `chunk ${text} holds ${found} bytes, not ${expected} as its manifest says`,
+    {
+      context: { digest: Buffer.from(digest).toString("hex") },
+      hint: "Run `varve check --read-data`, then `varve repair`.",
+    },
+  );
 }
 
 function missing(digest: Uint8Array): StoreError {

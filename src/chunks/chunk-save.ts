@@ -1,13 +1,20 @@
 import { invariant } from "../assert.ts";
 import type { Codec } from "../codec/codec.ts";
 import type { DiskFile } from "../disk/disk.ts";
+import { CHUNK_BYTES_MAX, JOB_BYTES } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import type { ChunkEntry } from "./chunk-index.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { type CutRequest, cutJob } from "./cut.job.ts";
 import { decodableEntries } from "./decodable.ts";
 import { digestKey, digestOf } from "./digest.ts";
-import { type ChunkSource, type ChunkToEncode, type EncodedChunk, encodeJob } from "./encode.job.ts";
+import {
+  type ChunkSource,
+  type ChunkToEncode,
+  type EncodedChunk,
+  type EncodeRequest,
+  encodeJob,
+} from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
 import type { PackScan } from "./pack-scan.ts";
 import type { FrameToWrite, PackWriter } from "./pack-writer.ts";
@@ -19,6 +26,12 @@ interface CurrentPack {
   startFrames: number;
   /** The file is new, and its name is not durable yet. */
   isNew: boolean;
+}
+
+/** Answers of one job, with the memory their payloads lie in. */
+export interface EncodedRun {
+  answers: EncodedChunk[];
+  output: SharedArrayBuffer;
 }
 
 /**
@@ -39,6 +52,8 @@ export class ChunkSave {
   readonly #lock: DiskFile;
   readonly #id = crypto.randomUUID();
   readonly #pending = new Map<string, { digest: Uint8Array; entry: ChunkEntry }>();
+  /** Memory for answers, used again once their frames are appended. */
+  readonly #outputs: SharedArrayBuffer[] = [];
   #pack: CurrentPack | undefined;
   #appending: Promise<unknown> = Promise.resolve();
 
@@ -56,14 +71,18 @@ export class ChunkSave {
   }
 
   /** Encodes a run of chunks on the worker pool. Nothing is written yet: pass the answer to `append`, in order. */
-  encode(source: ChunkSource, chunks: ChunkToEncode[]): Promise<EncodedChunk[]> {
-    return this.#pool.run(encodeJob, {
+  async encode(source: ChunkSource, chunks: ChunkToEncode[]): Promise<EncodedRun> {
+    const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
+    const output = this.#outputs.pop() ?? new SharedArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
+    const answers = await this.#pool.run<EncodedChunk[]>(encodeJob, {
       place: this.#store.place,
       saveId: this.#id,
       profile: this.#profile,
       source,
       chunks,
-    });
+      output: new Uint8Array(output, 0, sizeBytes),
+    } satisfies EncodeRequest);
+    return { answers, output };
   }
 
   /** Finds the content-defined cuts of a stretch of a file. */
@@ -72,7 +91,7 @@ export class ChunkSave {
   }
 
   /** Appends the frames of an answer that are new. Answers of one thread must be appended in the order asked for. */
-  async append(answers: EncodedChunk[]): Promise<void> {
+  async append({ answers, output }: EncodedRun): Promise<void> {
     for (const { digest, frame } of answers) {
       if (this.#has(digest)) continue;
       // A thread that looked later than this one may know of what another process has committed since.
@@ -81,6 +100,7 @@ export class ChunkSave {
       invariant(frame !== undefined, "a chunk without a frame is in the index or was appended before");
       await this.#appendFrame(frame);
     }
+    this.#outputs.push(output);
   }
 
   /** Stores one small chunk from memory, on this thread, and returns its digest: manifests, headers, blobs. */

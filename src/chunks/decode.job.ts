@@ -1,3 +1,4 @@
+import { JOB_BYTES } from "../limits.ts";
 import type { Job } from "../workers/job.ts";
 import { type ChunkPlace, jobContext } from "./job-context.ts";
 
@@ -17,7 +18,7 @@ export async function decodeChunks({ place, chunks, target }: DecodeRequest): Pr
   const { disk, reader } = await jobContext(place);
   reader.index.refresh();
   const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
-  const bytes = "bytes" in target ? target.bytes : Buffer.allocUnsafeSlow(sizeBytes);
+  const bytes = "bytes" in target ? target.bytes : scratch(sizeBytes);
   let at = 0;
   for (const { digest, rawBytes } of chunks) {
     reader.readInto(digest, bytes.subarray(at, at + rawBytes));
@@ -30,4 +31,12 @@ export async function decodeChunks({ place, chunks, target }: DecodeRequest): Pr
   } finally {
     file.close();
   }
+}
+
+let kept = new Uint8Array(0);
+
+/** Memory for what goes to a file, kept from job to job. */
+function scratch(sizeBytes: number): Uint8Array {
+  if (kept.byteLength < sizeBytes) kept = new Uint8Array(Math.max(sizeBytes, JOB_BYTES));
+  return kept.subarray(0, sizeBytes);
 }

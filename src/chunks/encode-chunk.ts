@@ -14,10 +14,7 @@ export interface ChunkEncoding extends ChunkToEncode {
 /** The smallest frame for one chunk: alone, or against the bases that can be read and whose chain may grow. */
 export function encodeChunk(codec: Codec, reader: ChunkReader, chunk: ChunkEncoding): FrameToWrite {
   const { digest, raw, element, profile } = chunk;
-  const bases = chunk.bases.flatMap((base) => {
-    const found = reader.readBase(base);
-    return found === undefined ? [] : [{ digest: base, ...found }];
-  });
+  const bases = reader.readBases(chunk.bases);
   const usable = mayExtendChain(
     raw.byteLength,
     bases.map((base) => base.entry),

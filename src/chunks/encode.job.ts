@@ -2,8 +2,8 @@ import { loadCodec } from "../codec/codec.ts";
 import type { Element } from "../codec/element.ts";
 import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
-import { ENCODED_DIGESTS_MAX } from "../limits.ts";
-import { type Job, Transferred } from "../workers/job.ts";
+import { ENCODED_DIGESTS_MAX, JOB_BYTES } from "../limits.ts";
+import type { Job } from "../workers/job.ts";
 import { digestKey, digestOf } from "./digest.ts";
 import { encodeChunk } from "./encode-chunk.ts";
 import { type ChunkPlace, jobContext } from "./job-context.ts";
@@ -22,6 +22,8 @@ export interface EncodeRequest {
   profile: "fast" | "compact";
   source: ChunkSource;
   chunks: ChunkToEncode[];
+  /** Shared memory for the answer's payloads, as large as the chunks together: no payload is larger than its chunk. */
+  output: Uint8Array;
 }
 
 /** `bytes` lies in shared memory and is not written until the job is done. */
@@ -41,13 +43,13 @@ export interface ChunkToEncode {
 
 export interface EncodedChunk {
   digest: Uint8Array;
-  /** Absent when the store, or an earlier answer to this save, has the chunk. */
+  /** Absent when the store, or an earlier answer to this save, has the chunk. Its payload is a part of `output`. */
   frame?: FrameToWrite;
 }
 
 let lastSave = { saveId: "", encoded: new Set<string>() };
 
-export async function encodeChunks(request: EncodeRequest): Promise<Transferred> {
+export async function encodeChunks(request: EncodeRequest): Promise<EncodedChunk[]> {
   const { disk, reader } = await jobContext(request.place);
   const codec = await loadCodec();
   reader.index.refresh();
@@ -58,6 +60,7 @@ export async function encodeChunks(request: EncodeRequest): Promise<Transferred>
     "bytes" in request.source ? request.source.bytes : readSource(disk, request.source, request.chunks);
   const answers: EncodedChunk[] = [];
   let at = 0;
+  let outputBytes = 0;
   for (const chunk of request.chunks) {
     const raw = bytes.subarray(at, at + chunk.rawBytes);
     at += chunk.rawBytes;
@@ -68,17 +71,22 @@ export async function encodeChunks(request: EncodeRequest): Promise<Transferred>
       continue;
     }
     lastSave.encoded.add(key);
-    answers.push({
-      digest,
-      frame: encodeChunk(codec, reader, { ...chunk, digest, raw, profile: request.profile }),
-    });
+    const frame = encodeChunk(codec, reader, { ...chunk, digest, raw, profile: request.profile });
+    const payload = request.output.subarray(outputBytes, outputBytes + frame.payload.byteLength);
+    payload.set(frame.payload);
+    outputBytes += payload.byteLength;
+    answers.push({ digest, frame: { ...frame, payload } });
   }
-  return new Transferred(answers, ownedBuffers(answers));
+  return answers;
 }
+
+/** Memory for the stretch of a file that is being encoded, kept from job to job. */
+let fileBytes = new Uint8Array(0);
 
 function readSource(disk: Disk, { path, offset }: FileRange, chunks: ChunkToEncode[]): Uint8Array {
   const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
-  const bytes = Buffer.allocUnsafeSlow(sizeBytes);
+  if (fileBytes.byteLength < sizeBytes) fileBytes = new Uint8Array(Math.max(sizeBytes, JOB_BYTES));
+  const bytes = fileBytes.subarray(0, sizeBytes);
   const file = disk.open(path, { access: "read" });
   try {
     if (file.readSync(bytes, offset) !== sizeBytes) {
@@ -92,14 +100,4 @@ function readSource(disk: Disk, { path, offset }: FileRange, chunks: ChunkToEnco
     file.close();
   }
   return bytes;
-}
-
-/** The payloads' buffers that may move to the caller: each whole its payload's own. */
-function ownedBuffers(answers: EncodedChunk[]): ArrayBuffer[] {
-  const buffers = new Set<ArrayBuffer>();
-  for (const { frame } of answers) {
-    const buffer = frame?.payload.buffer;
-    if (buffer instanceof ArrayBuffer && buffer.byteLength === frame!.payload.byteLength) buffers.add(buffer);
-  }
-  return [...buffers];
 }

@@ -128,6 +128,21 @@ export function isSeal(bytes: Uint8Array, packId: bigint, offset: number): boole
 /** Open pack files a reader keeps: enough for the packs one restore touches, far below any descriptor limit. */
 const OPEN_PACKS_MAX = 64;
 
+/** Memory for one frame at a time, kept from one to the next. */
+export class FrameBuffer {
+  #bytes = new Uint8Array(0);
+
+  take(sizeBytes: number): Uint8Array {
+    if (this.#bytes.byteLength < sizeBytes) this.#bytes = new Uint8Array(roundUp(sizeBytes));
+    return this.#bytes.subarray(0, sizeBytes);
+  }
+}
+
+/** Frames differ a little in size: room for the next larger one. */
+function roundUp(sizeBytes: number): number {
+  return Math.ceil((sizeBytes * 1.25) / 65_536) * 65_536;
+}
+
 /** Reads frames by place; keeps the pack files it used last open. */
 export class PackReader {
   readonly #disk: Disk;
@@ -140,13 +155,13 @@ export class PackReader {
   }
 
   /**
-   * The frame at a place, checked. The payload is a view of a buffer of its own.
+   * The frame at a place, checked. The payload is a view of `buffer`, valid until that is used again.
    * @throws `ERR_STORE_CORRUPT` naming file and offset; `ERR_NOT_FOUND` when there is no such pack (any more).
    */
-  readFrame(packId: bigint, offset: number, frameBytes: number): Frame {
+  readFrame(packId: bigint, offset: number, frameBytes: number, buffer = new FrameBuffer()): Frame {
     const file = this.#file(packId);
     if (frameBytes > FRAME_HEADER_BYTES_MAX + PAYLOAD_BYTES_MAX) throw damaged(file.path, offset, "place");
-    const bytes = Buffer.allocUnsafeSlow(frameBytes);
+    const bytes = buffer.take(frameBytes);
     const count = file.readSync(bytes, offset);
     const frame = decodeFrame(bytes.subarray(0, count), packId, offset);
     if (typeof frame === "string") throw damaged(file.path, offset, frame);

@@ -1,7 +1,7 @@
 import { crc32c } from "@node-rs/crc32";
 import { invariant } from "../assert.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
-import { FRAME_BASES_MAX, FRAME_CHUNKS_MAX, SECTOR_BYTES } from "../limits.ts";
+import { CHUNK_BYTES_MAX, FRAME_BASES_MAX, FRAME_CHUNKS_MAX, SECTOR_BYTES } from "../limits.ts";
 import { DIGEST_BYTES, SHORT_DIGEST_BYTES } from "./digest.ts";
 import {
   FRAME_CHUNK_BYTES,
@@ -20,6 +20,10 @@ import {
 
 /** Frames gathered into one write: large enough that a write's own cost vanishes, small enough to stay in cache. */
 const WRITE_BYTES = 1 << 20;
+
+/** Room for one more frame, of any size, and a seal. */
+const FRAME_BYTES_MAX =
+  frameHeaderBytes(FRAME_CHUNKS_MAX, FRAME_BASES_MAX) + CHUNK_BYTES_MAX + 1024 + SEAL_BYTES;
 
 export type FrameToWrite = Omit<FrameHeader, "payloadBytes" | "payloadCrc"> & { payload: Uint8Array };
 
@@ -86,7 +90,8 @@ export class PackWriter {
   readonly #file: DiskFile;
   #writtenBytes: number;
   #frameCount: number;
-  #gathered: Uint8Array[] = [];
+  /** Frames not yet handed to the operating system; allocated with the first. */
+  #gathered = new Uint8Array(0);
   #gatheredBytes = 0;
   #failed = false;
 
@@ -135,7 +140,7 @@ export class PackWriter {
     return this.#failed;
   }
 
-  /** Appends a frame and returns its place. The payload is not copied: it must stay unchanged until `flush`. */
+  /** Appends a frame, which is copied before the call returns, and returns its place. */
   async append(frame: FrameToWrite): Promise<{ offset: number; frameBytes: number }> {
     const offset = this.sizeBytes;
     const header = encodeFrameHeader(frame, this.packId, offset);
@@ -147,7 +152,8 @@ export class PackWriter {
   }
 
   #gather(bytes: Uint8Array): void {
-    this.#gathered.push(bytes);
+    if (this.#gathered.byteLength === 0) this.#gathered = new Uint8Array(WRITE_BYTES + FRAME_BYTES_MAX);
+    this.#gathered.set(bytes, this.#gatheredBytes);
     this.#gatheredBytes += bytes.byteLength;
   }
 
@@ -155,17 +161,16 @@ export class PackWriter {
   async flush(): Promise<void> {
     invariant(!this.#failed, "a failed pack is not written again");
     if (this.#gatheredBytes === 0) return;
-    const bytes = this.#gathered.length === 1 ? this.#gathered[0]! : Buffer.concat(this.#gathered);
-    this.#gathered = [];
-    this.#gatheredBytes = 0;
+    const bytes = this.#gathered.subarray(0, this.#gatheredBytes);
     await this.#final(() => this.#file.write(bytes, this.#writtenBytes));
     this.#writtenBytes += bytes.byteLength;
+    this.#gatheredBytes = 0;
   }
 
   /** Makes everything appended so far durable, and ends its last sector: what follows leaves it alone. */
   async sync(): Promise<void> {
     const padding = wholeSectors(this.sizeBytes) - this.sizeBytes;
-    if (padding > 0) this.#gather(Buffer.alloc(padding));
+    if (padding > 0) this.#gather(new Uint8Array(padding));
     await this.#syncFile();
   }
 
@@ -185,7 +190,6 @@ export class PackWriter {
 
   /** Drops everything after `sizeBytes`, where the pack stood when the failed save began. Best effort. */
   cutBack(sizeBytes: number, frameCount: number): void {
-    this.#gathered = [];
     this.#gatheredBytes = 0;
     this.#writtenBytes = Math.min(this.#writtenBytes, sizeBytes);
     this.#frameCount = frameCount;

@@ -4,7 +4,7 @@ import { loadKernels } from "../kernels/kernels.ts";
 import { CHUNK_BYTES_MAX } from "../limits.ts";
 import type { Candidate, DecodeInput, EncodeInput, Workshop } from "./encoding.ts";
 import { loadDelta, loadLz4, loadZstd } from "./libraries.ts";
-import { candidatesFor } from "./selection.ts";
+import { stepsFor } from "./selection.ts";
 import { ENCODINGS, raw } from "./table.ts";
 
 export type { DecodeInput, EncodeInput, Profile } from "./encoding.ts";
@@ -51,11 +51,17 @@ function encode(workshop: Workshop, input: EncodeInput): Encoded {
   requireChunkSize("chunk", input.bytes);
   for (const base of input.bases) requireChunkSize("base", base);
   let best: Encoded | undefined;
-  for (const encoding of candidatesFor(input)) {
-    const candidate = encoding.encode(workshop, input);
-    if (candidate !== undefined && candidate.payload.length < (best?.payload.length ?? input.bytes.length)) {
-      best = { encoding: encoding.id, ...candidate };
+  for (const { encodings, enough } of stepsFor(workshop, input)) {
+    for (const encoding of encodings) {
+      const candidate = encoding.encode(workshop, input);
+      if (
+        candidate !== undefined &&
+        candidate.payload.length < (best?.payload.length ?? input.bytes.length)
+      ) {
+        best = { encoding: encoding.id, ...candidate };
+      }
     }
+    if (best !== undefined && best.payload.length <= input.bytes.length * enough) break;
   }
   if (best === undefined) return { encoding: raw.id, payload: new Uint8Array(input.bytes), basesUsed: 0 };
   return { ...best, payload: owned(best.payload) };

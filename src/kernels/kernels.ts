@@ -25,23 +25,30 @@ export interface KernelExports {
   cutReset(): void;
   cutWarm(at: number, end: number): void;
   gearAt(index: number): number;
-  residualSetup(float: number, mantissa: number, exponents: number, drift: number, scale: number): void;
-  residualExponent(count: number, width: number): number;
-  residualSameGroups(count: number, width: number): number;
-  wideScale(count: number, width: number): number;
-  narrowCost(count: number, leading: number): number;
-  residualEncode(count: number, width: number, mapped: number, leading: number): void;
+  histogram(plane: number, count: number): number;
+  frequencyTable(): number;
+  useFrequencies(decoding: number): number;
+  bytesEncode(plane: number, count: number): number;
+  bytesDecode(plane: number, count: number, sizeBytes: number): number;
+  sparseList(plane: number, count: number, value: number, values: number): number;
+  sparseFill(plane: number, count: number, value: number, gapCount: number, valueCount: number): number;
+  streamEnd(): number;
+  turn(sizeBytes: number, width: number): void;
+  turnBack(sizeBytes: number, width: number): void;
+  differ(sizeBytes: number, width: number, float: number): void;
+  addBack(sizeBytes: number, width: number, float: number): void;
+  residualSetup(float: number, mantissa: number, exponents: number, drift: number): void;
+  residualExponent(count: number, width: number): void;
+  mapChanged(count: number, width: number): number;
+  coderSetup(threshold: number, relative: number, zeros: number, width: number): void;
+  sampleMark(count: number, width: number, mapped: number, most: number): void;
+  sampleThreshold(count: number, width: number, relative: number): number;
+  sampleCost(count: number, width: number): number;
+  residualEncode(count: number, width: number, mapped: number): void;
   encodedStream(): number;
   encodedStreamBytes(): number;
   encodedRawBits(): number;
-  residualDecode(
-    count: number,
-    width: number,
-    mapped: number,
-    leading: number,
-    stream: number,
-    streamBytes: number,
-  ): number;
+  residualDecode(count: number, width: number, mapped: number, stream: number, streamBytes: number): number;
 }
 
 /**
@@ -52,7 +59,7 @@ export interface KernelExports {
 export interface Kernels {
   readonly exports: KernelExports;
   /** The whole memory; it never grows after loading, so views of it stay valid. */
-  readonly memory: Uint8Array;
+  readonly memory: Uint8Array<ArrayBuffer>;
   /** Addresses of the regions. `bits` holds raw low bits, every other one a chunk of CHUNK_BYTES_MAX and some slack. */
   readonly at: Readonly<Record<(typeof REGIONS)[number], number>>;
 }

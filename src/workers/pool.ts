@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { builtFile } from "../built.ts";
 import { fromErrorRecord, StoreError } from "../errors.ts";
-import { type Job, Transferred } from "./job.ts";
+import type { Job } from "./job.ts";
 import type { Reply, Request } from "./worker.ts";
 
 /**
@@ -113,8 +113,7 @@ export function createInlinePool(): WorkerPool {
     inline: true,
     async run<T>(job: Job, args: unknown): Promise<T> {
       const module = (await import(job.url)) as Record<string, (args: unknown) => unknown>;
-      const result = await module[job.name]!(args);
-      return (result instanceof Transferred ? result.value : result) as T;
+      return (await module[job.name]!(args)) as T;
     },
     async close() {},
   };

@@ -1,6 +1,5 @@
 import { parentPort } from "node:worker_threads";
 import { type ErrorRecord, toErrorRecord } from "../errors.ts";
-import { Transferred } from "./job.ts";
 
 /** The worker's side of the pool: imports the module a job names, calls the function, posts what it returns. */
 export interface Request {
@@ -20,11 +19,7 @@ parentPort?.on("message", async (request: Request) => {
   try {
     const module = (await import(request.url)) as Record<string, (args: unknown) => unknown>;
     const result = await module[request.name]!(request.args);
-    if (result instanceof Transferred) {
-      parentPort!.postMessage({ id: request.id, value: result.value } satisfies Reply, result.buffers);
-    } else {
-      parentPort!.postMessage({ id: request.id, value: result } satisfies Reply);
-    }
+    parentPort!.postMessage({ id: request.id, value: result } satisfies Reply);
   } catch (error) {
     parentPort!.postMessage({ id: request.id, error: toErrorRecord(error) } satisfies Reply);
   }

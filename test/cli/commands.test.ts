@@ -272,9 +272,9 @@ describe("the verbs that only read", () => {
     ];
     const props = { answers: { refs: () => refs } };
     expect((await setStage(props).run("refs")).out).toBe(
-      "ref       version  versions  step  saved                  logical    stored  ratio\n" +
-        "btc-lstm       12        12   600  2025-11-22 22:08:50Z  4.00 KiB  1.00 KiB  4.00×\n" +
-        "new             1         1        1970-01-01 00:00:00Z       9 B       9 B  1.00×\n",
+      "ref       version  versions  step  saved                  logical  all stored\n" +
+        "btc-lstm       12        12   600  2025-11-22 22:08:50Z  4.00 KiB    1.00 KiB\n" +
+        "new             1         1        1970-01-01 00:00:00Z       9 B         9 B\n",
     );
     expect(JSON.parse((await setStage(props).run("refs", "--json")).out)[1]).toEqual({
       ...refs[1],
@@ -294,6 +294,11 @@ describe("the verbs that only read", () => {
         "      1        0.5         4.00 KiB  1.00 KiB  4.00×  2025-11-22 22:08:50Z\n" +
         "     12   600       0.125  4.00 KiB  1.00 KiB  4.00×  2025-11-22 22:08:50Z  prod\n",
     );
+    const lost = await setStage({ answers: { log: () => [{ ...version, damaged: true }] } }).run(
+      "log",
+      "btc-lstm",
+    );
+    expect(lost.out).toMatch(/ state\n.* prod +damaged\n$/);
     const rows = JSON.parse((await setStage(props).run("log", "btc-lstm", "--json")).out);
     expect(rows[1]).toEqual({ ...version, timeUs: "1763849330999999" });
   });
@@ -343,6 +348,16 @@ describe("the verbs that only read", () => {
     expect(
       JSON.parse((await setStage({ answers: { diff: () => tensors } }).run("diff", "a", "b", "--json")).out),
     ).toEqual(tensors);
+  });
+
+  it("name the file of each tensor in a diff when there are several", async () => {
+    const base = { name: "w", dtype: "F32", shape: [1], elements: 1, status: "added" };
+    const tensors = [
+      { ...base, file: "model" },
+      { ...base, file: "optimizer" },
+    ];
+    const { out } = await setStage({ answers: { diff: () => tensors } }).run("diff", "a", "b");
+    expect(out).toContain("file       tensor  status  dtype  shape\nmodel      w       added   F32    [1]\n");
   });
 
   it("count in stats by the unit that ends each name", async () => {
@@ -437,14 +452,24 @@ describe("varve check", () => {
 
 describe("varve repair", () => {
   it("says what it did and what is lost", async () => {
-    const result = { actions: ["rebuilt the chunk index"], quarantined: [], damagedVersions: ["r@3"] };
+    const check = { ok: true };
+    const result = { actions: ["rebuilt the chunk index"], quarantined: [], damagedVersions: ["r@3"], check };
     const { out } = await setStage({ answers: { repair: () => result } }).run("repair");
     expect(out).toBe(
       "rebuilt the chunk index\ndamaged versions, which can no longer be restored in full: r@3\n",
     );
     const sound = await setStage({
-      answers: { repair: () => ({ actions: [], quarantined: [], damagedVersions: [] }) },
+      answers: { repair: () => ({ actions: [], quarantined: [], damagedVersions: [], check }) },
     }).run("repair");
-    expect(sound.out).toBe("nothing needed repair\n");
+    expect(sound).toMatchObject({ exitCode: 0, out: "nothing needed repair\n" });
+  });
+
+  it("ends with 12 when damage is left", async () => {
+    const result = { actions: [], quarantined: ["q/a.pack"], damagedVersions: [], check: { ok: false } };
+    const { exitCode, out } = await setStage({ answers: { repair: () => result } }).run("repair");
+    expect(exitCode).toBe(12);
+    expect(out).toBe(
+      "nothing needed repair\nset aside: q/a.pack\ndamage is left: varve check --read-data lists it\n",
+    );
   });
 });

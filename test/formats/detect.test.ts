@@ -14,6 +14,7 @@ describe("the format of a file", () => {
   it("is sniffed from its first nine bytes under any other name", () => {
     expect(detectFormat("model.bin", file.subarray(0, 9), file.byteLength)).toBe("safetensors");
     expect(detectFormat("model", file, file.byteLength)).toBe("safetensors");
+    expect(detectFormat("model", fileOf("{}"), 10)).toBe("safetensors");
   });
 
   it("is opaque where the length is implausible or no object follows", () => {

@@ -84,11 +84,11 @@ describe("a parsed header", () => {
 
   it("decodes every escape in names and metadata", () => {
     const header =
-      '{"__metadata__":{"\\"\\\\\\/\\b\\f\\n\\r\\t":"\\u0000\\u00e9\\u20AC\\uD83D\\uDE00é€😀","__proto__":"x"},' +
+      '{"__metadata__":{"\\"\\\\\\/\\b\\f\\n\\r\\t":"\\u0000\\u00e9\\u20AC\\uD83D\\uDE00é€😀\\uDBFF\\uDFFF","__proto__":"x"},' +
       '"\\u005f_proto__":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}';
     const { layout, metadata } = parseHeader(fileOf(header), fileOf(header).byteLength);
     expect([...metadata]).toEqual([
-      ['"\\/\b\f\n\r\t', "\0é€😀é€😀"],
+      ['"\\/\b\f\n\r\t', "\0é€😀é€😀\u{10ffff}"],
       ["__proto__", "x"],
     ]);
     expect(layout.spans.map(({ name }) => name)).toEqual(["__proto__"]);
@@ -108,6 +108,48 @@ describe("a parsed header", () => {
     const shifted = new Uint8Array(file.byteLength + 3);
     shifted.set(file, 3);
     expect(parseHeader(shifted.subarray(3), file.byteLength).layout.spans[0]?.name).toBe("a");
+  });
+});
+
+describe("a tensor's name", () => {
+  const around = ['{"', '":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'].map((text) =>
+    Buffer.from(text),
+  );
+  const nameOf = (bytes: readonly number[]) => {
+    const file = fileOf(Buffer.concat([around[0]!, Uint8Array.from(bytes), around[1]!]));
+    return refusal(file)?.context["rule"] ?? parseHeader(file, file.byteLength).layout.spans[0]?.name;
+  };
+
+  it("is UTF-8 exactly where the platform's own strict decoder finds it so", () => {
+    const edges = [0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0];
+    const leads = [
+      0x80, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5,
+      0xff,
+    ];
+    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    let sequences: number[][] = leads.map((lead) => [lead]);
+    for (let length = 1; length <= 4; length++) {
+      for (const bytes of sequences) {
+        let expected = "utf-8";
+        try {
+          expected = decoder.decode(Uint8Array.from(bytes));
+        } catch {
+          // Malformed: the rule's name is what is expected.
+        }
+        if (nameOf(bytes) !== expected)
+          expect({ bytes, name: nameOf(bytes) }).toEqual({ bytes, name: expected });
+      }
+      sequences = sequences.flatMap((bytes) => edges.map((edge) => [...bytes, edge]));
+    }
+  });
+
+  it("takes hexadecimal digits in both cases after \\u, and no other letter", () => {
+    for (let code = 0x20; code < 0x80; code++) {
+      const letter = String.fromCharCode(code);
+      const digit = /[0-9a-fA-F]/.test(letter);
+      const name = nameOf([...Buffer.from(`\\u00${letter}1`)]);
+      expect(name, letter).toBe(digit ? String.fromCharCode(Number.parseInt(`${letter}1`, 16)) : "escape");
+    }
   });
 });
 

@@ -29,10 +29,10 @@ export const MAP_CONTEXTS: usize = MAP + ELEMENTS / 16;
 export const STEPS: usize = MAP_CONTEXTS + ELEMENTS / 8;
 export const STEPS_MAX: usize = ELEMENTS * 3 + 8192;
 export const STREAM: usize = STEPS + STEPS_MAX * 4;
-export const STREAM_BYTES: usize = STEPS_MAX * 2 + 64;
-/** Raw low bits. */
+export const STREAM_BYTES: usize = 2 * CHUNK_BYTES;
+/** Raw low bits, or what of a plane is not in a stream. */
 export const BITS: usize = STREAM + STREAM_BYTES;
-export const MODELS: usize = BITS + ELEMENTS * 8 + 64;
+export const MODELS: usize = BITS + CHUNK_BYTES;
 export const MODELS_MAX: usize = 512;
 /** Reciprocals of every frequency, so that encoding needs no division. */
 export const RECIPROCALS: usize = MODELS + MODELS_MAX * 64;

@@ -109,10 +109,34 @@ export function joinPlanes(source: usize, target: usize, count: usize, width: us
       v128.store(at + 32, zipLow(e1, o1));
       v128.store(at + 48, zipHigh(e1, o1));
     }
+  } else {
+    for (; i + 16 <= count; i += 16) join8(source + i, count, target + (i << 3));
   }
   for (; i < count; i++) {
     for (let plane: usize = 0; plane < width; plane++) {
       store<u8>(target + i * width + plane, load<u8>(source + plane * count + i));
     }
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function join8(from: usize, stride: usize, at: usize): void {
+  const p0 = v128.load(from), p1 = v128.load(from + stride), p2 = v128.load(from + 2 * stride);
+  const p3 = v128.load(from + 3 * stride), p4 = v128.load(from + 4 * stride), p5 = v128.load(from + 5 * stride);
+  const p6 = v128.load(from + 6 * stride), p7 = v128.load(from + 7 * stride);
+  // Bytes 0 2 4 6 of the elements, then 1 3 5 7, then both in turn.
+  const a = zipLow(p0, p4), b = zipHigh(p0, p4), c = zipLow(p2, p6), d = zipHigh(p2, p6);
+  const e = zipLow(p1, p5), f = zipHigh(p1, p5), g = zipLow(p3, p7), h = zipHigh(p3, p7);
+  join2(zipLow(a, c), zipLow(e, g), at);
+  join2(zipHigh(a, c), zipHigh(e, g), at + 32);
+  join2(zipLow(b, d), zipLow(f, h), at + 64);
+  join2(zipHigh(b, d), zipHigh(f, h), at + 96);
+}
+
+// @ts-ignore: decorator
+@inline
+function join2(even: v128, odd: v128, at: usize): void {
+  v128.store(at, zipLow(even, odd));
+  v128.store(at + 16, zipHigh(even, odd));
 }

@@ -1,66 +1,77 @@
-// Residuals against a parent, folded and put into contexts. For each element, from the raw lanes x (chunk), p
-// (parent) and g (grandparent), all in order-preserving integers (see ordered()):
+// Residuals against a parent, put into contexts and bins. For each lane, from the raw bits x (chunk), p (parent) and
+// g (grandparent), all as order-preserving integers (see ordered()):
 //
 //   r = x - p            what is coded
 //   d = p - g            what the last step did (0 without a grandparent)
-//   fold                 r changes sign where d < 0, or, where d = 0, where the weight is negative: so that "on in the
-//                        same direction" is positive everywhere
-//   context = level * 8 + drift
-//     level              how far p's exponent lies below the parent chunk's largest, 0..23: it fixes the ulp, and so
+//   fold                 r changes sign where d < 0, or, where d = 0, where the weight is negative: "on in the same
+//                        direction" is positive everywhere
+//   level                how far p's exponent lies below the parent chunk's largest, 0-23: it fixes the ulp, and so
 //                        how many of them a change of a given size is
-//     drift              how large d was, 0..7
+//   shift                level - threshold, at least 0: residuals are cut into bins of 2^shift, so that a change of
+//                        one size falls into the same bin whatever the weight's exponent; or the same for all levels
+//   drift                class of |d| >> shift: 0 1 2 3 4-5 6-7 8-15 16-
+//   context              level * 8 + drift
 //
-// Groups of 16 elements that did not change may be left out; what is left lies closely packed.
+// Groups of 16 lanes that did not change may be left out (see map.ts); what is left lies closely packed.
 
-import {
-  BASE, BASE2, CONTEXTS, INPUT, LIST, MAP, MAP_CONTEXTS, OUTPUT, RESIDUALS, WORK,
-} from "./memory";
+import { BASE, BASE2, CONTEXTS, INPUT, MAP, OUTPUT, RESIDUALS } from "./memory";
 
-/** Models: 192 contexts of residuals, then what each coder adds, then those of the map (see modelsReset). */
-export const MAP_MODEL: u32 = 480;
-const LEVEL_MAX: u32 = 23;
-/** For wide lanes: what turns a bit length into a size on the common scale, i16 a lane. */
-export const SHIFTS: usize = WORK;
+export const LEVELS: u32 = 24;
+
+/** Shift of every level, u8; and for two-byte lanes 1 << shift, low and high bytes apart. */
+export const SHIFTS = memory.data(32);
+const UNITS_LOW = memory.data(32);
+const UNITS_HIGH = memory.data(32);
 
 let isFloat = false;
 let mantissaBits: u64 = 0;
 let exponentMask: u64 = 0;
-let hasDrift = false;
+export let hasDrift: bool = false;
 let largestExponent: u32 = 0;
-/** For wide lanes: log2 of a change relative to the largest exponent, from which token 2 counts. */
-let scale: i32 = 0;
 
 /** What the lanes are. `drift` says whether a grandparent lies at BASE2. */
-export function residualSetup(float: bool, mantissa: u32, exponents: u32, drift: bool, scaleOf: i32): void {
+export function residualSetup(float: bool, mantissa: u32, exponents: u32, drift: bool): void {
   isFloat = float;
   mantissaBits = mantissa;
   exponentMask = exponents;
   hasDrift = drift;
-  scale = scaleOf;
 }
 
-/** The parent's largest exponent; `count` is a multiple of 16. Call before anything else. */
-export function residualExponent(count: usize, width: usize): u32 {
+/**
+ * Sets the threshold that shifts count from, and whether changes are relative to their weights (as those of running
+ * averages are), so that every level has the same shift. No bin is wider than leaves five bits of a lane.
+ */
+export function residualBins(threshold: i32, relative: bool, width: usize): void {
+  const widest = <i32>(width << 3) - 5;
+  // 1 << shift as two bytes; a shift past 15 is never looked up that way.
+  for (let level: i32 = 0; level < <i32>LEVELS; level++) {
+    const shift = max<i32>(0, min<i32>((relative ? 0 : level) - threshold, widest));
+    store<u8>(SHIFTS + level, shift);
+    const unit: u32 = shift < 16 ? <u32>1 << shift : 0;
+    store<u8>(UNITS_LOW + level, <u8>unit);
+    store<u8>(UNITS_HIGH + level, <u8>(unit >>> 8));
+  }
+}
+
+/** Finds the parent's largest exponent; `count` is a multiple of 16. Call before anything below. */
+export function residualExponent(count: usize, width: usize): void {
   largestExponent = 0;
-  if (exponentMask == 0) return 0;
-  if (width == 2) {
-    const mask = i16x8.splat(<i16>exponentMask);
-    let most = i16x8.splat(0);
-    for (let at = BASE; at < BASE + (count << 1); at += 16) {
-      most = v128.max<u16>(most, v128.and(v128.shr<u16>(v128.load(at), <i32>mantissaBits), mask));
+  if (exponentMask == 0) return;
+  if (width != 2) {
+    for (let i: usize = 0; i < count; i++) {
+      largestExponent = max(largestExponent, <u32>((laneAt(BASE, i, width) >> mantissaBits) & exponentMask));
     }
-    for (let lane = 0; lane < 8; lane++) {
-      const exponent = <u32>u16(i16x8.extract_lane_u(most, 0));
-      if (exponent > largestExponent) largestExponent = exponent;
-      most = v128.shuffle<i16>(most, most, 1, 2, 3, 4, 5, 6, 7, 0);
-    }
-    return largestExponent;
+    return;
   }
-  for (let i: usize = 0; i < count; i++) {
-    const exponent = <u32>((laneAt(BASE, i, width) >> mantissaBits) & exponentMask);
-    if (exponent > largestExponent) largestExponent = exponent;
+  const mask = i16x8.splat(<i16>exponentMask);
+  let most = i16x8.splat(0);
+  for (let at = BASE; at < BASE + (count << 1); at += 16) {
+    most = v128.max<u16>(most, v128.and(v128.shr<u16>(v128.load(at), <i32>mantissaBits), mask));
   }
-  return largestExponent;
+  for (let lane = 0; lane < 8; lane++) {
+    largestExponent = max(largestExponent, <u32>i16x8.extract_lane_u(most, 0));
+    most = v128.shuffle<i16>(most, most, 1, 2, 3, 4, 5, 6, 7, 0);
+  }
 }
 
 // @ts-ignore: decorator
@@ -68,10 +79,11 @@ export function residualExponent(count: usize, width: usize): u32 {
 function laneAt(base: usize, i: usize, width: usize): u64 {
   if (width == 4) return load<u32>(base + (i << 2));
   if (width == 8) return load<u64>(base + (i << 3));
+  if (width == 2) return load<u16>(base + (i << 1));
   return load<u8>(base + i);
 }
 
-/** Order-preserving: floats as sign and magnitude become integers that sort as the numbers do. */
+/** Floats are sign and magnitude; these integers sort as the numbers do. */
 // @ts-ignore: decorator
 @inline
 function ordered(x: u64, bits: u64): u64 {
@@ -90,130 +102,9 @@ function unordered(m: u64, bits: u64): u64 {
 
 // @ts-ignore: decorator
 @inline
-function bitLength(v: u64): i32 {
-  return <i32>(64 - clz(v));
-}
-
-// @ts-ignore: decorator
-@inline
-function levelOf(p: u64): u32 {
-  const level = largestExponent - <u32>((p >> mantissaBits) & exponentMask);
-  return level < LEVEL_MAX ? level : LEVEL_MAX;
-}
-
-/** Drift of a narrow lane: by magnitude 0 1 2 3 4-5 6-7 8-15 16-. */
-// @ts-ignore: decorator
-@inline
-function narrowDrift(magnitude: u64): u32 {
+function driftClass(magnitude: u64): u32 {
   if (magnitude < 4) return <u32>magnitude;
   return magnitude < 6 ? 4 : magnitude < 8 ? 5 : magnitude < 16 ? 6 : 7;
-}
-
-/** Drift of a wide lane: its size on the same scale as the tokens, by two bits a class. */
-// @ts-ignore: decorator
-@inline
-function wideDrift(magnitude: u64, p: u64): u32 {
-  if (magnitude == 0) return 0;
-  const size = tokenShift(p) + bitLength(magnitude);
-  return size < 2 ? 1 : size > 12 ? 7 : 1 + (<u32>size >> 1);
-}
-
-/** What is added to a bit length to put changes of every exponent on one scale, counted from `scale`. */
-// @ts-ignore: decorator
-@inline
-export function tokenShift(p: u64): i32 {
-  return <i32>((p >> mantissaBits) & exponentMask) - <i32>largestExponent - scale;
-}
-
-/** How large lane i's change is on the scale of the parent's largest exponent; far out of range when it is none. */
-export function sizeOnScale(i: usize, width: usize): i32 {
-  const bits = <u64>width << 3;
-  const spare = 64 - bits;
-  const p = laneAt(BASE, i, width);
-  const r = <i64>((ordered(laneAt(INPUT, i, width), bits) - ordered(p, bits)) << spare) >> spare;
-  if (r == 0) return -1000000;
-  return bitLength(<u64>(r < 0 ? -r : r)) + <i32>((p >> mantissaBits) & exponentMask) - <i32>largestExponent;
-}
-
-/** How many groups of 16 lanes equal the parent's. */
-export function residualSameGroups(count: usize, width: usize): usize {
-  const groupBytes = width << 4;
-  let same: usize = 0;
-  for (let at: usize = 0; at < count * width; at += groupBytes) {
-    let differs = i64x2.splat(0);
-    for (let b: usize = 0; b < groupBytes; b += 16) {
-      differs = v128.or(differs, v128.xor(v128.load(INPUT + at + b), v128.load(BASE + at + b)));
-    }
-    same += usize(!v128.any_true(differs));
-  }
-  return same;
-}
-
-/** Marks in MAP which groups changed, with the context of each: did it change last time, did its two neighbours. */
-export function residualMap(count: usize, width: usize): void {
-  const groupBytes = width << 4;
-  let last: u32 = 0, beforeLast: u32 = 0;
-  const groups = count >> 4;
-  for (let g: usize = 0; g < groups; g++) {
-    const at = g * groupBytes;
-    let differs = i64x2.splat(0), differed = i64x2.splat(0);
-    for (let b: usize = 0; b < groupBytes; b += 16) {
-      const parent = v128.load(BASE + at + b);
-      differs = v128.or(differs, v128.xor(v128.load(INPUT + at + b), parent));
-      if (hasDrift) differed = v128.or(differed, v128.xor(v128.load(BASE2 + at + b), parent));
-    }
-    const changed = u32(v128.any_true(differs));
-    store<u8>(MAP + g, changed);
-    store<u16>(MAP_CONTEXTS + (g << 1), MAP_MODEL + u32(v128.any_true(differed)) + (last << 1) + (beforeLast << 2));
-    beforeLast = last;
-    last = changed;
-  }
-}
-
-/** The part of a group's context that the bases give: 1 if it changed last time. */
-export function groupDrifted(group: usize, width: usize): u32 {
-  if (!hasDrift) return 0;
-  const groupBytes = width << 4;
-  const at = group * groupBytes;
-  let differed = i64x2.splat(0);
-  for (let b: usize = 0; b < groupBytes; b += 16) {
-    differed = v128.or(differed, v128.xor(v128.load(BASE2 + at + b), v128.load(BASE + at + b)));
-  }
-  return u32(v128.any_true(differed));
-}
-
-/** Marks every group as changed. */
-export function residualMapAll(count: usize): void {
-  memory.fill(MAP, 1, count >> 4);
-}
-
-/**
- * Fills CONTEXTS and, when encoding, RESIDUALS (i16 for lanes of 1 and 2 bytes, else i64) for the groups marked in
- * MAP; returns how many lanes that is.
- */
-export function residualPrepare(count: usize, width: usize, encoding: bool): usize {
-  if (width == 2) return prepare16(count, encoding);
-  const bits = <u64>width << 3;
-  const spare = 64 - bits;
-  let out: usize = 0;
-  for (let g: usize = 0; g < count; g += 16) {
-    if (!load<u8>(MAP + (g >> 4))) continue;
-    for (let i = g; i < g + 16; i++, out++) {
-      const p = laneAt(BASE, i, width);
-      const mp = ordered(p, bits);
-      const d = hasDrift ? <i64>((mp - ordered(laneAt(BASE2, i, width), bits)) << spare) >> spare : 0;
-      const magnitude = <u64>(d < 0 ? -d : d);
-      const drift = width == 1 ? narrowDrift(magnitude) : wideDrift(magnitude, p);
-      store<u16>(CONTEXTS + (out << 1), (levelOf(p) << 3) | drift);
-      if (width > 1) store<i16>(SHIFTS + (out << 1), <i16>tokenShift(p));
-      if (!encoding) continue;
-      const r = <i64>((ordered(laneAt(INPUT, i, width), bits) - mp) << spare) >> spare;
-      const folded = foldsDown(d, p, bits) ? -r : r;
-      if (width == 1) store<i16>(RESIDUALS + (out << 1), <i16>folded);
-      else store<i64>(RESIDUALS + (out << 3), folded);
-    }
-  }
-  return out;
 }
 
 // @ts-ignore: decorator
@@ -223,14 +114,59 @@ function foldsDown(d: i64, p: u64, bits: u64): bool {
   return isFloat && ((p >> (bits - 1)) & 1) != 0;
 }
 
-/** The inverse: OUTPUT from the bases and RESIDUALS; groups not marked are the parent's. */
-export function residualRestore(count: usize, width: usize): void {
-  if (width == 2) {
-    restore16(count);
-    return;
-  }
+// @ts-ignore: decorator
+@inline
+function driftAt(mp: u64, i: usize, width: usize, bits: u64): i64 {
+  if (!hasDrift) return 0;
+  return <i64>((mp - ordered(laneAt(BASE2, i, width), bits)) << (64 - bits)) >> (64 - bits);
+}
+
+/**
+ * Fills CONTEXTS and, when encoding, RESIDUALS (i16 for two-byte lanes, else i64) for the groups marked in MAP;
+ * returns how many lanes that is.
+ */
+export function residualPrepare(count: usize, width: usize, encoding: bool): usize {
+  if (width == 2) return prepare16(count, encoding);
+  if (width == 4) return prepareWide(count, 4, encoding);
+  if (width == 8) return prepareWide(count, 8, encoding);
+  return prepareWide(count, 1, encoding);
+}
+
+// @ts-ignore: decorator
+@inline
+function prepareWide(count: usize, width: usize, encoding: bool): usize {
   const bits = <u64>width << 3;
   const spare = 64 - bits;
+  let out: usize = 0;
+  for (let g: usize = 0; g < count; g += 16) {
+    if (!load<u8>(MAP + (g >> 4))) continue;
+    for (let i = g; i < g + 16; i++, out++) {
+      const p = laneAt(BASE, i, width);
+      const mp = ordered(p, bits);
+      const d = driftAt(mp, i, width, bits);
+      const level = min<u32>(largestExponent - <u32>((p >> mantissaBits) & exponentMask), LEVELS - 1);
+      const drift = driftClass(<u64>(d < 0 ? -d : d) >> <u64>load<u8>(SHIFTS + level));
+      store<u16>(CONTEXTS + (out << 1), (level << 3) | drift);
+      if (!encoding) continue;
+      const r = <i64>((ordered(laneAt(INPUT, i, width), bits) - mp) << spare) >> spare;
+      store<i64>(RESIDUALS + (out << 3), foldsDown(d, p, bits) ? -r : r);
+    }
+  }
+  return out;
+}
+
+/** The inverse: OUTPUT from the bases and RESIDUALS; groups not marked are the parent's. */
+export function residualRestore(count: usize, width: usize): void {
+  if (width == 2) restore16(count);
+  else if (width == 4) restoreWide(count, 4);
+  else if (width == 8) restoreWide(count, 8);
+  else restoreWide(count, 1);
+}
+
+// @ts-ignore: decorator
+@inline
+function restoreWide(count: usize, width: usize): void {
+  const bits = <u64>width << 3;
   let from: usize = 0;
   for (let g: usize = 0; g < count; g += 16) {
     if (!load<u8>(MAP + (g >> 4))) {
@@ -240,9 +176,9 @@ export function residualRestore(count: usize, width: usize): void {
     for (let i = g; i < g + 16; i++, from++) {
       const p = laneAt(BASE, i, width);
       const mp = ordered(p, bits);
-      const d = hasDrift ? <i64>((mp - ordered(laneAt(BASE2, i, width), bits)) << spare) >> spare : 0;
-      const folded = width == 1 ? <i64>load<i16>(RESIDUALS + (from << 1)) : load<i64>(RESIDUALS + (from << 3));
-      const x = unordered(mp + <u64>(foldsDown(d, p, bits) ? -folded : folded), bits);
+      const folded = load<i64>(RESIDUALS + (from << 3));
+      const down = foldsDown(driftAt(mp, i, width, bits), p, bits);
+      const x = unordered(mp + <u64>(down ? -folded : folded), bits);
       if (width == 1) store<u8>(OUTPUT + i, <u8>x);
       else if (width == 4) store<u32>(OUTPUT + (i << 2), <u32>x);
       else store<u64>(OUTPUT + (i << 3), x);
@@ -250,7 +186,7 @@ export function residualRestore(count: usize, width: usize): void {
   }
 }
 
-// Lanes of two bytes, eight at a time.
+// Lanes of two bytes, sixteen at a time.
 
 // @ts-ignore: decorator
 @inline
@@ -275,35 +211,81 @@ function foldMask16(d: v128, p: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-function contexts16(p: v128, d: v128): v128 {
+function drift16(mp: v128, at: usize): v128 {
+  return hasDrift ? v128.sub<i16>(mp, ordered16(v128.load(at))) : i16x8.splat(0);
+}
+
+// @ts-ignore: decorator
+@inline
+function level16(p: v128): v128 {
   const exponent = v128.and(v128.shr<u16>(p, <i32>mantissaBits), i16x8.splat(<i16>exponentMask));
-  const level = v128.min<u16>(
-    v128.sub<i16>(i16x8.splat(<i16>largestExponent), exponent), i16x8.splat(<i16>LEVEL_MAX),
-  );
-  // |d| as unsigned: -32768 stays 32768
-  const magnitude = v128.min<u16>(v128.abs<i16>(d), i16x8.splat(16));
-  const table = i8x16(0, 1, 2, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6);
-  const small = v128.and(v128.swizzle(table, magnitude), i16x8.splat(255));
-  const drift = v128.bitselect(i16x8.splat(7), small, v128.eq<i16>(magnitude, i16x8.splat(16)));
-  return v128.or(v128.shl<i16>(level, 3), drift);
+  return v128.min<u16>(v128.sub<i16>(i16x8.splat(<i16>largestExponent), exponent), i16x8.splat(<i16>(LEVELS - 1)));
+}
+
+/** Sixteen bytes of a table of 24 to 32, by index. */
+// @ts-ignore: decorator
+@inline
+export function lookUp(table: usize, index: v128): v128 {
+  const beyond = v128.sub<i8>(index, i8x16.splat(16));
+  return v128.or(v128.swizzle(v128.load(table), index), v128.swizzle(v128.load(table, 16), beyond));
+}
+
+/** 1 << shift of sixteen levels (u8): the first eight, u16. */
+// @ts-ignore: decorator
+@inline
+export function unitsLow(levels: v128): v128 {
+  return v128.shuffle<i8>(lookUp(UNITS_LOW, levels), lookUp(UNITS_HIGH, levels), 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+/** The other eight. */
+// @ts-ignore: decorator
+@inline
+export function unitsHigh(levels: v128): v128 {
+  return v128.shuffle<i8>(lookUp(UNITS_LOW, levels), lookUp(UNITS_HIGH, levels), 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+/** Drift classes: how many of 1 2 3 4 6 8 16 units |d| reaches. Sixteen units are at most 2^15. */
+// @ts-ignore: decorator
+@inline
+function driftClass16(d: v128, unit: v128): v128 {
+  const m = v128.abs<i16>(d);
+  const two = v128.add<i16>(unit, unit);
+  const four = v128.add<i16>(two, two);
+  let reached = v128.ge<u16>(m, unit);
+  reached = v128.add<i16>(reached, v128.ge<u16>(m, two));
+  reached = v128.add<i16>(reached, v128.ge<u16>(m, v128.add<i16>(two, unit)));
+  reached = v128.add<i16>(reached, v128.ge<u16>(m, four));
+  reached = v128.add<i16>(reached, v128.ge<u16>(m, v128.add<i16>(four, two)));
+  reached = v128.add<i16>(reached, v128.ge<u16>(m, v128.shl<i16>(unit, 3)));
+  reached = v128.add<i16>(reached, v128.ge<u16>(m, v128.shl<i16>(unit, 4)));
+  return v128.neg<i16>(reached);
 }
 
 function prepare16(count: usize, encoding: bool): usize {
   let contexts = CONTEXTS, residuals = RESIDUALS;
   for (let at: usize = 0; at < count << 1; at += 32) {
     if (!load<u8>(MAP + (at >> 5))) continue;
-    for (let half: usize = 0; half < 32; half += 16) {
-      const p = v128.load(BASE + at + half);
-      const mp = ordered16(p);
-      const d = hasDrift ? v128.sub<i16>(mp, ordered16(v128.load(BASE2 + at + half))) : i16x8.splat(0);
-      v128.store(contexts + half, contexts16(p, d));
-      if (encoding) {
-        const r = v128.sub<i16>(ordered16(v128.load(INPUT + at + half)), mp);
-        const fold = foldMask16(d, p);
-        v128.store(residuals + half, v128.sub<i16>(v128.xor(r, fold), fold));
-      }
+    const pa = v128.load(BASE + at), pb = v128.load(BASE + at, 16);
+    const ma = ordered16(pa), mb = ordered16(pb);
+    const la = level16(pa), lb = level16(pb);
+    let ca = v128.shl<i16>(la, 3), cb = v128.shl<i16>(lb, 3);
+    let fa = isFloat ? v128.shr<i16>(pa, 15) : i16x8.splat(0), fb = isFloat ? v128.shr<i16>(pb, 15) : i16x8.splat(0);
+    if (hasDrift) {
+      const da = drift16(ma, BASE2 + at), db = drift16(mb, BASE2 + at + 16);
+      const levels = i8x16.narrow_i16x8_u(la, lb);
+      ca = v128.or(ca, driftClass16(da, unitsLow(levels)));
+      cb = v128.or(cb, driftClass16(db, unitsHigh(levels)));
+      fa = foldMask16(da, pa);
+      fb = foldMask16(db, pb);
     }
+    v128.store(contexts, ca);
+    v128.store(contexts, cb, 16);
     contexts += 32;
+    if (!encoding) continue;
+    const ra = v128.sub<i16>(ordered16(v128.load(INPUT + at)), ma);
+    const rb = v128.sub<i16>(ordered16(v128.load(INPUT + at, 16)), mb);
+    v128.store(residuals, v128.sub<i16>(v128.xor(ra, fa), fa));
+    v128.store(residuals, v128.sub<i16>(v128.xor(rb, fb), fb), 16);
     residuals += 32;
   }
   return (contexts - CONTEXTS) >> 1;
@@ -320,28 +302,10 @@ function restore16(count: usize): void {
     for (let half: usize = 0; half < 32; half += 16) {
       const p = v128.load(BASE + at + half);
       const mp = ordered16(p);
-      const d = hasDrift ? v128.sub<i16>(mp, ordered16(v128.load(BASE2 + at + half))) : i16x8.splat(0);
-      const fold = foldMask16(d, p);
+      const fold = foldMask16(drift16(mp, BASE2 + at + half), p);
       const r = v128.load(residuals + half);
-      const x = v128.add<i16>(mp, v128.sub<i16>(v128.xor(r, fold), fold));
-      v128.store(OUTPUT + at + half, unordered16(x));
+      v128.store(OUTPUT + at + half, unordered16(v128.add<i16>(mp, v128.sub<i16>(v128.xor(r, fold), fold))));
     }
     residuals += 32;
   }
-}
-
-/** Positions (u32, in LIST) of the symbols that are at least `least`; returns how many. */
-export function listAtLeast(symbols: usize, count: usize, least: u32): usize {
-  let out = LIST;
-  const floor = i8x16.splat(<i8>(least - 1));
-  for (let i: usize = 0; i < count; i += 16) {
-    let hits = <u32>v128.bitmask<i8>(v128.gt<i8>(v128.load(symbols + i), floor));
-    if (i + 16 > count) hits &= (1 << <u32>(count - i)) - 1;
-    while (hits) {
-      store<u32>(out, <u32>i + ctz(hits));
-      out += 4;
-      hits &= hits - 1;
-    }
-  }
-  return (out - LIST) >> 2;
 }
