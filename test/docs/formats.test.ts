@@ -21,7 +21,8 @@ function bytesOf(dump: string): Buffer {
     const [offset, hex] = line.split(/ {2,}/);
     expect(Number.parseInt(offset!, 16), `the offset of the line "${line}"`).toBe(bytes.byteLength);
     const zeros = /^00 x (\d+)$/.exec(hex!)?.[1];
-    const part = zeros === undefined ? Buffer.from(hex!.replaceAll(" ", ""), "hex") : Buffer.alloc(Number(zeros));
+    const part =
+      zeros === undefined ? Buffer.from(hex!.replaceAll(" ", ""), "hex") : Buffer.alloc(Number(zeros));
     bytes = Buffer.concat([bytes, part]);
   }
   return bytes;
