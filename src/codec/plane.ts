@@ -1,4 +1,4 @@
-import type { Workshop } from "./encoding.ts";
+import type { Profile, Workshop } from "./encoding.ts";
 import { entropyBits, frequenciesOf, readFrequencies, writeFrequencies } from "./frequencies.ts";
 
 /**
@@ -17,15 +17,15 @@ const SPARSE = 2;
 
 /** A coded plane must save this share: below it decoding costs more than the bytes are worth. */
 const SAVES_MIN = { fast: 0.04, compact: 0.005 };
-/** Other bytes than the most frequent one, as a share, up to which a plane is sparse. */
-const SPARSE_SHARE_MAX = 0.03;
+/** Other bytes than the most frequent one, as a share, up to which a plane is sparse: larger, but sooner decoded. */
+const SPARSE_SHARE_MAX = { fast: 0.1, compact: 0.03 };
 
 /** Codes the plane of `count` bytes at an address; the parts, in order, own their bytes. */
 export function writePlane(
   { kernels: { exports, memory, at } }: Workshop,
   plane: number,
   count: number,
-  fast: boolean,
+  profile: Profile,
 ): Uint8Array[] {
   if (count === 0) return [Uint8Array.of(RAW)];
   const table = exports.histogram(plane, count);
@@ -33,14 +33,13 @@ export function writePlane(
   let most = 0;
   for (let byte = 1; byte < 256; byte++) if (counts[byte]! > counts[most]!) most = byte;
   const others = count - counts[most]!;
-  if (others <= count * SPARSE_SHARE_MAX) {
+  if (others <= count * SPARSE_SHARE_MAX[profile]) {
     const gaps = exports.sparseList(plane, count, most, at.output);
     const header = Uint8Array.of(SPARSE, most, ...u24(gaps), ...u24(others));
     return [header, memory.slice(at.bits, at.bits + gaps), memory.slice(at.output, at.output + others)];
   }
   const raw = () => [Uint8Array.of(RAW), memory.slice(plane, plane + count)];
-  const saves = fast ? SAVES_MIN.fast : SAVES_MIN.compact;
-  if (entropyBits(counts, count) > count * 8 * (1 - saves)) return raw();
+  if (entropyBits(counts, count) > count * 8 * (1 - SAVES_MIN[profile])) return raw();
   const frequencies = frequenciesOf(counts, count);
   new Uint16Array(memory.buffer, exports.frequencyTable(), 256).set(frequencies);
   exports.useFrequencies(0);

@@ -111,13 +111,15 @@ function choose(workshop: Workshop, lane: Lane, lanes: number, hasGrandparent: b
   exports.residualExponent(lanes, widthBytes);
   const mapped = exports.mapChanged(lanes, widthBytes) < (lanes / 16) * (1 - MAPPED_SHARE);
   exports.sampleMark(lanes, widthBytes, Number(mapped), SAMPLE_LANES);
+  exports.samplePrepare(lanes, widthBytes);
   const costOf = (parameters: Parameters) => {
     setup(workshop, lane, parameters);
-    return exports.sampleCost(lanes, widthBytes);
+    if (parameters.drift) exports.samplePrepare(lanes, widthBytes);
+    return exports.sampleCost(widthBytes);
   };
   /** Walks from the threshold that nine of ten lanes suggest to where the cost is least. */
   const search = (relative: boolean) => {
-    let threshold = exports.sampleThreshold(lanes, widthBytes, Number(relative));
+    let threshold = exports.sampleThreshold(widthBytes, Number(relative));
     let parameters: Parameters = { ...start, mapped, relative, threshold };
     let cost = costOf(parameters);
     for (const step of [1, -1]) {

@@ -314,15 +314,18 @@ function low16(count: usize): usize {
   return bit;
 }
 
-/** Bits that raw low bits and what lies beyond the bins take, without writing them: an estimate. */
-export function binsRestCost(count: usize, width: usize): f64 {
+/** Bits that what lies beyond the bins takes, without writing it: an estimate. */
+export function binsBeyondCost(count: usize, width: usize): u64 {
+  const listed = listBeyond(count);
   let bits: u64 = 0;
-  for (let i: usize = 0; i < count; i++) {
-    const symbol = <u32>load<u8>(SYMBOLS + i);
-    if (!zeros || symbol != 15) bits += shiftAt(i);
-    if (symbol != 0 && symbol != highest) continue;
-    const length = 64 - clz(beyondOf(i, width));
+  for (let j: usize = 0; j < listed; j++) {
+    const length = 64 - clz(beyondOf(<usize>load<u32>(LIST + (j << 2)), width));
     bits += length + (length > 15 ? 8 : 2);
   }
-  return <f64>bits;
+  return bits;
+}
+
+/** Of symbol counts (u32, 16 of them), that of lanes without raw bits. */
+export function binsUnchanged(counts: usize): u32 {
+  return zeros ? load<u32>(counts, 60) : 0;
 }
