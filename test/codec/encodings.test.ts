@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { ELEMENTS, type Element, elementWidth } from "../../src/codec/element.ts";
 import type { Workshop } from "../../src/codec/encoding.ts";
 import { loadDelta, loadLz4, loadZstd } from "../../src/codec/libraries.ts";
+import { PayloadRooms } from "../../src/codec/payload.ts";
 import { ENCODINGS, residual } from "../../src/codec/table.ts";
 import { loadKernels } from "../../src/kernels/kernels.ts";
 import { CHUNK_BYTES_MAX, CHUNK_ELEMENTS } from "../../src/limits.ts";
@@ -13,7 +14,7 @@ import { noise, property, SEED } from "./seeded.ts";
 let workshop: Workshop;
 beforeAll(async () => {
   const [kernels, lz4, zstd, delta] = await Promise.all([loadKernels(), loadLz4(), loadZstd(), loadDelta()]);
-  workshop = { kernels, lz4, zstd, delta };
+  workshop = { kernels, lz4, zstd, delta, payloads: new PayloadRooms() };
 });
 
 /** Bases of every kind: a step before, two steps before, shorter, longer, unrelated. */

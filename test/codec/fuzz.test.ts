@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { loadCodec } from "../../src/codec/codec.ts";
 import { loadDelta, loadLz4, loadZstd } from "../../src/codec/libraries.ts";
+import { PayloadRooms } from "../../src/codec/payload.ts";
 import { loadKernels } from "../../src/kernels/kernels.ts";
 import { fuzzDecoders } from "../campaigns/fuzz-codec.ts";
 import { SEED } from "./seeded.ts";
@@ -16,7 +17,12 @@ it(
       loadZstd(),
       loadDelta(),
     ]);
-    const report = fuzzDecoders({ kernels, lz4, zstd, delta }, await loadCodec(), SEED, seconds);
+    const report = fuzzDecoders(
+      { kernels, lz4, zstd, delta, payloads: new PayloadRooms() },
+      await loadCodec(),
+      SEED,
+      seconds,
+    );
     if (seconds > 3) console.log(`seed ${SEED}`, report);
     expect(report.attacks).toBeGreaterThan(100);
     expect(report.refused).toBeGreaterThan(0);

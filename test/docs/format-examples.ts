@@ -45,18 +45,19 @@ export function packExample(): Promise<Record<string, Uint8Array>> {
   return inTemporaryDirectory(async (directory) => {
     const codec = await loadCodec();
     const { first, second } = exampleChunks();
-    const writer = PackWriter.create(realDisk, directory, storeId, packId, timeUs);
+    const writer = PackWriter.create(realDisk, directory, storeId, packId, timeUs)!;
     const frameOf = (bytes: Uint8Array, bases: Uint8Array[], basesKiB: number) => {
       const { encoding, payload } = codec.encode({ bytes, element: "f32", bases, profile: "compact" });
       const costKiB = restoreCostKiB(payload.byteLength, bytes.byteLength, basesKiB);
       const chunks = [{ digest: digestOf(bytes), rawBytes: bytes.byteLength }];
       const names = { chunks, bases: bases.map(digestOf), depth: bases.length };
-      return { encoding, element: elementCode("f32"), ...names, costKiB, payload };
+      return { encoding, element: elementCode("f32"), ...names, costKiB, payload: new Uint8Array(payload) };
     };
     const base = frameOf(first, [], 0);
     await writer.append(base);
     const frame = frameOf(second, [first], base.costKiB);
     const place = await writer.append(frame);
+    await writer.sync();
     const goodBytes = writer.sizeBytes;
     await writer.seal();
     writer.close();
@@ -107,7 +108,7 @@ export function logExample(): Promise<Record<string, Uint8Array>> {
   return inTemporaryDirectory(async (directory) => {
     VersionStore.create({ disk: realDisk, directory, storeId });
     const options = { disk: realDisk, directory, storeId, readOnly: false, nowUs: () => timeUs };
-    const store = VersionStore.open(options);
+    const store = await VersionStore.open(options);
     try {
       const registry = new Registry(store);
       const counts = { newChunks: 4, files: 1, tensors: 1, hasResume: false };

@@ -3,7 +3,7 @@ import { corrupt } from "../corrupt.ts";
 import type { Encoding, Profile, Workshop } from "../encoding.ts";
 import { type Lane, laneOf } from "../lanes.ts";
 import { readPlane, writePlane } from "../plane.ts";
-import { concat, lay, roundUp } from "../regions.ts";
+import { lay, roundUp } from "../regions.ts";
 
 /**
  * Byte planes, each coded as it is least (see plane.ts): for chunks without a parent. Floats are first rotated left by
@@ -82,12 +82,10 @@ function writePlanes(
   const { exports, at } = workshop.kernels;
   const count = Math.floor(bytes.length / widthBytes);
   exports.splitPlanes(at.input, at.work, count, widthBytes);
-  const parts: Uint8Array[] = [];
-  for (let plane = 0; plane < widthBytes; plane++) {
-    parts.push(...writePlane(workshop, at.work + plane * count, count, profile));
-  }
-  parts.push(bytes.subarray(count * widthBytes));
-  return concat(parts);
+  workshop.payloads.begin();
+  for (let plane = 0; plane < widthBytes; plane++)
+    writePlane(workshop, at.work + plane * count, count, profile);
+  return workshop.payloads.put(bytes.subarray(count * widthBytes)).finish();
 }
 
 /** Reads planes into the output region, lets `restore` undo what was done to the lanes, and fills `target`. */

@@ -86,15 +86,19 @@ function assemble(workshop: Workshop, input: EncodeInput, lane: Lane, count: num
   const streamBytes = exports.encodedStreamBytes();
   const rawBytes = Math.ceil(exports.encodedRawBits() / 8);
   const tail = input.bytes.subarray(count * lane.widthBytes);
-  const payload = new Uint8Array(HEADER_BYTES + streamBytes + rawBytes + tail.length);
-  const view = new DataView(payload.buffer);
-  view.setUint8(0, flagsOf(chosen));
-  view.setInt8(1, chosen.threshold);
-  view.setUint16(2, streamBytes & 0xffff, true);
-  view.setUint8(4, streamBytes >> 16);
-  payload.set(memory.subarray(stream, stream + streamBytes), HEADER_BYTES);
-  payload.set(memory.subarray(at.bits, at.bits + rawBytes), HEADER_BYTES + streamBytes);
-  payload.set(tail, HEADER_BYTES + streamBytes + rawBytes);
+  const payload = workshop.payloads
+    .begin()
+    .put([
+      flagsOf(chosen),
+      chosen.threshold & 255,
+      streamBytes & 255,
+      (streamBytes >> 8) & 255,
+      streamBytes >> 16,
+    ])
+    .put(memory.subarray(stream, stream + streamBytes))
+    .put(memory.subarray(at.bits, at.bits + rawBytes))
+    .put(tail)
+    .finish();
   return { payload, basesUsed: chosen.drift ? 2 : 1 };
 }
 
