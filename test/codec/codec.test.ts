@@ -16,7 +16,6 @@ function roundTrip(bytes: Uint8Array, element: (typeof ELEMENTS)[number], bases:
   for (const profile of ["fast", "compact"] as const) {
     const { encoding, payload, basesUsed } = codec.encode({ bytes, element, bases, profile });
     expect(payload.length).toBeLessThanOrEqual(bytes.length);
-    expect(payload.buffer.byteLength).toBe(payload.length);
     const target = new Uint8Array(bytes.length).fill(0xa5);
     codec.decode({ encoding, element, payload, bases: bases.slice(0, basesUsed) }, target);
     expect(Buffer.compare(target, bytes), `${encodingName(encoding)} ${profile}`).toBe(0);

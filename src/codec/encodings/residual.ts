@@ -24,7 +24,9 @@ export const residual: Encoding = {
     if (parent === undefined || count === 0 || count > MAX_LANES) return undefined;
     layBases(workshop, parent, input.bases[1], count * lane.widthBytes);
     lay(workshop.kernels.memory, workshop.kernels.at.input, input.bytes, count * lane.widthBytes);
-    return assemble(workshop, input, lane, count);
+    // Residuals of noise take more bits than the lanes have, and no decoder takes what is larger than its chunk.
+    const candidate = assemble(workshop, input, lane, count);
+    return candidate.payload.length < input.bytes.length ? candidate : undefined;
   },
   decode: (workshop, input, target) => {
     const lane = laneOf(input.element);
