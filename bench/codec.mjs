@@ -238,8 +238,9 @@ function timeZstd(peer, planes, tiles, sizeBytes) {
   for (let tile = 0; tile < tiles; tile++) encoded = planes.map((bytes) => zstd.encode(bytes, 3));
   peer.encode.push((sizeBytes * tiles) / (processorUs() - start));
   start = processorUs();
-  for (let tile = 0; tile < tiles; tile++)
-    encoded.forEach((payload, i) => zstd.decode(payload, planes[i].length));
+  for (let tile = 0; tile < tiles; tile++) {
+    for (const [i, payload] of encoded.entries()) zstd.decode(payload, planes[i].length);
+  }
   peer.decode.push((sizeBytes * tiles) / (processorUs() - start));
 }
 
