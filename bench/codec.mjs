@@ -177,7 +177,10 @@ function speeds() {
     ["fm-online", "model.safetensors", true],
   ];
   for (const [set, file, hasParent] of cases) {
-    if (!existsSync(join(weights, set))) continue;
+    if (!existsSync(join(weights, set))) {
+      console.log(`${set}: skipped, no ${join(weights, set)}`);
+      continue;
+    }
     const versions = filesOf(set, file)
       .slice(-3)
       .map((path) => chunksOf(tensorsOf(path)));
