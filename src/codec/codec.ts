@@ -2,6 +2,7 @@ import { invariant } from "../assert.ts";
 import { StoreError } from "../errors.ts";
 import { loadKernels } from "../kernels/kernels.ts";
 import { CHUNK_BYTES_MAX } from "../limits.ts";
+import { corrupt } from "./corrupt.ts";
 import type { Candidate, DecodeInput, EncodeInput, Workshop } from "./encoding.ts";
 import { loadDelta, loadLz4, loadZstd } from "./libraries.ts";
 import { PayloadRooms } from "./payload.ts";
@@ -32,7 +33,7 @@ export interface Codec {
   decode(input: DecodeInput, target: Uint8Array): void;
 }
 
-/** Loads the kernels and compressors, once per thread: about 3 MB of WebAssembly memory and 20 MB for deltas. */
+/** Loads the kernels and compressors, once per thread: about 11 MB of WebAssembly memory, and 16 MB reserved for deltas. */
 export function loadCodec(): Promise<Codec> {
   loading ??= load();
   return loading;
@@ -76,6 +77,9 @@ function decode(workshop: Workshop, input: DecodeInput, target: Uint8Array): voi
       context: { encoding: input.encoding },
       hint: "The frame is damaged or was written by a newer release.",
     });
+  }
+  if (input.payload.length > CHUNK_BYTES_MAX) {
+    throw corrupt(encoding.name, `of ${input.payload.length} bytes is over ${CHUNK_BYTES_MAX}`);
   }
   encoding.decode(workshop, input, target);
 }

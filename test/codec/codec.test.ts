@@ -70,6 +70,14 @@ describe("the codec", () => {
     expect(payload.length).toBeLessThan(200);
   });
 
+  it("refuses payloads longer than any chunk, whatever encoding they claim", () => {
+    const payload = new Uint8Array(CHUNK_BYTES_MAX + 1);
+    for (let encoding = 0; encoding <= 8; encoding++) {
+      const decode = () => codec.decode({ encoding, element: "u8", payload, bases: [] }, new Uint8Array(9));
+      expect(decode).toThrow(/over 1048576/);
+    }
+  });
+
   it("names a frame of an encoding or element it does not know as damaged or newer", () => {
     const input = { encoding: 250, element: "u8", payload: new Uint8Array(1), bases: [] } as const;
     expect(() => codec.decode({ ...input, bases: [] }, new Uint8Array(1))).toThrow(/unknown encoding 250/);

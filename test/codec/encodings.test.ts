@@ -65,11 +65,11 @@ describe("every encoding", () => {
         const bytes = chunkOf(element, shape, count, seed, tail % elementWidth(element));
         for (const bases of basesOf(bytes, element, seed)) everyWay(bytes, element, bases);
       },
-    ).check(12);
+    ).check(6);
   });
 
   it("takes chunks of 65,536 elements and of the largest size", () => {
-    for (const element of ["u8", "bf16", "f32", "f64", "c64"] as const) {
+    for (const element of ["u8", "bf16", "f32"] as const) {
       const full = chunkOf(element, "gaussian", CHUNK_ELEMENTS, 3);
       everyWay(full, element, [
         stepped(full, elementWidth(element), 3, 4),

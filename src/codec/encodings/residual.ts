@@ -50,6 +50,9 @@ const MAPPED_SHARE = 0.6;
 /** Lanes looked at to choose threshold and flags. */
 const SAMPLE_LANES = 4096;
 
+/** Raw bytes of one lane, at most: 64 bits, and six more where it lies far beyond the bins. */
+const RAW_BYTES_MAX = 9;
+
 const groups16 = (count: number) => Math.ceil(count / 16) * 16;
 
 /** Lays both bases beside a chunk of `sizeBytes`, cut or continued with zeros to whole groups. */
@@ -179,7 +182,7 @@ function decodeLanes(
   }
   const streamBytes = view.getUint16(2, true) | (view.getUint8(4) << 16);
   const rawBytes = payload.length - HEADER_BYTES - streamBytes - tailBytes;
-  if (streamBytes < 16 || rawBytes < 0 || rawBytes > count * 8) {
+  if (streamBytes < 16 || rawBytes < 0 || rawBytes > groups16(count) * RAW_BYTES_MAX) {
     throw corrupt("residual", `has a stream of ${streamBytes} bytes that does not fit`);
   }
   layBases(workshop, bases[0], drift ? bases[1] : undefined, count * lane.widthBytes);

@@ -1,8 +1,8 @@
 // Estimates what parameters cost from a sample of a chunk, without coding it.
 
-import { binsBeyondCost, binsSymbols, binsUnchanged } from "./bins";
+import { binsBeyondCost, binsSymbols, binsUnchanged, residualAt } from "./bins";
 import { mapAll, mapChanged, mapThin } from "./map";
-import { CONTEXTS, RESIDUALS, SYMBOLS } from "./memory";
+import { CONTEXTS, SYMBOLS } from "./memory";
 import { LEVELS, residualPrepare, SHIFTS } from "./residual";
 
 /** Lanes of a sample, at most; their counts index LOGS. */
@@ -80,7 +80,7 @@ export function sampleThreshold(width: usize, relative: bool): i32 {
   memory.fill(SIZES, 0, 1024);
   let changed: u32 = 0;
   for (let i: usize = 0; i < lanes; i++) {
-    const r = width == 2 ? <i64>load<i16>(RESIDUALS + (i << 1)) : load<i64>(RESIDUALS + (i << 3));
+    const r = residualAt(i, width);
     if (r == 0) continue;
     const level = relative ? 0 : <i32>load<u16>(CONTEXTS + (i << 1)) >> 3;
     const slot = SIZES + (<usize>(<i32>(64 - clz(<u64>(r < 0 ? -r : r))) - level + 128) << 2);
