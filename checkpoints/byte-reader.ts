@@ -62,6 +62,15 @@ export class ByteReader {
 
   magic(expected: string): void {
     const found = Buffer.from(this.raw(expected.length)).toString("latin1");
+    if (found.slice(0, -1) === expected.slice(0, -1) && found > expected) {
+      throw new StoreError(
+        "ERR_STORE_VERSION",
+        `${this.#what}: it has format ${found}, newer than ${expected}`,
+        {
+          hint: "Open the store with the varve that wrote it, or a newer one.",
+        },
+      );
+    }
     if (found !== expected) this.fail(`magic ${JSON.stringify(expected)} expected`);
   }
 

@@ -96,15 +96,7 @@ export class Checkpoint {
     target: Tensor,
     options: ReadOptions & { file?: string } = {},
   ): Promise<void> {
-    const { span, file } = this.locate(name, options.file);
-    const bytes = tensorBytes(target, name);
-    if (target.dtype !== span.dtype || target.shape.join() !== span.shape.join()) {
-      throw new StoreError(
-        "ERR_CONFLICT",
-        `tensor ${JSON.stringify(name)} was saved as ${span.dtype} [${span.shape}], not as ${target.dtype} [${target.shape}]`,
-        { context: { tensor: name }, hint: "Restore into a model of the same shape." },
-      );
-    }
+    const { span, file, bytes } = this.requireFit(name, target, options.file);
     const reader = this.reader(file);
     if (bytes.buffer instanceof SharedArrayBuffer) {
       return reader.read(span.offset, span.sizeBytes, { bytes }, options);
@@ -116,6 +108,20 @@ export class Checkpoint {
       await reader.read(span.offset + at, stretch.byteLength, { bytes: stretch }, options);
       bytes.set(stretch, at);
     }
+  }
+
+  /** Where a tensor lies, once `target` is known to have its dtype and shape, and the target's memory. */
+  requireFit(name: string, target: Tensor, fileName?: string): Located & { bytes: Uint8Array } {
+    const { span, file } = this.locate(name, fileName);
+    const bytes = tensorBytes(target, name);
+    if (target.dtype !== span.dtype || target.shape.join() !== span.shape.join()) {
+      throw new StoreError(
+        "ERR_CONFLICT",
+        `tensor ${JSON.stringify(name)} was saved as ${span.dtype} [${span.shape}], not as ${target.dtype} [${target.shape}]`,
+        { context: { tensor: name }, hint: "Restore into a model of the same shape." },
+      );
+    }
+    return { span, file, bytes };
   }
 
   /** The blob saved as `resume`, or `undefined`. */

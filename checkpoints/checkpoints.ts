@@ -14,7 +14,7 @@ import { type SaveOptions, type SaveResult, saveVersion } from "./save.ts";
 import { resolveSelector } from "./selector.ts";
 import type { SourceFile } from "./source.ts";
 import { openSourceFiles } from "./source-files.ts";
-import { type NamedTensors, tensorSource } from "./tensor-source.ts";
+import { entriesOf, type NamedTensors, tensorSource } from "./tensor-source.ts";
 import { type SaveTicket, startSave } from "./ticket.ts";
 
 export interface RefInfo {
@@ -56,7 +56,10 @@ export class Checkpoints {
   readonly #onError: ((error: unknown) => void) | undefined;
   /** The last save of each ref: saves of one ref are ordered. */
   readonly #saving = new Map<string, Promise<unknown>>();
+  /** Collections, tags and prunes under way: `close` waits for them too. */
+  readonly #changing = new Set<Promise<unknown>>();
   #unobserved: { ref: string; error: unknown } | undefined;
+  #closed = false;
 
   constructor(engine: Engine, options: CheckpointsOptions) {
     this.#engine = engine;
@@ -76,6 +79,7 @@ export class Checkpoints {
    * const { version } = await ticket.durable;
    */
   save(ref: string, tensors: NamedTensors, options: SaveOptions = {}): SaveTicket {
+    this.#requireOpen();
     return this.#start(ref, [tensorSource(tensors)], options);
   }
 
@@ -84,14 +88,16 @@ export class Checkpoints {
    * file among them. A malformed file is refused before anything is stored.
    */
   async saveFiles(ref: string, paths: string[], options: SaveOptions = {}): Promise<SaveResult> {
+    this.#requireOpen();
     const opened = openSourceFiles(this.#engine.disk, paths);
     const step = options.step ?? stepIn(opened.map(({ metadata }) => metadata));
     const files = opened.map(({ file }) => file);
     return this.#start(ref, files, { ...options, ...(step === undefined ? {} : { step }) }).durable;
   }
 
-  #start(ref: string, files: SourceFile[], options: SaveOptions): SaveTicket {
+  #start(ref: string, files: SourceFile[], given: SaveOptions): SaveTicket {
     this.#throwUnobserved(ref);
+    const options = ownCopy(given);
     const before = this.#saving.get(ref) ?? Promise.resolve();
     const ticket = startSave({
       run: ({ onCaptured, onCopied }) => {
@@ -161,9 +167,10 @@ export class Checkpoints {
     options: { file?: string; signal?: AbortSignal } = {},
   ): Promise<Checkpoint> {
     const checkpoint = await this.open(selector);
-    const entries: Iterable<readonly [string, Tensor]> =
-      Symbol.iterator in tensors ? (tensors as Iterable<readonly [string, Tensor]>) : Object.entries(tensors);
-    for (const [name, tensor] of entries) await checkpoint.tensorInto(name, tensor, options);
+    const targets = [...entriesOf(tensors)];
+    // All of them fit, or none is touched.
+    for (const [name, tensor] of targets) checkpoint.requireFit(name, tensor, options.file);
+    for (const [name, tensor] of targets) await checkpoint.tensorInto(name, tensor, options);
     return checkpoint;
   }
 
@@ -177,6 +184,7 @@ export class Checkpoints {
   }
 
   refs(): RefInfo[] {
+    this.#requireOpen();
     this.#engine.versions.refresh();
     const byRef = new Map<string, VersionRecord[]>();
     for (const record of this.registry.all())
@@ -190,6 +198,7 @@ export class Checkpoints {
 
   /** A ref's versions, oldest first. */
   log(ref: string): VersionInfo[] {
+    this.#requireOpen();
     this.#engine.versions.refresh();
     return this.registry.versions(ref).map(toInfo);
   }
@@ -207,21 +216,22 @@ export class Checkpoints {
   /** Gives a version an immutable name. */
   async tag(selector: string, name: string): Promise<{ ref: string; version: number; tag: string }> {
     const { ref, version } = this.#resolve(selector);
-    await this.registry.tag(ref, version, name);
+    await this.#change(() => this.registry.tag(ref, version, name));
     return { ref, version, tag: name };
   }
 
   /** Takes versions out of the history by the rules given; the current one and tagged ones always stay. */
   async prune(ref: string, options: PruneOptions): Promise<PruneResult> {
+    this.#requireOpen();
     this.#engine.versions.refresh();
     const plan = planPrune(this.registry.versions(ref), options);
     if (options.dryRun) return { ref, ...plan };
-    const pruned = await this.registry.remove(ref, plan.pruned);
+    const pruned = await this.#change(() => this.registry.remove(ref, plan.pruned));
     return { ref, kept: this.registry.versions(ref).map((record) => record.version), pruned };
   }
 
   /** Removes chunks that no version needs any more. */
-  collectGarbage(options: GcOptions = {}): Promise<GcResult> {
+  async collectGarbage(options: GcOptions = {}): Promise<GcResult> {
     const { chunks, versions } = this.#engine;
     const roots = {
       seq: () => {
@@ -232,22 +242,51 @@ export class Checkpoints {
         for (const record of this.registry.all()) visitVersion(chunks, record, visit);
       },
     };
-    return collectGarbage(chunks, roots, options);
+    return this.#change(() => collectGarbage(chunks, roots, options));
+  }
+
+  #change<T>(step: () => Promise<T>): Promise<T> {
+    this.#requireOpen();
+    const change = step();
+    this.#changing.add(change);
+    const forget = () => this.#changing.delete(change);
+    change.then(forget, forget);
+    return change;
+  }
+
+  #requireOpen(): void {
+    if (this.#closed) {
+      throw new StoreError("ERR_CLOSED", `${this.#engine.directory} is closed`, {
+        hint: "Open the store again.",
+      });
+    }
   }
 
   #resolve(selector: string): VersionRecord {
+    this.#requireOpen();
     this.#engine.versions.refresh();
     return resolveSelector(this.registry, selector);
   }
 
-  /** Waits for the saves in flight, however they end. */
+  /** Takes no more work and waits for the saves and changes in flight, however they end. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.#saving.values());
+    this.#closed = true;
+    await Promise.allSettled([...this.#saving.values(), ...this.#changing]);
   }
 }
 
 function toInfo({ manifest, ...record }: VersionRecord): VersionInfo {
   return { ...record, manifest: Buffer.from(manifest).toString("hex") };
+}
+
+/** The caller may reuse what it gave for a version's fields as soon as `save` has returned. */
+function ownCopy(options: SaveOptions): SaveOptions {
+  const { metrics, metadata } = options;
+  return {
+    ...options,
+    ...(metrics === undefined ? {} : { metrics: { ...metrics } }),
+    ...(metadata === undefined ? {} : { metadata: { ...metadata } }),
+  };
 }
 
 /** A damaged version needs what is left of it; one that is not on record as damaged must be readable. */

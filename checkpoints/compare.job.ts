@@ -54,13 +54,18 @@ export function compareBytes(dtype: DType, a: Uint8Array, b: Uint8Array): Compar
     const y = Number(right[i]);
     result.sumSquaresA += x * x;
     result.sumSquaresB += y * y;
-    const difference = x === y ? 0 : Math.abs(x - y);
+    const difference = left[i] === right[i] ? 0 : Math.abs(differenceOf(left[i]!, right[i]!));
     if (Number.isNaN(difference)) continue;
     result.compared += 1;
     result.sumAbs += difference;
     if (difference > result.maxAbs) result.maxAbs = difference;
   }
   return result;
+}
+
+/** Whole numbers past 2^53 are subtracted before they become inexact. */
+function differenceOf(x: number | bigint, y: number | bigint): number {
+  return typeof x === "bigint" && typeof y === "bigint" ? Number(x - y) : Number(x) - Number(y);
 }
 
 function changedElements(dtype: DType, a: Uint8Array, b: Uint8Array): number {

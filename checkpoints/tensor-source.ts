@@ -1,5 +1,6 @@
 import { planFile } from "../formats/safetensors/writer.ts";
 import { type Tensor, tensorBytes } from "../formats/tensor.ts";
+import { StoreError } from "../src/errors.ts";
 import { bytesOrigin, type MemoryOrigin, type SourceFile } from "./source.ts";
 
 /** Tensors by name, in any of the usual forms. */
@@ -13,7 +14,11 @@ export const MODEL_FILE = "model.safetensors";
 
 /** The tensors as the safetensors file they would make; its bytes are read from the tensors when they are needed. */
 export function tensorSource(tensors: NamedTensors): SourceFile {
-  const byName = new Map(entriesOf(tensors));
+  const byName = new Map<string, Tensor>();
+  for (const [name, tensor] of entriesOf(tensors)) {
+    if (byName.has(name)) throw twice(name);
+    byName.set(name, tensor);
+  }
   const descriptions = [...byName].map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
   const { header, layout, sizeBytes } = planFile(descriptions);
   const parts: Part[] = [{ offset: 0, bytes: header }];
@@ -24,10 +29,17 @@ export function tensorSource(tensors: NamedTensors): SourceFile {
   return { kind: "tensors", name: MODEL_FILE, sizeBytes, layout, origin: partsOrigin(parts) };
 }
 
-function entriesOf(tensors: NamedTensors): Iterable<readonly [string, Tensor]> {
+export function entriesOf(tensors: NamedTensors): Iterable<readonly [string, Tensor]> {
   return Symbol.iterator in tensors
     ? (tensors as Iterable<readonly [string, Tensor]>)
     : Object.entries(tensors);
+}
+
+function twice(name: string): StoreError {
+  return new StoreError("ERR_INVALID_ARGUMENT", `there are two tensors named ${JSON.stringify(name)}`, {
+    context: { tensor: name },
+    hint: "Give each its own name: only one of them could be saved.",
+  });
 }
 
 interface Part {

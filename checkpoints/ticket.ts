@@ -18,7 +18,8 @@ export interface TicketOptions {
 }
 
 /**
- * Starts a save. A failure rejects `captured` and `durable`; when nobody has asked for either, it is handed to
+ * Starts a save. A failure rejects `durable`, and `captured` unless that has resolved. When nobody has asked for a
+ * promise that tells of it (`captured` alone tells nothing of what fails after it), the failure is handed to
  * `onUnobserved` instead of becoming an unhandled rejection that would end the process.
  */
 export function startSave({ run, onUnobserved }: TicketOptions): SaveTicket {
@@ -28,10 +29,15 @@ export function startSave({ run, onUnobserved }: TicketOptions): SaveTicket {
     resolveCaptured = resolve;
     rejectCaptured = reject;
   });
-  let observed = false;
+  let isCaptured = false;
+  let capturedAsked = false;
+  let durableAsked = false;
   let copyMs = 0;
   const durable = run({
-    onCaptured: resolveCaptured,
+    onCaptured: () => {
+      isCaptured = true;
+      resolveCaptured();
+    },
     onCopied: (ms) => {
       copyMs += ms;
     },
@@ -41,16 +47,16 @@ export function startSave({ run, onUnobserved }: TicketOptions): SaveTicket {
     () => resolveCaptured(),
     (error: unknown) => {
       rejectCaptured(error);
-      if (!observed) onUnobserved(error);
+      if (!durableAsked && (isCaptured || !capturedAsked)) onUnobserved(error);
     },
   );
   return {
     get captured() {
-      observed = true;
+      capturedAsked = true;
       return captured;
     },
     get durable() {
-      observed = true;
+      durableAsked = true;
       return durable;
     },
     get copyMs() {

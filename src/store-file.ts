@@ -6,7 +6,8 @@ import { flipUntil } from "./flipped-bit.ts";
 
 /**
  * `varve.json`, the file that makes a directory a store: its format version, its id, when it was created, and a
- * CRC-32C (hexadecimal) over those three. The id is repeated in every other file, so this one can be rebuilt.
+ * CRC-32C (hexadecimal) over those three. The id is repeated in every other file, so this one can be rebuilt. Later
+ * formats keep these four fields and may add others, so that every varve can tell a newer format from a damaged file.
  */
 export interface StoreFile {
   format: number;
@@ -58,8 +59,9 @@ export function readStoreFile(disk: Disk, directory: string): StoreFile | undefi
 /** What a damaged file said before one bit of it was flipped, or `undefined` when no single bit explains it. */
 export function healStoreFile(disk: Disk, directory: string): StoreFile | undefined {
   const path = `${directory}/${STORE_FILE}`;
-  const bytes = readBytes(disk, path);
-  if (bytes === undefined) return undefined;
+  const stat = disk.stat(path);
+  if (stat === undefined || stat.sizeBytes > STORE_FILE_BYTES_MAX) return undefined;
+  const bytes = readBytes(disk, path)!;
   let healed: StoreFile | undefined;
   flipUntil(bytes, bytes.byteLength, () => {
     try {
@@ -94,16 +96,6 @@ function decodeStoreFile(bytes: Buffer, directory: string, path: string): StoreF
     throw damaged(path, "it is not JSON");
   }
   const { format, storeId, createdUs } = fields ?? {};
-  if (typeof format === "number" && format > STORE_FORMAT_VERSION && Number.isInteger(format)) {
-    throw new StoreError(
-      "ERR_STORE_VERSION",
-      `${directory} has store format ${format}; this varve knows ${STORE_FORMAT_VERSION}`,
-      {
-        context: { directory, format, known: STORE_FORMAT_VERSION },
-        hint: "Open the store with the varve that wrote it, or a newer one.",
-      },
-    );
-  }
   if (typeof storeId !== "string" || !/^[0-9a-f]{32}$/.test(storeId))
     throw damaged(path, "its store id is malformed");
   if (typeof createdUs !== "string" || !/^\d{1,19}$/.test(createdUs))
@@ -114,7 +106,17 @@ function decodeStoreFile(bytes: Buffer, directory: string, path: string): StoreF
     createdUs: BigInt(createdUs),
   };
   if (fields["checksum"] !== checksum(file)) throw damaged(path, "its checksum is wrong");
+  // Only now: a flipped bit must not pass for a newer format.
+  if (file.format !== STORE_FORMAT_VERSION) throw newerFormat(directory, file.format);
   return file;
+}
+
+function newerFormat(directory: string, format: number): StoreError {
+  const message = `${directory} has store format ${format}; this varve knows ${STORE_FORMAT_VERSION}`;
+  return new StoreError("ERR_STORE_VERSION", message, {
+    context: { directory, format, known: STORE_FORMAT_VERSION },
+    hint: "Open the store with the varve that wrote it, or a newer one.",
+  });
 }
 
 function damaged(path: string, what: string): StoreError {

@@ -79,6 +79,8 @@ class Collection {
   readonly #live = new Set<string>();
   readonly #moved = new Map<string, { digest: Uint8Array; entry: ChunkEntry }>();
   readonly #writers: PackWriter[] = [];
+  /** Set once the index may name what was copied: until then the copies are nobody's. */
+  #copiesKnown = false;
   /** Packs this collection may remove, each locked so that no saver adopts it. */
   readonly #held = new Map<bigint, { close(): void }>();
   #markedSeq = -1n;
@@ -242,6 +244,7 @@ class Collection {
     for (const { packId, sizeBytes: goodBytes, frameCount } of this.#writers) {
       changes.packEnds.push({ packId, goodBytes, frameCount });
     }
+    this.#copiesKnown = true;
     if (going.length > 0 || changes.deletes.length > 0) await index.commit(changes);
     for (const use of going) packs.disk.remove(packs.path(use.packId));
     if (going.length > 0) packs.disk.syncDirectory(packs.directory);
@@ -266,7 +269,10 @@ class Collection {
 
   close(): void {
     this.#reader.close();
-    for (const writer of this.#writers) writer.close();
+    for (const writer of this.#writers) {
+      if (this.#copiesKnown) writer.close();
+      else this.#store.packs.discard(writer);
+    }
     for (const file of this.#held.values()) file.close();
   }
 }

@@ -99,7 +99,7 @@ export class PackDirectory {
         readData: true,
       });
       // Anything but a torn tail is damage: left as it is for `check` and `repair`.
-      const torn = scan.damage.every((range) => range.offset === scan.goodBytes);
+      const torn = scan.damage.every((range) => range.offset > 0 && range.offset === scan.goodBytes);
       if (scan.sealed || !torn || scan.sizeBytes < end.goodBytes) {
         file.close();
         continue;

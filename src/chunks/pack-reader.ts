@@ -99,19 +99,28 @@ export function checkPackHeader(bytes: Uint8Array, packId: bigint, storeId: Uint
   if (header.byteLength < PACK_HEADER_BYTES) return "shorter than its header";
   if (!header.subarray(0, 8).equals(PACK_MAGIC)) return "its magic is wrong";
   if (crc32c(header.subarray(0, 60)) !== header.readUInt32LE(60)) return "its header's checksum is wrong";
-  const version = header.readUInt16LE(8);
-  if (version > PACK_FORMAT_VERSION) {
-    throw new StoreError(
-      "ERR_STORE_VERSION",
-      `pack ${packFileName(packId)} has format ${version}, newer than this varve`,
-      {
-        hint: "Open the store with the varve that wrote it, or a newer one.",
-      },
-    );
-  }
+  refuseNewer(header, packId);
   if (header.readBigUInt64LE(32) !== packId) return "its header names another pack";
   if (!header.subarray(16, 32).equals(storeId)) return "it belongs to another store";
   return undefined;
+}
+
+/** A damaged header says nothing of the format; frames behind it are good or not by their own checksums. */
+function refuseNewer(header: Buffer, packId: bigint): void {
+  if (header.byteLength < PACK_HEADER_BYTES || !header.subarray(0, 8).equals(PACK_MAGIC)) return;
+  if (crc32c(header.subarray(0, 60)) !== header.readUInt32LE(60)) return;
+  const version = header.readUInt16LE(8);
+  if (version <= PACK_FORMAT_VERSION) return;
+  throw new StoreError(
+    "ERR_STORE_VERSION",
+    `pack ${packFileName(packId)} has format ${version}, newer than this varve`,
+    { hint: "Open the store with the varve that wrote it, or a newer one." },
+  );
+}
+
+function readStart(file: DiskFile): Buffer {
+  const header = Buffer.alloc(PACK_HEADER_BYTES);
+  return header.subarray(0, file.readSync(header, 0));
 }
 
 /** Whether `bytes`, the last 24 of a pack that ends at `offset + 24`, are its seal. */
@@ -181,6 +190,12 @@ export class PackReader {
     let file = this.#open.get(packId);
     if (file === undefined) {
       file = this.#disk.open(`${this.#directory}/${packFileName(packId)}`, { access: "read" });
+      try {
+        refuseNewer(readStart(file), packId);
+      } catch (error) {
+        file.close();
+        throw error;
+      }
       if (this.#open.size >= OPEN_PACKS_MAX) {
         const [oldest, oldestFile] = this.#open.entries().next().value!;
         this.#open.delete(oldest);

@@ -35,10 +35,11 @@ export function recoverIndex(disk: Disk, packsDirectory: string, storeId: Uint8A
   return rebuildIndex(disk, packsDirectory, storeId);
 }
 
-/** An index of the frames that scans found good. */
+/** An index of the frames that scans found good. A pack without any is as good as none: gc sweeps it. */
 export function indexOfScans(scans: PackScan[]): MemoryIndex {
   const index = new MemoryIndex();
-  const packEnds = scans.map(({ packId, goodBytes, frames }) => ({
+  const used = scans.filter(({ frames }) => frames.length > 0);
+  const packEnds = used.map(({ packId, goodBytes, frames }) => ({
     packId,
     goodBytes,
     frameCount: frames.length,
