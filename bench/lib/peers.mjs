@@ -76,7 +76,7 @@ export function borgBytes(versions, directory) {
   return treeBytes(repository) - before;
 }
 
-/** A Python process that answers one line of JSON for each line it is sent. */
+/** Runs a Python program that prints one JSON value. */
 export function runPython(program, args) {
   return JSON.parse(
     execFileSync(python(), ["-c", program, ...args], { encoding: "utf8", maxBuffer: 1 << 20 }),

@@ -109,7 +109,9 @@ export class ChunkSave {
     if (!this.#has(digest)) {
       const chunk = { rawBytes: bytes.byteLength, element: "bytes", bases } as const;
       const encoding = { ...chunk, digest, raw: bytes, profile: this.#profile };
-      await this.#appendFrame(encodeChunk(this.#codec, this.#store.reader, encoding));
+      const frame = encodeChunk(this.#codec, this.#store.reader, encoding);
+      // The codec's memory is used again by whoever saves next, while this frame waits for its turn.
+      await this.#appendFrame({ ...frame, payload: new Uint8Array(frame.payload) });
     }
     return digest;
   }

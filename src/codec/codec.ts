@@ -2,8 +2,10 @@ import { invariant } from "../assert.ts";
 import { StoreError } from "../errors.ts";
 import { loadKernels } from "../kernels/kernels.ts";
 import { CHUNK_BYTES_MAX } from "../limits.ts";
+import { corrupt } from "./corrupt.ts";
 import type { Candidate, DecodeInput, EncodeInput, Workshop } from "./encoding.ts";
 import { loadDelta, loadLz4, loadZstd } from "./libraries.ts";
+import { PayloadRooms } from "./payload.ts";
 import { stepsFor } from "./selection.ts";
 import { ENCODINGS, raw } from "./table.ts";
 
@@ -19,7 +21,7 @@ export interface Codec {
   /**
    * The smallest payload among the encodings that fit the chunk; never longer than the raw bytes.
    *
-   * The payload is the caller's (an ArrayBuffer of exactly its size, so it can be transferred).
+   * The payload is valid until the next call, and may be the chunk's own bytes: copy it.
    * @throws StoreError ERR_LIMIT for a chunk over CHUNK_BYTES_MAX.
    */
   encode(input: EncodeInput): Encoded;
@@ -31,7 +33,7 @@ export interface Codec {
   decode(input: DecodeInput, target: Uint8Array): void;
 }
 
-/** Loads the kernels and compressors, once per thread: about 3 MB of WebAssembly memory and 20 MB for deltas. */
+/** Loads the kernels and compressors, once per thread: about 11 MB of WebAssembly memory, and 16 MB reserved for deltas. */
 export function loadCodec(): Promise<Codec> {
   loading ??= load();
   return loading;
@@ -40,7 +42,7 @@ let loading: Promise<Codec> | undefined;
 
 async function load(): Promise<Codec> {
   const [kernels, lz4, zstd, delta] = await Promise.all([loadKernels(), loadLz4(), loadZstd(), loadDelta()]);
-  const workshop: Workshop = { kernels, lz4, zstd, delta };
+  const workshop: Workshop = { kernels, lz4, zstd, delta, payloads: new PayloadRooms() };
   return {
     encode: (input) => encode(workshop, input),
     decode: (input, target) => decode(workshop, input, target),
@@ -59,18 +61,12 @@ function encode(workshop: Workshop, input: EncodeInput): Encoded {
         candidate.payload.length < (best?.payload.length ?? input.bytes.length)
       ) {
         best = { encoding: encoding.id, ...candidate };
+        workshop.payloads.keep(candidate.payload);
       }
     }
     if (best !== undefined && best.payload.length <= input.bytes.length * enough) break;
   }
-  if (best === undefined) return { encoding: raw.id, payload: new Uint8Array(input.bytes), basesUsed: 0 };
-  return { ...best, payload: owned(best.payload) };
-}
-
-/** The payload in a buffer of its own and of its size; memory of native code cannot be transferred. */
-function owned(payload: Uint8Array): Uint8Array {
-  const isOwn = payload.constructor === Uint8Array && payload.byteLength === payload.buffer.byteLength;
-  return isOwn ? payload : new Uint8Array(payload);
+  return best ?? { encoding: raw.id, payload: input.bytes, basesUsed: 0 };
 }
 
 function decode(workshop: Workshop, input: DecodeInput, target: Uint8Array): void {
@@ -81,6 +77,9 @@ function decode(workshop: Workshop, input: DecodeInput, target: Uint8Array): voi
       context: { encoding: input.encoding },
       hint: "The frame is damaged or was written by a newer release.",
     });
+  }
+  if (input.payload.length > CHUNK_BYTES_MAX) {
+    throw corrupt(encoding.name, `of ${input.payload.length} bytes is over ${CHUNK_BYTES_MAX}`);
   }
   encoding.decode(workshop, input, target);
 }

@@ -1,6 +1,7 @@
 import type { Kernels } from "../kernels/kernels.ts";
 import type { Element } from "./element.ts";
 import type { DeltaLibrary, Lz4Library, ZstdLibrary } from "./libraries.ts";
+import type { PayloadRooms } from "./payload.ts";
 
 /** What every encoding works with; one per thread, since the kernels' memory is shared scratch space. */
 export interface Workshop {
@@ -8,6 +9,7 @@ export interface Workshop {
   lz4: Lz4Library;
   zstd: ZstdLibrary;
   delta: DeltaLibrary;
+  payloads: PayloadRooms;
 }
 
 export interface EncodeInput {

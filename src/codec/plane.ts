@@ -1,4 +1,4 @@
-import type { Workshop } from "./encoding.ts";
+import type { Profile, Workshop } from "./encoding.ts";
 import { entropyBits, frequenciesOf, readFrequencies, writeFrequencies } from "./frequencies.ts";
 
 /**
@@ -17,38 +17,50 @@ const SPARSE = 2;
 
 /** A coded plane must save this share: below it decoding costs more than the bytes are worth. */
 const SAVES_MIN = { fast: 0.04, compact: 0.005 };
-/** Other bytes than the most frequent one, as a share, up to which a plane is sparse. */
-const SPARSE_SHARE_MAX = 0.03;
+/** Other bytes than the most frequent one, as a share, up to which a plane is sparse: larger, but sooner decoded. */
+const SPARSE_SHARE_MAX = { fast: 0.1, compact: 0.03 };
 
-/** Codes the plane of `count` bytes at an address; the parts, in order, own their bytes. */
+/** Codes the plane of `count` bytes at an address, onto the end of the payload. */
 export function writePlane(
-  { kernels: { exports, memory, at } }: Workshop,
+  { kernels: { exports, memory, at }, payloads }: Workshop,
   plane: number,
   count: number,
-  fast: boolean,
-): Uint8Array[] {
-  if (count === 0) return [Uint8Array.of(RAW)];
+  profile: Profile,
+): void {
+  const raw = () => payloads.put([RAW]).put(memory.subarray(plane, plane + count));
+  if (count === 0) {
+    raw();
+    return;
+  }
   const table = exports.histogram(plane, count);
   const counts = new Uint32Array(memory.buffer, table, 256).slice();
   let most = 0;
   for (let byte = 1; byte < 256; byte++) if (counts[byte]! > counts[most]!) most = byte;
   const others = count - counts[most]!;
-  if (others <= count * SPARSE_SHARE_MAX) {
+  if (others <= count * SPARSE_SHARE_MAX[profile]) {
     const gaps = exports.sparseList(plane, count, most, at.output);
-    const header = Uint8Array.of(SPARSE, most, ...u24(gaps), ...u24(others));
-    return [header, memory.slice(at.bits, at.bits + gaps), memory.slice(at.output, at.output + others)];
+    payloads.put([SPARSE, most, ...u24(gaps), ...u24(others)]);
+    payloads
+      .put(memory.subarray(at.bits, at.bits + gaps))
+      .put(memory.subarray(at.output, at.output + others));
+    return;
   }
-  const raw = () => [Uint8Array.of(RAW), memory.slice(plane, plane + count)];
-  const saves = fast ? SAVES_MIN.fast : SAVES_MIN.compact;
-  if (entropyBits(counts, count) > count * 8 * (1 - saves)) return raw();
+  if (entropyBits(counts, count) > count * 8 * (1 - SAVES_MIN[profile])) {
+    raw();
+    return;
+  }
   const frequencies = frequenciesOf(counts, count);
   new Uint16Array(memory.buffer, exports.frequencyTable(), 256).set(frequencies);
   exports.useFrequencies(0);
   const stream = exports.bytesEncode(plane, count);
   const streamBytes = exports.streamEnd() - stream;
   const written = writeFrequencies(frequencies);
-  if (4 + written.length + streamBytes > count) return raw();
-  return [Uint8Array.of(CODED, ...u24(streamBytes)), written, memory.slice(stream, stream + streamBytes)];
+  if (4 + written.length + streamBytes > count) raw();
+  else
+    payloads
+      .put([CODED, ...u24(streamBytes)])
+      .put(written)
+      .put(memory.subarray(stream, stream + streamBytes));
 }
 
 /** Reads a plane of `count` bytes to an address; the bytes it took, or undefined for what no encoder writes. */

@@ -7,13 +7,3 @@ export function lay(memory: Uint8Array, address: number, bytes: Uint8Array, size
 
 /** To whole vectors of sixteen bytes. */
 export const roundUp = (sizeBytes: number) => Math.ceil(sizeBytes / 16) * 16;
-
-export function concat(parts: Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}

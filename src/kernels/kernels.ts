@@ -42,8 +42,9 @@ export interface KernelExports {
   mapChanged(count: number, width: number): number;
   coderSetup(threshold: number, relative: number, zeros: number, width: number): void;
   sampleMark(count: number, width: number, mapped: number, most: number): void;
-  sampleThreshold(count: number, width: number, relative: number): number;
-  sampleCost(count: number, width: number): number;
+  samplePrepare(count: number, width: number): void;
+  sampleThreshold(width: number, relative: number): number;
+  sampleCost(width: number): number;
   residualEncode(count: number, width: number, mapped: number): void;
   encodedStream(): number;
   encodedStreamBytes(): number;

@@ -32,7 +32,7 @@ const f32 = (...values: number[]): Tensor => ({
 const one = (value: number) => ({ w: f32(value, 2, 3) });
 const save = (ref: string, value: number, options = {}) =>
   store.checkpoints.save(ref, one(value), options).durable;
-const valueOf = async (selector: string) => (await store.checkpoints.restore(selector)).get("w")!.data[0];
+const valueAt = async (selector: string) => (await store.checkpoints.restore(selector)).get("w")!.data[0];
 const code = (wanted: string) => expect.toSatisfy((error) => isStoreError(error) && error.code === wanted);
 
 async function errorOf(action: () => unknown): Promise<StoreError> {
@@ -143,7 +143,7 @@ describe("a save's ticket", () => {
       await store.gc();
       const check = await store.check({ readData: true });
       expect(check.problems).toEqual([]);
-      expect(await valueOf("m@1")).toBe(1);
+      expect(await valueAt("m@1")).toBe(1);
       expect((await save("m", 5)).version).toBe(versions + 1);
     });
   });
@@ -167,7 +167,7 @@ describe("parents and branches", () => {
       version: 1,
       parent: { ref: "m", version: 1 },
     });
-    expect(await valueOf("branch")).toBe(9);
+    expect(await valueAt("branch")).toBe(9);
     expect((await errorOf(() => save("branch", 9, { parent: "m@2" }))).code).toBe("ERR_CONFLICT");
   });
 
@@ -189,11 +189,11 @@ describe("selectors", () => {
   it("find versions by number, recency, tag, step and metric", async () => {
     const expected = { "@2": 2, "@latest": 3, "": 3, "@deployed": 1, "@step:200": 2, "@best:loss": 2 };
     for (const [selector, value] of Object.entries(expected)) {
-      expect(await valueOf(`model${selector}`), selector).toBe(value);
+      expect(await valueAt(`model${selector}`), selector).toBe(value);
     }
-    expect(await valueOf("model@best:loss:max")).toBe(1);
-    expect(await valueOf("model@best:acc:max")).toBe(2);
-    expect(await valueOf("model@best:acc:min")).toBe(1);
+    expect(await valueAt("model@best:loss:max")).toBe(1);
+    expect(await valueAt("model@best:acc:max")).toBe(2);
+    expect(await valueAt("model@best:acc:min")).toBe(1);
   });
 
   it("say what is nearest when they find nothing", async () => {
@@ -262,7 +262,7 @@ describe("prune", () => {
     expect(pruned).toEqual([1, 3, 4, 5, 6, 7, 8, 9]);
     expect((await errorOf(() => store.checkpoints.open("m@3"))).code).toBe("ERR_NOT_FOUND");
     expect((await store.gc()).chunksRemoved).toBeGreaterThan(0);
-    expect([await valueOf("m@2"), await valueOf("m")]).toEqual([2, 10]);
+    expect([await valueAt("m@2"), await valueAt("m")]).toEqual([2, 10]);
     expect((await save("m", 11)).version).toBe(11);
     expect((await store.check({ readData: true })).problems).toEqual([]);
   });

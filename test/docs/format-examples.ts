@@ -51,7 +51,7 @@ export function packExample(): Promise<Record<string, Uint8Array>> {
       const costKiB = restoreCostKiB(payload.byteLength, bytes.byteLength, basesKiB);
       const chunks = [{ digest: digestOf(bytes), rawBytes: bytes.byteLength }];
       const names = { chunks, bases: bases.map(digestOf), depth: bases.length };
-      return { encoding, element: elementCode("f32"), ...names, costKiB, payload };
+      return { encoding, element: elementCode("f32"), ...names, costKiB, payload: new Uint8Array(payload) };
     };
     const base = frameOf(first, [], 0);
     await writer.append(base);

@@ -14,16 +14,16 @@ function blockOf(page: string, name: string): string {
   return block;
 }
 
-/** The bytes of a dump: lines of an offset, bytes (`00 x 512` for many zeros), and a note two spaces behind them. */
+/** The bytes of a dump: lines of an offset, bytes (or `00 × n`), and a note two spaces behind them. */
 function bytesOf(dump: string): Buffer {
   let bytes = Buffer.alloc(0);
   for (const line of dump.trimEnd().split("\n")) {
     const [offset, hex] = line.split(/ {2,}/);
     expect(Number.parseInt(offset!, 16), `the offset of the line "${line}"`).toBe(bytes.byteLength);
-    const zeros = /^00 x (\d+)$/.exec(hex!)?.[1];
-    const part =
-      zeros === undefined ? Buffer.from(hex!.replaceAll(" ", ""), "hex") : Buffer.alloc(Number(zeros));
-    bytes = Buffer.concat([bytes, part]);
+    const zeros = /^00 × (\d+)$/.exec(hex!);
+    const next =
+      zeros === null ? Buffer.from(hex!.replaceAll(" ", ""), "hex") : Buffer.alloc(Number(zeros[1]));
+    bytes = Buffer.concat([bytes, next]);
   }
   return bytes;
 }

@@ -64,22 +64,15 @@ function encodePlanes(workshop: Workshop, sizeBytes: number, element: Element, p
   const width = laneWidth(element);
   const count = Math.floor(sizeBytes / width);
   exports.splitPlanes(at.input, at.work, count, width);
-  const parts: Uint8Array[] = [];
+  workshop.payloads.begin();
   for (let plane = 0; plane < width; plane++) {
     const start = at.work + plane * count;
     const bytes = memory.subarray(start, start + count);
     const packed = workshop.zstd.encode(bytes, ZSTD_LEVEL[profile]);
     const kept = packed.length < count ? packed : bytes;
-    parts.push(Uint8Array.of(kept.length & 255, (kept.length >> 8) & 255, kept.length >> 16), kept);
+    workshop.payloads.put([kept.length & 255, (kept.length >> 8) & 255, kept.length >> 16]).put(kept);
   }
-  parts.push(memory.subarray(at.input + count * width, at.input + sizeBytes));
-  const payload = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    payload.set(part, offset);
-    offset += part.length;
-  }
-  return payload;
+  return workshop.payloads.put(memory.subarray(at.input + count * width, at.input + sizeBytes)).finish();
 }
 
 /** Decodes into the output region. */

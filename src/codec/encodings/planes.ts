@@ -1,8 +1,9 @@
+import { CHUNK_ELEMENTS } from "../../limits.ts";
 import { corrupt } from "../corrupt.ts";
-import type { Encoding, Workshop } from "../encoding.ts";
+import type { Encoding, Profile, Workshop } from "../encoding.ts";
 import { type Lane, laneOf } from "../lanes.ts";
 import { readPlane, writePlane } from "../plane.ts";
-import { concat, lay, roundUp } from "../regions.ts";
+import { lay, roundUp } from "../regions.ts";
 
 /**
  * Byte planes, each coded as it is least (see plane.ts): for chunks without a parent. Floats are first rotated left by
@@ -18,7 +19,7 @@ export const planes: Encoding = {
     const { memory, at, exports } = workshop.kernels;
     lay(memory, at.input, bytes, bytes.length);
     if (turns(lane)) exports.turn(roundUp(bytes.length), lane.widthBytes);
-    const payload = writePlanes(workshop, lane, bytes, profile === "fast");
+    const payload = writePlanes(workshop, lane, bytes, profile);
     return payload.length < bytes.length ? { payload, basesUsed: 0 } : undefined;
   },
   decode: (workshop, { payload, element }, target) => {
@@ -43,8 +44,9 @@ export const differencePlanes: Encoding = {
     const { memory, at, exports } = workshop.kernels;
     lay(memory, at.input, bytes, bytes.length);
     lay(memory, at.base, base, bytes.length);
+    if (profile === "fast" && mostlyUnchanged(workshop, bytes.length, lane)) return undefined;
     exports.differ(roundUp(bytes.length), lane.widthBytes, Number(lane.float));
-    const payload = writePlanes(workshop, lane, bytes, profile === "fast");
+    const payload = writePlanes(workshop, lane, bytes, profile);
     return payload.length < bytes.length ? { payload, basesUsed: 1 } : undefined;
   },
   decode: (workshop, { payload, element, bases }, target) => {
@@ -59,19 +61,31 @@ export const differencePlanes: Encoding = {
   },
 };
 
+/** Chunks of which most groups of 16 lanes did not change are soon coded by residuals, and much smaller. */
+const UNCHANGED_SHARE = 0.6;
+
+function mostlyUnchanged({ kernels }: Workshop, sizeBytes: number, { widthBytes }: Lane): boolean {
+  const groups = Math.ceil(sizeBytes / widthBytes / 16);
+  if (groups * 16 > CHUNK_ELEMENTS) return false;
+  return kernels.exports.mapChanged(groups * 16, widthBytes) < groups * (1 - UNCHANGED_SHARE);
+}
+
 const turns = ({ float, widthBytes }: Lane) => float && widthBytes > 1;
 
 /** Splits the input region and writes its planes, then the tail as it was. */
-function writePlanes(workshop: Workshop, { widthBytes }: Lane, bytes: Uint8Array, fast: boolean): Uint8Array {
+function writePlanes(
+  workshop: Workshop,
+  { widthBytes }: Lane,
+  bytes: Uint8Array,
+  profile: Profile,
+): Uint8Array {
   const { exports, at } = workshop.kernels;
   const count = Math.floor(bytes.length / widthBytes);
   exports.splitPlanes(at.input, at.work, count, widthBytes);
-  const parts: Uint8Array[] = [];
-  for (let plane = 0; plane < widthBytes; plane++) {
-    parts.push(...writePlane(workshop, at.work + plane * count, count, fast));
-  }
-  parts.push(bytes.subarray(count * widthBytes));
-  return concat(parts);
+  workshop.payloads.begin();
+  for (let plane = 0; plane < widthBytes; plane++)
+    writePlane(workshop, at.work + plane * count, count, profile);
+  return workshop.payloads.put(bytes.subarray(count * widthBytes)).finish();
 }
 
 /** Reads planes into the output region, lets `restore` undo what was done to the lanes, and fills `target`. */

@@ -5,7 +5,7 @@ import type { Encoding } from "../encoding.ts";
 export const raw: Encoding = {
   id: 0,
   name: "raw",
-  encode: (_workshop, { bytes }) => ({ payload: new Uint8Array(bytes), basesUsed: 0 }),
+  encode: (_workshop, { bytes }) => ({ payload: bytes, basesUsed: 0 }),
   decode: (_workshop, { payload }, target) => {
     if (payload.length !== target.length) {
       throw corrupt("raw", `has ${payload.length} bytes, the chunk has ${target.length}`);

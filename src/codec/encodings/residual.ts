@@ -24,7 +24,9 @@ export const residual: Encoding = {
     if (parent === undefined || count === 0 || count > MAX_LANES) return undefined;
     layBases(workshop, parent, input.bases[1], count * lane.widthBytes);
     lay(workshop.kernels.memory, workshop.kernels.at.input, input.bytes, count * lane.widthBytes);
-    return assemble(workshop, input, lane, count);
+    // Residuals of noise take more bits than the lanes have, and no decoder takes what is larger than its chunk.
+    const candidate = assemble(workshop, input, lane, count);
+    return candidate.payload.length < input.bytes.length ? candidate : undefined;
   },
   decode: (workshop, input, target) => {
     const lane = laneOf(input.element);
@@ -47,6 +49,9 @@ const MAPPED_SHARE = 0.6;
 
 /** Lanes looked at to choose threshold and flags. */
 const SAMPLE_LANES = 4096;
+
+/** Raw bytes of one lane, at most: 64 bits, and six more where it lies far beyond the bins. */
+const RAW_BYTES_MAX = 9;
 
 const groups16 = (count: number) => Math.ceil(count / 16) * 16;
 
@@ -86,15 +91,19 @@ function assemble(workshop: Workshop, input: EncodeInput, lane: Lane, count: num
   const streamBytes = exports.encodedStreamBytes();
   const rawBytes = Math.ceil(exports.encodedRawBits() / 8);
   const tail = input.bytes.subarray(count * lane.widthBytes);
-  const payload = new Uint8Array(HEADER_BYTES + streamBytes + rawBytes + tail.length);
-  const view = new DataView(payload.buffer);
-  view.setUint8(0, flagsOf(chosen));
-  view.setInt8(1, chosen.threshold);
-  view.setUint16(2, streamBytes & 0xffff, true);
-  view.setUint8(4, streamBytes >> 16);
-  payload.set(memory.subarray(stream, stream + streamBytes), HEADER_BYTES);
-  payload.set(memory.subarray(at.bits, at.bits + rawBytes), HEADER_BYTES + streamBytes);
-  payload.set(tail, HEADER_BYTES + streamBytes + rawBytes);
+  const payload = workshop.payloads
+    .begin()
+    .put([
+      flagsOf(chosen),
+      chosen.threshold & 255,
+      streamBytes & 255,
+      (streamBytes >> 8) & 255,
+      streamBytes >> 16,
+    ])
+    .put(memory.subarray(stream, stream + streamBytes))
+    .put(memory.subarray(at.bits, at.bits + rawBytes))
+    .put(tail)
+    .finish();
   return { payload, basesUsed: chosen.drift ? 2 : 1 };
 }
 
@@ -111,13 +120,15 @@ function choose(workshop: Workshop, lane: Lane, lanes: number, hasGrandparent: b
   exports.residualExponent(lanes, widthBytes);
   const mapped = exports.mapChanged(lanes, widthBytes) < (lanes / 16) * (1 - MAPPED_SHARE);
   exports.sampleMark(lanes, widthBytes, Number(mapped), SAMPLE_LANES);
+  exports.samplePrepare(lanes, widthBytes);
   const costOf = (parameters: Parameters) => {
     setup(workshop, lane, parameters);
-    return exports.sampleCost(lanes, widthBytes);
+    if (parameters.drift) exports.samplePrepare(lanes, widthBytes);
+    return exports.sampleCost(widthBytes);
   };
   /** Walks from the threshold that nine of ten lanes suggest to where the cost is least. */
   const search = (relative: boolean) => {
-    let threshold = exports.sampleThreshold(lanes, widthBytes, Number(relative));
+    let threshold = exports.sampleThreshold(widthBytes, Number(relative));
     let parameters: Parameters = { ...start, mapped, relative, threshold };
     let cost = costOf(parameters);
     for (const step of [1, -1]) {
@@ -171,7 +182,7 @@ function decodeLanes(
   }
   const streamBytes = view.getUint16(2, true) | (view.getUint8(4) << 16);
   const rawBytes = payload.length - HEADER_BYTES - streamBytes - tailBytes;
-  if (streamBytes < 16 || rawBytes < 0 || rawBytes > count * 8) {
+  if (streamBytes < 16 || rawBytes < 0 || rawBytes > groups16(count) * RAW_BYTES_MAX) {
     throw corrupt("residual", `has a stream of ${streamBytes} bytes that does not fit`);
   }
   layBases(workshop, bases[0], drift ? bases[1] : undefined, count * lane.widthBytes);

@@ -8,6 +8,7 @@
 
 import { BITS, CONTEXTS, LIST, LIST_CONTEXTS, LIST_SYMBOLS, RESIDUALS, SYMBOLS } from "./memory";
 import { decodePass, encodePass } from "./models";
+import { symbols32 } from "./residual32";
 import { LEVELS, lookUp, SHIFTS, unitsHigh, unitsLow } from "./residual";
 
 export const BEYOND_MODEL: u32 = LEVELS * 8;
@@ -25,8 +26,18 @@ export function binsSetup(withZeros: bool): void {
 
 // @ts-ignore: decorator
 @inline
-function residualAt(position: usize, width: usize): i64 {
-  return width == 2 ? <i64>load<i16>(RESIDUALS + (position << 1)) : load<i64>(RESIDUALS + (position << 3));
+export function residualAt(position: usize, width: usize): i64 {
+  if (width == 2) return <i64>load<i16>(RESIDUALS + (position << 1));
+  if (width == 4) return <i64>load<i32>(RESIDUALS + (position << 2));
+  return load<i64>(RESIDUALS + (position << 3));
+}
+
+// @ts-ignore: decorator
+@inline
+function storeResidual(position: usize, width: usize, r: i64): void {
+  if (width == 2) store<i16>(RESIDUALS + (position << 1), <i16>r);
+  else if (width == 4) store<i32>(RESIDUALS + (position << 2), <i32>r);
+  else store<i64>(RESIDUALS + (position << 3), r);
 }
 
 // @ts-ignore: decorator
@@ -45,6 +56,10 @@ function shiftAt(position: usize): u64 {
 export function binsSymbols(count: usize, width: usize): void {
   if (width == 2) {
     symbols16(count);
+    return;
+  }
+  if (width == 4) {
+    symbols32(count, zeros);
     return;
   }
   const top = <i64>highest;
@@ -118,13 +133,8 @@ export function binsEncodeRest(count: usize, width: usize): usize {
   held = 0;
   fill = 0;
   if (width == 2) putLow16(count);
-  else {
-    for (let i: usize = 0; i < count; i++) {
-      const shift = shiftAt(i);
-      const r = load<i64>(RESIDUALS + (i << 3));
-      if (shift != 0 && !(zeros && r == 0)) putLong(<u64>r, shift);
-    }
-  }
+  else if (width == 4) putLowWide(count, 4);
+  else putLowWide(count, 8);
   const listed = listBeyond(count);
   for (let j: usize = 0; j < listed; j++) {
     const position = <usize>load<u32>(LIST + (j << 2));
@@ -137,6 +147,17 @@ export function binsEncodeRest(count: usize, width: usize): usize {
   }
   encodePass(LIST_SYMBOLS, LIST_CONTEXTS, listed);
   return ((at - BITS) << 3) + <usize>fill;
+}
+
+// @ts-ignore: decorator
+@inline
+function putLowWide(count: usize, width: usize): void {
+  for (let i: usize = 0; i < count; i++) {
+    const r = residualAt(i, width);
+    const shift: u64 = zeros && r == 0 ? 0 : shiftAt(i);
+    if (width == 4) putBits(<u64>r & (((<u64>1) << shift) - 1), shift);
+    else putLong(<u64>r, shift);
+  }
 }
 
 function putLow16(count: usize): void {
@@ -215,7 +236,7 @@ function longBitsAt(bit: usize, bits: u64): u64 {
 
 /** RESIDUALS from SYMBOLS, the raw bits and what lies beyond the bins; returns the bits read, or -1. */
 export function binsDecodeRest(count: usize, width: usize): i32 {
-  let bit = width == 2 ? low16(count) : lowWide(count);
+  let bit = width == 2 ? low16(count) : width == 4 ? lowWide(count, 4) : lowWide(count, 8);
   const listed = listBeyond(count);
   for (let j: usize = 0; j < listed; j++) {
     const position = <usize>load<u32>(LIST + (j << 2));
@@ -237,23 +258,23 @@ export function binsDecodeRest(count: usize, width: usize): i32 {
     const shift = shiftAt(position);
     const low = residualAt(position, width) & (((<i64>1) << shift) - 1);
     const r = (q << shift) | low;
-    if (width == 2) store<i16>(RESIDUALS + (position << 1), <i16>r);
-    else store<i64>(RESIDUALS + (position << 3), r);
+    storeResidual(position, width, r);
   }
   return <i32>bit;
 }
 
 /** Residuals of lanes within the bins, and the low bits of those beyond; returns the raw bits read. */
-function lowWide(count: usize): usize {
+// @ts-ignore: decorator
+@inline
+function lowWide(count: usize, width: usize): usize {
   let bit: usize = 0;
   for (let i: usize = 0; i < count; i++) {
     const symbol = <i64>load<u8>(SYMBOLS + i);
-    if (zeros && symbol == 15) {
-      store<i64>(RESIDUALS + (i << 3), 0);
-      continue;
-    }
-    const shift = shiftAt(i);
-    store<i64>(RESIDUALS + (i << 3), ((symbol - middle) << shift) | <i64>longBitsAt(bit, shift));
+    const unchanged = zeros && symbol == 15;
+    const shift: u64 = unchanged ? 0 : shiftAt(i);
+    const q: i64 = unchanged ? 0 : symbol - middle;
+    const low = width == 4 ? bitsAt(bit, shift) : longBitsAt(bit, shift);
+    storeResidual(i, width, (q << shift) | <i64>low);
     bit += <usize>shift;
   }
   return bit;
@@ -314,15 +335,18 @@ function low16(count: usize): usize {
   return bit;
 }
 
-/** Bits that raw low bits and what lies beyond the bins take, without writing them: an estimate. */
-export function binsRestCost(count: usize, width: usize): f64 {
+/** Bits that what lies beyond the bins takes, without writing it: an estimate. */
+export function binsBeyondCost(count: usize, width: usize): u64 {
+  const listed = listBeyond(count);
   let bits: u64 = 0;
-  for (let i: usize = 0; i < count; i++) {
-    const symbol = <u32>load<u8>(SYMBOLS + i);
-    if (!zeros || symbol != 15) bits += shiftAt(i);
-    if (symbol != 0 && symbol != highest) continue;
-    const length = 64 - clz(beyondOf(i, width));
+  for (let j: usize = 0; j < listed; j++) {
+    const length = 64 - clz(beyondOf(<usize>load<u32>(LIST + (j << 2)), width));
     bits += length + (length > 15 ? 8 : 2);
   }
-  return <f64>bits;
+  return bits;
+}
+
+/** Of symbol counts (u32, 16 of them), that of lanes without raw bits. */
+export function binsUnchanged(counts: usize): u32 {
+  return zeros ? load<u32>(counts, 60) : 0;
 }

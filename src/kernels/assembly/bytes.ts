@@ -1,16 +1,18 @@
 // Order-0 coding of a byte plane: static frequencies in 1/4096, rANS with four interleaved states, one look-up a symbol
 // to decode. Frequencies travel with the plane, see src/codec/frequencies.ts.
 
-import { BITS, END, RECIPROCALS, STREAM, STREAM_BYTES } from "./memory";
-import { fillTables } from "./models";
+import { BITS, END, STREAM, STREAM_BYTES } from "./memory";
 
-const STATE_MIN: u32 = 1 << 16;
+/** States stay in [2^15, 2^31) and shed 16 bits at a time. */
+const STATE_MIN: u32 = 1 << 15;
 const SCALE_BITS: u32 = 12;
+/** With states below frequency * 2^19, ceil(2^43 / frequency) gives every quotient exactly within 64 bits. */
+const RECIPROCAL_BITS: u64 = 43;
 const LAST_WORD: usize = END - 64;
 
 const HISTOGRAMS = memory.data(4 * 256 * 4);
-/** By symbol: start << 16 | frequency. */
-const RANGES = memory.data(256 * 4);
+/** By symbol: reciprocal of the frequency u64, start u32, frequency u32. */
+const RANGES = memory.data(256 * 16);
 /** By slot: symbol | (frequency - 1) << 8 | (slot - start) << 20. */
 const SLOTS = memory.data(4096 * 4);
 
@@ -47,12 +49,14 @@ export function frequencyTable(): usize {
 
 /** Makes the tables to encode and decode from those frequencies; false unless they add up. */
 export function useFrequencies(decoding: bool): bool {
-  fillTables();
   let start: u32 = 0;
   for (let symbol: u32 = 0; symbol < 256; symbol++) {
     const frequency = <u32>load<u16>(HISTOGRAMS + (symbol << 1));
     if (start + frequency > 4096) return false;
-    store<u32>(RANGES + (symbol << 2), (start << 16) | frequency);
+    const range = RANGES + (symbol << 4);
+    if (frequency > 0) store<u64>(range, (((<u64>1) << RECIPROCAL_BITS) + frequency - 1) / frequency);
+    store<u32>(range, start, 8);
+    store<u32>(range, frequency, 12);
     if (decoding) {
       for (let i: u32 = 0; i < frequency; i++) {
         store<u32>(SLOTS + ((start + i) << 2), symbol | ((frequency - 1) << 8) | (i << 20));
@@ -65,22 +69,21 @@ export function useFrequencies(decoding: bool): bool {
 
 // @ts-ignore: decorator
 @inline
-function put(state: u32, range: u32): u32 {
-  const frequency = range & 0xffff;
-  const quotient = <u32>(<f64>state * load<f64>(RECIPROCALS + (<usize>frequency << 3)));
-  return (quotient << SCALE_BITS) + (state - quotient * frequency) + (range >>> 16);
+function put(state: u32, range: usize): u32 {
+  const quotient = <u32>((<u64>state * load<u64>(range)) >> RECIPROCAL_BITS);
+  return state + load<u32>(range, 8) + quotient * ((1 << SCALE_BITS) - load<u32>(range, 12));
 }
 
 // @ts-ignore: decorator
 @inline
-function rangeAt(at: usize): u32 {
-  return load<u32>(RANGES + (<usize>load<u8>(at) << 2));
+function rangeAt(at: usize): usize {
+  return RANGES + (<usize>load<u8>(at) << 4);
 }
 
 // @ts-ignore: decorator
 @inline
-function sheds(state: u32, range: u32): u32 {
-  return u32((state >>> 20) >= (range & 0xffff));
+function sheds(state: u32, range: usize): u32 {
+  return u32((state >>> 19) >= load<u32>(range, 12));
 }
 
 /** Codes a plane into a stream, four states u32 and u16 words; returns its address, it ends where streams end. */

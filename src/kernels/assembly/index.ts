@@ -7,7 +7,7 @@ export { residualExponent, residualSetup } from "./residual";
 export {
   coderSetup, encodedRawBits, encodedStream, encodedStreamBytes, residualDecode, residualEncode,
 } from "./coder";
-export { sampleCost, sampleMark, sampleThreshold } from "./sample";
+export { sampleCost, sampleMark, samplePrepare, sampleThreshold } from "./sample";
 export {
   bytesDecode, bytesEncode, frequencyTable, histogram, sparseFill, sparseList, useFrequencies,
 } from "./bytes";

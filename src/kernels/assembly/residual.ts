@@ -15,6 +15,7 @@
 // Groups of 16 lanes that did not change may be left out (see map.ts); what is left lies closely packed.
 
 import { BASE, BASE2, CONTEXTS, INPUT, MAP, OUTPUT, RESIDUALS } from "./memory";
+import { prepare32, restore32 } from "./residual32";
 
 export const LEVELS: u32 = 24;
 
@@ -23,11 +24,13 @@ export const SHIFTS = memory.data(32);
 const UNITS_LOW = memory.data(32);
 const UNITS_HIGH = memory.data(32);
 
-let isFloat = false;
-let mantissaBits: u64 = 0;
-let exponentMask: u64 = 0;
+export let isFloat: bool = false;
+export let mantissaBits: u64 = 0;
+export let exponentMask: u64 = 0;
 export let hasDrift: bool = false;
-let largestExponent: u32 = 0;
+export let largestExponent: u32 = 0;
+export let binsThreshold: i32 = 0;
+export let binsRelative: bool = false;
 
 /** What the lanes are. `drift` says whether a grandparent lies at BASE2. */
 export function residualSetup(float: bool, mantissa: u32, exponents: u32, drift: bool): void {
@@ -42,6 +45,8 @@ export function residualSetup(float: bool, mantissa: u32, exponents: u32, drift:
  * averages are), so that every level has the same shift. No bin is wider than leaves five bits of a lane.
  */
 export function residualBins(threshold: i32, relative: bool, width: usize): void {
+  binsThreshold = threshold;
+  binsRelative = relative;
   const widest = <i32>(width << 3) - 5;
   // 1 << shift as two bytes; a shift past 15 is never looked up that way.
   for (let level: i32 = 0; level < <i32>LEVELS; level++) {
@@ -122,12 +127,12 @@ function driftAt(mp: u64, i: usize, width: usize, bits: u64): i64 {
 }
 
 /**
- * Fills CONTEXTS and, when encoding, RESIDUALS (i16 for two-byte lanes, else i64) for the groups marked in MAP;
+ * Fills CONTEXTS and, when encoding, RESIDUALS (i16 for two-byte lanes, i32 for four, else i64) for the groups marked in MAP;
  * returns how many lanes that is.
  */
 export function residualPrepare(count: usize, width: usize, encoding: bool): usize {
   if (width == 2) return prepare16(count, encoding);
-  if (width == 4) return prepareWide(count, 4, encoding);
+  if (width == 4) return prepare32(count, encoding);
   if (width == 8) return prepareWide(count, 8, encoding);
   return prepareWide(count, 1, encoding);
 }
@@ -158,7 +163,7 @@ function prepareWide(count: usize, width: usize, encoding: bool): usize {
 /** The inverse: OUTPUT from the bases and RESIDUALS; groups not marked are the parent's. */
 export function residualRestore(count: usize, width: usize): void {
   if (width == 2) restore16(count);
-  else if (width == 4) restoreWide(count, 4);
+  else if (width == 4) restore32(count);
   else if (width == 8) restoreWide(count, 8);
   else restoreWide(count, 1);
 }
@@ -180,7 +185,6 @@ function restoreWide(count: usize, width: usize): void {
       const down = foldsDown(driftAt(mp, i, width, bits), p, bits);
       const x = unordered(mp + <u64>(down ? -folded : folded), bits);
       if (width == 1) store<u8>(OUTPUT + i, <u8>x);
-      else if (width == 4) store<u32>(OUTPUT + (i << 2), <u32>x);
       else store<u64>(OUTPUT + (i << 3), x);
     }
   }
