@@ -7,7 +7,7 @@ import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { digestOfStep, durableOf, run, start, temporaryDirectory } from "./processes.ts";
 import { contentOf, faultOf, type Model } from "./save-scenario.ts";
-import { seeded } from "./seeded.ts";
+import { seed, seeded } from "./seeded.ts";
 import { openSimulated, STORE } from "./simulated-store.ts";
 
 /** More for a campaign: `FLIP_ROUNDS=200 npx vitest run test/checkpoints/bit-flips`. */
@@ -123,7 +123,9 @@ describe("a flipped bit in a store on the real disk", () => {
   }
 
   const files = ["varve.json", "versions/log", "versions/mark", "chunks/index/data.mdb", "pack"];
-  for (const file of files) {
+  // Each takes seconds: another two every time, all of them in a campaign.
+  const chosen = rounds > 1 ? files : [files[seed % 5]!, files[(seed + 2) % 5]!];
+  for (const file of chosen) {
     it(`in ${file} is found, is never served, and is mended`, async () => {
       await seeded(async (random) => {
         for (let round = 0; round < rounds; round++) {
