@@ -1,4 +1,4 @@
-import { blockHash, type DecodedBlock, decodeBlock, decodeOpenPayload, sameBytes } from "./format.ts";
+import { type DecodedBlock, decodeBlock, decodeOpenPayload, sameBytes } from "./format.ts";
 import type { SegmentReader } from "./segments.ts";
 
 /** A block that checks out by itself. */
@@ -8,8 +8,9 @@ export type SoundBlock = Extract<DecodedBlock, { fault?: undefined }>;
 export interface ChainEnd {
   /** The first sequence that is not part of the chain yet. */
   nextSequence: number;
-  /** Hash of the last block; `undefined` where the chain was entered in the middle. */
+  /** Hash of the last block; `undefined` at the beginning, and where hashes are not followed. */
   hash: Uint8Array | undefined;
+  /** 0 before the first block. */
   epoch: number;
   /** LSN of the next record by what the blocks say; `undefined` where the chain was entered in the middle. */
   nextLsn: number | undefined;
@@ -24,7 +25,7 @@ export function chainFrom(sequence: number): ChainEnd {
     epoch: 0,
     nextLsn: undefined,
     durableThrough: 0,
-    logStart: sequence,
+    logStart: 0,
   };
 }
 
@@ -51,20 +52,21 @@ export function links(end: ChainEnd, block: SoundBlock): boolean {
     const open = decodeOpenPayload(payload);
     if (open === undefined || open.lastSequence !== header.sequence - 1) return false;
     if (!sameBytes(open.lastHash, header.previousHash) || open.lastLsn !== header.firstLsn - 1) return false;
-    if (end.hash !== undefined && header.epoch === end.epoch) return false;
+    if (header.epoch === end.epoch) return false;
     // The last record before it may have been torn, and then its LSN is given again.
     return (
       end.nextLsn === undefined || header.firstLsn === end.nextLsn || header.firstLsn === end.nextLsn - 1
     );
   }
-  if (end.hash !== undefined && header.epoch !== end.epoch) return false;
+  if (end.epoch !== 0 && header.epoch !== end.epoch) return false;
   return end.nextLsn === undefined || header.firstLsn === end.nextLsn;
 }
 
-export function advance(end: ChainEnd, block: SoundBlock): void {
-  const { header, used } = block;
+/** Moves the end past a block that links; without `hash`, only places, epochs and LSNs are followed from there. */
+export function advance(end: ChainEnd, block: SoundBlock, hash: Uint8Array | undefined): void {
+  const { header } = block;
   end.nextSequence = header.sequence + 1;
-  end.hash = blockHash(used);
+  end.hash = hash;
   end.epoch = header.epoch;
   end.nextLsn = header.firstLsn + header.recordCount;
   end.durableThrough = Math.max(end.durableThrough, header.durableThrough);

@@ -1,17 +1,29 @@
+import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { advance, chainFrom, links, soundBlock } from "./chain.ts";
 import type { JournalEntry } from "./journal.ts";
 import { RecordAssembler } from "./reader.ts";
-import { SegmentReader, type Segments, segmentName } from "./segments.ts";
-import type { Chain } from "./writer.ts";
+import { SegmentReader, segmentName } from "./segments.ts";
 
-/** Reads durable records in order, checking every block and that each follows from the one before it. */
+/** Where blocks lie and how. */
+export interface LogPlace {
+  segmentBlocks: number;
+  /** Refuses blocks of another store. */
+  storeId?: Uint8Array;
+}
+
+/**
+ * Reads records in order, checking every block and that its epoch and LSN follow from the one before it (recovery
+ * has followed the hashes). A block that one copy has lost comes from the other.
+ *
+ * @param range from the block `start` through the block `through`, of these the records from `lsn` on.
+ */
 export function* readEntries(
-  copies: readonly Segments[],
-  chain: Chain,
+  copies: readonly { disk: Disk; directory: string }[],
+  place: LogPlace,
   range: { start: number; through: number; lsn: bigint },
 ): Generator<JournalEntry> {
-  const { segmentBlocks, storeId } = chain;
+  const { segmentBlocks, storeId } = place;
   const readers = copies.map((copy) => new SegmentReader(copy.disk, copy.directory, segmentBlocks));
   const assembler = new RecordAssembler();
   const end = chainFrom(range.start);
@@ -22,7 +34,7 @@ export function* readEntries(
     const entries = block === undefined ? undefined : assembler.add(block.header, block.payload);
     if (block === undefined || entries === undefined)
       throw unreadable(end.nextSequence, segmentBlocks, end.nextLsn);
-    advance(end, block);
+    advance(end, block, undefined);
     for (const entry of entries) if (entry.lsn >= range.lsn) yield entry;
   }
 }

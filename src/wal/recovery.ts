@@ -10,7 +10,7 @@ import {
   type SoundBlock,
   soundBlock,
 } from "./chain.ts";
-import { BLOCK_BYTES, type BlockHeader, decodeBlock, HASH_BYTES, sameBytes } from "./format.ts";
+import { BLOCK_BYTES, type BlockHeader, blockHash, decodeBlock, HASH_BYTES, sameBytes } from "./format.ts";
 import { RecordAssembler } from "./reader.ts";
 import { listSegments, SegmentReader, segmentName } from "./segments.ts";
 
@@ -75,18 +75,23 @@ export function recover(options: RecoverOptions): Recovery {
   const firsts = copies.flatMap((copy) => firstBlocks(copy, segmentBlocks, options.storeId));
   const lowest = Math.min(...copies.flatMap((copy) => copy.segments.slice(0, 1)));
   const ordinals = copies.flatMap((copy) => copy.segments);
-  const start = firsts.reduce(
+  let start = firsts.reduce(
     (highest, block) => Math.max(highest, block.header.logStart),
     Number.isFinite(lowest) ? lowest * segmentBlocks : segmentBlocks,
   );
   const limit = (Math.max(0, ...ordinals) + 1) * segmentBlocks;
-  return new Walk(copies, options, { segmentBlocks, start, limit }).run();
+  for (;;) {
+    const found = new Walk(copies, options, { segmentBlocks, start, limit }).run();
+    if (!("startAgainAt" in found)) return found;
+    start = found.startAgainAt;
+  }
 }
 
 class Walk {
   readonly #copies: Copy[];
   readonly #options: RecoverOptions;
   readonly #segmentBlocks: number;
+  readonly #start: number;
   readonly #limit: number;
   readonly #end: ChainEnd;
   readonly #firstLsns = new Map<number, number>();
@@ -101,12 +106,14 @@ class Walk {
     this.#copies = copies;
     this.#options = options;
     this.#segmentBlocks = extent.segmentBlocks;
+    this.#start = extent.start;
     this.#limit = extent.limit;
     this.#end = chainFrom(extent.start);
     this.#repairs = copies.map(() => []);
   }
 
-  run(): Recovery {
+  /** Follows the chain to its end, or finds that it should have begun later: the bad place had been given up. */
+  run(): Recovery | { startAgainAt: number } {
     if (this.#copies.length > 1) for (const copy of this.#copies) this.#findTopEpoch(copy);
     const end = this.#end;
     while (end.nextSequence < this.#limit) {
@@ -116,15 +123,19 @@ class Walk {
     }
     const bad = end.nextSequence;
     const later = this.#later(bad);
-    if (later.proof !== undefined) throw this.#corrupt(bad, later);
-    const isEmpty = end.hash === undefined;
+    if (later.proof !== undefined) {
+      const logStart = this.#laterLogStart(bad);
+      if (logStart > bad) return { startAgainAt: logStart };
+      throw this.#corrupt(bad, later.proof);
+    }
+    const isEmpty = end.epoch === 0;
     return {
       segmentBlocks: this.#segmentBlocks,
       isEmpty,
       nextSequence: bad,
       nextLsn: isEmpty ? 1 : this.#nextLsn(),
       hash: end.hash ?? new Uint8Array(HASH_BYTES),
-      logStart: Math.min(end.logStart, bad),
+      logStart: Math.max(this.#start, end.logStart),
       topEpoch: Math.max(end.epoch, later.topEpoch, ...this.#copies.map((copy) => copy.topEpoch)),
       firstLsns: this.#firstLsns,
       durableThrough: end.durableThrough,
@@ -155,18 +166,19 @@ class Walk {
 
   #take(block: SoundBlock): void {
     const { header, used } = block;
-    for (const [index, copy] of this.#copies.entries()) {
-      const own = copy.reader.block(header.sequence);
-      const isSame = own !== undefined && sameBytes(own.subarray(0, used.byteLength), used);
-      if (!isSame || decodeBlock(own, header.sequence).fault !== undefined) {
-        this.#repairs[index]!.push(header.sequence);
-      }
-    }
+    if (this.#copies.length > 1) this.#noteRepairs(block);
     const ordinal = Math.floor(header.sequence / this.#segmentBlocks);
     if (!this.#firstLsns.has(ordinal)) this.#firstLsns.set(ordinal, header.firstLsn);
     if (header.sequence === header.writeStart) this.#lastWrite = [];
     this.#lastWrite.push(block);
-    advance(this.#end, block);
+    advance(this.#end, block, blockHash(used));
+  }
+
+  #noteRepairs({ header, used }: SoundBlock): void {
+    for (const [index, copy] of this.#copies.entries()) {
+      const own = soundBlock(copy.reader, header.sequence, this.#options.storeId);
+      if (own === undefined || !sameBytes(own.used, used)) this.#repairs[index]!.push(header.sequence);
+    }
   }
 
   /** One more than the last whole record: the last write may have lost the end of one. */
@@ -220,6 +232,22 @@ class Walk {
     else later.tornBlocks = Math.max(later.tornBlocks, sequence - bad + 1);
   }
 
+  /**
+   * The highest log start of any block after a place. Segments are given up one by one, so that after a crash an
+   * older one may still be there and a younger one gone.
+   */
+  #laterLogStart(place: number): number {
+    let logStart = 0;
+    for (const copy of this.#copies) {
+      for (let sequence = place + 1; sequence < this.#limit; sequence++) {
+        const block = soundBlock(copy.reader, sequence, this.#options.storeId);
+        if (block === undefined || block.header.epoch < this.#end.epoch) continue;
+        logStart = Math.max(logStart, block.header.logStart);
+      }
+    }
+    return logStart;
+  }
+
   #isWorthReading(copy: Copy, first: number): boolean {
     const { fault } = decodeBlock(copy.reader.peek(first)!, first, this.#options.storeId);
     return fault !== "empty" && fault !== "stale";
@@ -242,15 +270,15 @@ class Walk {
     }
   }
 
-  #corrupt(bad: number, later: Later): StoreError {
+  #corrupt(bad: number, proof: BlockHeader): StoreError {
     const place = placeOf(bad, this.#segmentBlocks);
     const fromLsn = this.#end.nextLsn;
-    const toLsn = Math.max(later.proof!.firstLsn - 1, fromLsn ?? 0);
+    const toLsn = Math.max(proof.firstLsn - 1, fromLsn ?? 0);
     const records = fromLsn === undefined ? `up to LSN ${toLsn}` : `LSN ${fromLsn} to ${toLsn} at most`;
     return new StoreError(
       "ERR_STORE_CORRUPT",
       `${place.file}: block ${place.block} is damaged (it held records ${records}), and block sequence ` +
-        `${later.proof!.sequence} proves that it had been written completely`,
+        `${proof.sequence} proves that it had been written completely`,
       {
         context: {
           directory: this.#copies[0]!.directory,
@@ -258,7 +286,7 @@ class Walk {
           sequence: bad,
           fromLsn,
           toLsn,
-          provenBySequence: later.proof!.sequence,
+          provenBySequence: proof.sequence,
         },
         hint: "Open the store with its mirror, which repairs the block, or restore a backup. Records before it are whole.",
       },
