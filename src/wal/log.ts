@@ -170,7 +170,7 @@ export class WriteAheadLog implements Journal {
     try {
       if (this.#inFlight !== undefined) this.#finishInFlight();
       while (this.#poison === undefined && this.#gathering.records > 0) this.#writeGathered();
-      if (this.#poison === undefined && !this.#isSealed) this.#writeGathered("seal");
+      if (this.#poison === undefined && !this.#isSealed) this.#sealAtClose();
     } finally {
       await this.#carrier?.close();
       await this.#keeper.idle();
@@ -231,7 +231,8 @@ export class WriteAheadLog implements Journal {
   #createCarrier(): WriteCarrier {
     const { disk, durable } = this.#options;
     if (disk.kind !== "real") return createInlineCarrier(() => this.#copies);
-    return createThreadCarrier({
+    const create = this.#options.createCarrier ?? createThreadCarrier;
+    return create({
       disk,
       directories: this.#copies.map((copy) => copy.directory),
       segmentBlocks: this.#chain.segmentBlocks,
@@ -365,6 +366,17 @@ export class WriteAheadLog implements Journal {
     else if (this.#carrier !== undefined) this.#startGathered("seal");
     else if (this.#keeper.isReady(1)) this.#writeGathered("seal");
     else this.#armSeal();
+  }
+
+  /** A log without space for its seal is whole all the same. */
+  #sealAtClose(): void {
+    try {
+      this.#keeper.makeReady(1);
+    } catch (error) {
+      this.#warn(error as StoreError);
+      return;
+    }
+    this.#writeGathered("seal");
   }
 
   #warn(warning: StoreError): void {

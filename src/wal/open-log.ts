@@ -5,11 +5,13 @@ import { allocatePages } from "../disk/aligned.ts";
 import type { Disk, DurableMethod } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { WAL_SEGMENT_BLOCKS, WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
+import type { WriteCarrier } from "./carrier.ts";
 import { BLOCK_BYTES, STORE_ID_BYTES } from "./format.ts";
 import { lockDirectory } from "./lock.ts";
 import { WriteAheadLog } from "./log.ts";
 import { type Recovery, recover } from "./recovery.ts";
 import { SegmentReader, Segments } from "./segments.ts";
+import type { ThreadCarrierOptions } from "./thread-carrier.ts";
 import { type Chain, Group } from "./writer.ts";
 
 export interface LogOptions {
@@ -26,6 +28,8 @@ export interface LogOptions {
   durable?: DurableMethod;
   /** A block that proves the last write is written when nothing was written for so long; 1,000 by default. */
   sealAfterMs?: number;
+  /** Carries grouped writes to the disk: on the log worker's thread by default. */
+  createCarrier?: (options: ThreadCarrierOptions) => WriteCarrier;
   /** Told of what does not stop the log: a mirror that was dropped, space that could not be reserved. */
   onWarning?: (warning: StoreError) => void;
 }

@@ -1,4 +1,4 @@
-import type { Disk } from "../disk/disk.ts";
+import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
 import {
@@ -75,10 +75,11 @@ export function recover(options: RecoverOptions): Recovery {
   const firsts = copies.flatMap((copy) => firstBlocks(copy, segmentBlocks, options.storeId));
   const lowest = Math.min(...copies.flatMap((copy) => copy.segments.slice(0, 1)));
   const ordinals = copies.flatMap((copy) => copy.segments);
-  let start = firsts.reduce(
-    (highest, block) => Math.max(highest, block.header.logStart),
-    Number.isFinite(lowest) ? lowest * segmentBlocks : segmentBlocks,
-  );
+  // The youngest first block knows best where the log starts; without any, all that is there is looked at.
+  let start =
+    firsts.length > 0
+      ? Math.max(...firsts.map((block) => block.header.logStart))
+      : (Number.isFinite(lowest) ? lowest : 1) * segmentBlocks;
   const limit = (Math.max(0, ...ordinals) + 1) * segmentBlocks;
   for (;;) {
     const found = new Walk(copies, options, { segmentBlocks, start, limit }).run();
@@ -349,29 +350,44 @@ function firstBlocks(copy: Copy, segmentBlocks: number, storeId: Uint8Array | un
 }
 
 /** Blocks of a segment, as sound blocks say or else as the files' sizes do; `undefined` without any segment. */
-function geometry({ disk, directories }: RecoverOptions): number | undefined {
+function geometry({ disk, directories, storeId }: RecoverOptions): number | undefined {
+  let told: number | undefined;
   let bySize: number | undefined;
   for (const directory of directories) {
     for (const ordinal of listSegments(disk, directory)) {
       const file = disk.open(`${directory}/${segmentName(ordinal)}`, { access: "read" });
       try {
-        const bytes = new Uint8Array(BLOCK_BYTES);
-        file.readSync(bytes, 0);
-        const told = segmentBlocksOf(bytes, ordinal);
-        if (told !== undefined) return told;
+        const header = firstHeader(file, ordinal);
         bySize = Math.max(bySize ?? 0, Math.floor(file.sizeBytes() / BLOCK_BYTES));
+        if (header === undefined) continue;
+        const { segmentBlocks, sequence } = header;
+        if (storeId !== undefined && !sameBytes(header.storeId, storeId)) {
+          throw unreadable(directory, sequence, segmentBlocks, "foreign");
+        }
+        if (told !== undefined && told !== segmentBlocks) throw unlike(directories);
+        told = segmentBlocks;
+        break;
       } finally {
         file.close();
       }
     }
   }
-  return bySize === undefined
-    ? undefined
-    : Math.max(WAL_SEGMENT_BLOCKS_MIN, Math.min(WAL_SEGMENT_BLOCKS_MAX, bySize));
+  if (told !== undefined || bySize === undefined) return told;
+  return Math.max(WAL_SEGMENT_BLOCKS_MIN, Math.min(WAL_SEGMENT_BLOCKS_MAX, bySize));
 }
 
-function segmentBlocksOf(bytes: Uint8Array, ordinal: number): number | undefined {
+/** The first block of a segment, taken by its own word for how large segments are. */
+function firstHeader(file: DiskFile, ordinal: number): BlockHeader | undefined {
+  const bytes = new Uint8Array(BLOCK_BYTES);
+  file.readSync(bytes, 0);
   const claimed = new DataView(bytes.buffer).getUint32(36, true);
   const block = decodeBlock(bytes, ordinal * claimed);
-  return block.fault === undefined ? claimed : undefined;
+  return block.fault === undefined ? block.header : undefined;
+}
+
+function unlike(directories: readonly string[]): StoreError {
+  return new StoreError("ERR_STORE_CORRUPT", "the log and its mirror have segments of different sizes", {
+    context: { directories },
+    hint: "They were never one log: open the store with an empty mirror directory.",
+  });
 }

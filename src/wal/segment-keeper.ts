@@ -5,6 +5,9 @@ import type { Chain } from "./writer.ts";
 /** Segments kept ready beyond the one being written, so that a full disk or a burst does not stop commits. */
 const SPARE_SEGMENTS = 2;
 
+/** Segments that were given up are kept beyond those, so that none need be made while the log runs in its ring. */
+const RECYCLED_SEGMENTS = 2;
+
 /**
  * Keeps segments ready ahead of the chain and reuses those behind it. All of it happens off the caller's thread,
  * save when preparation did not keep up.
@@ -118,7 +121,7 @@ export class SegmentKeeper {
     this.#careAt = (current + 1) * this.#chain.segmentBlocks;
     for (const copy of this.#copies) {
       try {
-        if (keep > this.#recycledBelow) copy.recycle(keep, spareTo);
+        if (keep > this.#recycledBelow) copy.recycle(keep, spareTo + RECYCLED_SEGMENTS);
       } catch (error) {
         this.#warn(error as StoreError);
       }

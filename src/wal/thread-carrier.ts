@@ -25,6 +25,8 @@ export interface ThreadCarrierOptions {
   durable: DurableMethod | undefined;
   /** Page-aligned shared memory the writes lie in. */
   buffers: Uint8Array[];
+  /** The worker's script; the log worker by default. */
+  script?: URL;
 }
 
 /** Carries writes on the log worker's thread. */
@@ -52,10 +54,8 @@ class ThreadCarrier implements WriteCarrier {
     this.#lockPath = `${options.directories[0]}/${WORKER_LOCK_NAME}`;
     const { directories, segmentBlocks, durable, buffers } = options;
     const data: LogWorkerData = { directories, segmentBlocks, durable, buffers, handover: memory };
-    this.#worker = new Worker(new URL(builtFile(import.meta.url, "./log-worker.js")), {
-      name: "varve-log",
-      workerData: data,
-    });
+    const script = options.script ?? new URL(builtFile(import.meta.url, "./log-worker.js"));
+    this.#worker = new Worker(script, { name: "varve-log", workerData: data });
     this.#worker.on("message", (job: number) => this.#arrived(job));
     this.#worker.on("error", (error) => this.#ended(error));
     this.#worker.on("exit", (code) => this.#ended(new Error(`the log worker ended with code ${code}`)));

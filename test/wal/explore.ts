@@ -52,12 +52,13 @@ export async function explore(options: ExploreOptions): Promise<Explored> {
   const found: Explored = { states: 0, duringRecovery: 0, torn: 0, lives: 0 };
   let disk = freshDisk(random);
   let model = new Model();
+  options = { segmentBlocks: 4 + random.below(5), ...options };
   while (found.states < options.states) {
     found.lives++;
     const crashed = await live(disk, model, random, options);
     examine(disk, model, random, options, found);
     // The next life begins where the power failed, or on a new disk.
-    if (crashed === undefined || found.lives % 6 === 0) {
+    if (crashed === undefined || found.lives % 4 === 0) {
       disk = freshDisk(random);
       model = new Model();
     } else {
@@ -79,10 +80,20 @@ export function directoriesOf(options: { withMirror?: boolean }): string[] {
   return options.withMirror ? [DIRECTORY, MIRROR] : [DIRECTORY];
 }
 
-export function open(disk: SimulatedDisk, options: { withMirror?: boolean; segmentBlocks?: number }): WriteAheadLog {
+export function open(
+  disk: SimulatedDisk,
+  options: { withMirror?: boolean; segmentBlocks?: number },
+): WriteAheadLog {
   const mirror = options.withMirror ? { mirror: MIRROR } : {};
   const segmentBlocks = options.segmentBlocks ?? 8;
-  return openLog({ disk, directory: DIRECTORY, storeId: STORE_ID, segmentBlocks, ...mirror, sealAfterMs: 1e9 });
+  return openLog({
+    disk,
+    directory: DIRECTORY,
+    storeId: STORE_ID,
+    segmentBlocks,
+    ...mirror,
+    sealAfterMs: 1e9,
+  });
 }
 
 function modelOf(disk: SimulatedDisk, options: ExploreOptions): Model {
@@ -97,7 +108,7 @@ function modelOf(disk: SimulatedDisk, options: ExploreOptions): Model {
 
 function payload(random: Random): Uint8Array {
   const kind = random.below(10);
-  const size = kind < 5 ? random.below(600) : kind < 9 ? random.below(4500) : 4000 + random.below(14_000);
+  const size = kind < 6 ? random.below(600) : kind < 9 ? random.below(4500) : random.below(11_000);
   const bytes = new Uint8Array(size);
   let value = random.next();
   for (let index = 0; index < size; index++) {
@@ -125,7 +136,7 @@ async function live(
     model.content.set(model.promised.issued, record);
     return { payload: record, timeUs: BigInt(model.promised.issued) };
   };
-  for (let step = 0; step < 14; step++) {
+  for (let step = 0; step < 12; step++) {
     const kind = random.below(20);
     if (kind < 9) {
       const { lsn } = log.appendSync(issue(payload(random)));
@@ -138,8 +149,8 @@ async function live(
         const { lsn } = await append;
         note({ acked: Math.max(model.promised.acked, Number(lsn)) });
       }
-    } else if (kind < 17) {
-      const lsn = Math.max(model.promised.trimmed, model.promised.acked - random.below(6));
+    } else if (kind < 18) {
+      const lsn = Math.max(model.promised.trimmed, model.promised.acked - random.below(4));
       note({ trimmed: lsn });
       log.trim(BigInt(lsn));
     } else if (kind < 19) {
@@ -207,7 +218,8 @@ function check({ recovery, entries }: Seen, model: Model, promised: Promised | u
   const first = entries.length === 0 ? recovery.nextLsn : Number(entries[0]!.lsn);
   if (entries.length > 0 && first > promised.trimmed) throw new Error(`LSN ${promised.trimmed} is gone`);
   if (entries.length === 0 && promised.trimmed <= promised.acked) throw new Error("every record is gone");
-  if (entries.length !== recovery.nextLsn - first) throw new Error(`${entries.length} records from ${first} to ${last}`);
+  if (entries.length !== recovery.nextLsn - first)
+    throw new Error(`${entries.length} records from ${first} to ${last}`);
   for (const [index, entry] of entries.entries()) {
     const lsn = first + index;
     if (Number(entry.lsn) !== lsn) throw new Error(`LSN ${entry.lsn} where ${lsn} belongs`);
@@ -230,7 +242,8 @@ function recoverAndCrash(
   const same = (again: Seen, extra = 0) => {
     const added = again.recovery.nextLsn - seen.recovery.nextLsn;
     if (added < 0 || added > extra) throw new Error(`recovered ${added} records more the second time`);
-    if (again.entries.length - added !== seen.entries.length) throw new Error("recovered other records the second time");
+    if (again.entries.length - added !== seen.entries.length)
+      throw new Error("recovered other records the second time");
     for (const [index, entry] of seen.entries.entries()) {
       if (Buffer.compare(again.entries[index]!.payload, entry.payload) !== 0) {
         throw new Error(`record ${entry.lsn} differs the second time`);
