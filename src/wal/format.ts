@@ -26,7 +26,9 @@ import { createRequire } from "node:module";
  * 104  payload            records, one after another, across the blocks of one write
  * ```
  *
- * Used bytes are the header and the payload; all bytes after them are zero, which a reader checks.
+ * Used bytes are the header and the payload. All bytes after them are zero, and 0xff in an open block, which a
+ * reader checks. An open block is written over the first block of a torn write: with equal padding, a second power
+ * cut could leave a mixture that is that first block, whole again after recovery had cut it off.
  */
 export const BLOCK_BYTES = 4096;
 export const HEADER_BYTES = 104;
@@ -46,6 +48,7 @@ export const FLAG_MIRROR_DROPPED = 1;
 const MAGIC_LOW = 0x76726176;
 const MAGIC_HIGH = 0x4c415765;
 const ZEROS = Buffer.alloc(BLOCK_BYTES);
+const ONES = Buffer.alloc(BLOCK_BYTES, 0xff);
 
 /** What a block says of itself. Sequences and LSNs are integers below 2^53. */
 export interface BlockHeader {
@@ -108,7 +111,7 @@ export function blockMemory(buffer: Uint8Array, index: number): BlockMemory {
 }
 
 /**
- * Writes the header around a payload that is already in place, zeroes the rest, and returns the block's hash.
+ * Writes the header around a payload that is already in place, pads the rest, and returns the block's hash.
  * Nothing of the block may change after this.
  */
 export function sealBlock(block: BlockMemory, header: BlockHeader): Uint8Array {
@@ -133,7 +136,7 @@ export function sealBlock(block: BlockMemory, header: BlockHeader): Uint8Array {
   view.setUint16(86, 0, true);
   bytes.set(header.previousHash, 88);
   const end = HEADER_BYTES + header.length;
-  bytes.fill(0, end);
+  bytes.fill(header.kind === "open" ? 0xff : 0, end);
   const used = bytes.subarray(0, end);
   view.setUint32(12, crc32c(used), true);
   return blockHash(used);
@@ -169,9 +172,9 @@ export function decodeBlock(bytes: Uint8Array, sequence: number, storeId?: Uint8
   if (own !== sequence) return { fault: "stale" };
   if (view.getUint16(8, true) !== FORMAT_VERSION) return { fault: "version" };
   const header = readHeader(bytes, view);
-  if (header === undefined || ZEROS.compare(bytes, end, BLOCK_BYTES, 0, BLOCK_BYTES - end) !== 0) {
-    return { fault: "damaged" };
-  }
+  if (header === undefined) return { fault: "damaged" };
+  const padding = header.kind === "open" ? ONES : ZEROS;
+  if (padding.compare(bytes, end, BLOCK_BYTES, 0, BLOCK_BYTES - end) !== 0) return { fault: "damaged" };
   if (storeId !== undefined && !sameBytes(header.storeId, storeId)) return { fault: "foreign" };
   return { header, used: bytes.subarray(0, end), payload: bytes.subarray(HEADER_BYTES, end) };
 }

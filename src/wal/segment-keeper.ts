@@ -126,8 +126,7 @@ export class SegmentKeeper {
         this.#warn(error as StoreError);
       }
       this.#work = this.#work
-        .then(() => copy.prepare(spareTo))
-        .then(() => copy.syncNames())
+        .then(() => copy.prepare(current, spareTo))
         .catch((error: StoreError) => this.#warn(error));
     }
     this.#recycledBelow = keep;

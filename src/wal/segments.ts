@@ -92,10 +92,10 @@ export class Segments {
   readonly #durable: true | DurableMethod;
   readonly #files = new Map<number, DiskFile>();
   #ordinals: number[];
-  /** Changes of names so far, how many of them are durable, and the highest ordinal whose name is. */
+  readonly #ready = new Set<number>();
+  /** Changes of names so far, and how many of them are durable. */
   #nameChanges = 0;
   #nameChangesSynced = 0;
-  #readyThrough = 0;
   #spares = 0;
 
   constructor(options: SegmentsOptions) {
@@ -133,7 +133,7 @@ export class Segments {
       if (SPARE_NAME.test(name)) this.disk.remove(`${this.directory}/${name}`);
     }
     this.disk.syncDirectory(this.directory);
-    this.#readyThrough = this.highest;
+    for (const ordinal of this.#ordinals) this.#ready.add(ordinal);
   }
 
   /** Makes what was read from a segment durable: it may have come from the page cache of a crashed process. */
@@ -173,24 +173,25 @@ export class Segments {
   }
 
   isReady(ordinal: number): boolean {
-    return ordinal <= this.#readyThrough;
+    return this.#ready.has(ordinal);
   }
 
   /** Makes a segment ready on the caller's thread: only when preparation ahead did not keep up. */
   ensureSync(ordinal: number): void {
-    while (this.highest < ordinal) this.#createSync(this.highest + 1);
+    if (!this.has(ordinal)) this.#createSync(ordinal);
     this.#syncNames();
   }
 
-  /** Makes every segment up to an ordinal ready, off the caller's thread. */
-  async prepare(ordinal: number): Promise<void> {
-    while (this.highest < ordinal) {
+  /** Makes the segments between two ordinals ready, off the caller's thread; a crash may have left gaps. */
+  async prepare(from: number, to: number): Promise<void> {
+    for (let ordinal = from; ordinal <= to; ordinal++) {
+      if (this.has(ordinal)) continue;
       const spare = this.#sparePath();
       await preallocate(this.disk, spare, this.segmentBlocks * BLOCK_BYTES);
       // The commit path may have made the same segment meanwhile: this one becomes the next.
-      this.#adoptSpare(spare, this.highest + 1);
-      await this.#syncNamesAsync();
+      this.#adoptSpare(spare, this.has(ordinal) ? this.highest + 1 : ordinal);
     }
+    await this.syncNames();
   }
 
   /** Gives segments below an ordinal new names beyond the highest, up to `spareTo`; removes the others. */
@@ -199,6 +200,7 @@ export class Segments {
       this.#files.get(ordinal)?.close();
       this.#files.delete(ordinal);
       this.#nameChanges++;
+      this.#ready.delete(ordinal);
       this.#ordinals.shift();
       if (this.highest < spareTo) {
         const next = this.highest + 1;
@@ -251,18 +253,18 @@ export class Segments {
   #syncNames(): void {
     if (this.#nameChanges === this.#nameChangesSynced) return;
     this.disk.syncDirectory(this.directory);
-    this.#namesAreSynced(this.#nameChanges, this.highest);
+    this.#namesAreSynced(this.#nameChanges, this.#ordinals);
   }
 
   async #syncNamesAsync(): Promise<void> {
-    const [changes, highest] = [this.#nameChanges, this.highest];
+    const [changes, ordinals] = [this.#nameChanges, this.#ordinals.slice()];
     await this.disk.syncDirectoryAsync(this.directory);
-    this.#namesAreSynced(changes, highest);
+    this.#namesAreSynced(changes, ordinals);
   }
 
   /** Only the changes made before a sync began are durable when it ends. */
-  #namesAreSynced(changes: number, highest: number): void {
+  #namesAreSynced(changes: number, ordinals: readonly number[]): void {
     this.#nameChangesSynced = Math.max(this.#nameChangesSynced, changes);
-    this.#readyThrough = Math.max(this.#readyThrough, highest);
+    for (const ordinal of ordinals) if (this.has(ordinal)) this.#ready.add(ordinal);
   }
 }
