@@ -1,4 +1,5 @@
 import { type CrashState, crashStates } from "../../src/disk/crash-states.ts";
+import type { Fault } from "../../src/disk/faults.ts";
 import { Random } from "../../src/disk/random.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
@@ -40,6 +41,8 @@ export interface Explored {
   duringRecovery: number;
   torn: number;
   lives: number;
+  /** Lives that an I/O error or a full disk ended. */
+  failed: number;
 }
 
 /**
@@ -49,13 +52,14 @@ export interface Explored {
  */
 export async function explore(options: ExploreOptions): Promise<Explored> {
   const random = new Random(options.seed);
-  const found: Explored = { states: 0, duringRecovery: 0, torn: 0, lives: 0 };
+  const found: Explored = { states: 0, duringRecovery: 0, torn: 0, lives: 0, failed: 0 };
   let disk = freshDisk(random);
   let model = new Model();
   options = { segmentBlocks: 4 + random.below(5), ...options };
   while (found.states < options.states) {
     found.lives++;
-    const crashed = await live(disk, model, random, options);
+    if (random.chance(0.25)) disk.inject(someFault(random));
+    const crashed = await liveOrFail(disk, model, random, options, found);
     examine(disk, model, random, options, found);
     // The next life begins where the power failed, or on a new disk.
     if (crashed === undefined || found.lives % 4 === 0) {
@@ -118,12 +122,50 @@ function payload(random: Random): Uint8Array {
   return bytes;
 }
 
+/** An error of the disk somewhere in a life, on the log or on its mirror. */
+function someFault(random: Random): Fault {
+  const effect = random.chance(0.5)
+    ? { kind: "EIO" as const }
+    : { kind: "ENOSPC" as const, shortBytes: random.below(5000) };
+  const path = random.pick(["/store/critical/wal-0", "/mirror/critical/wal-0", "critical"]);
+  return {
+    on: random.pick(["write", "write", "write", "sync", "syncDirectory"]),
+    path,
+    after: random.below(25),
+    effect,
+  };
+}
+
+/** A life that an error of the disk may end; after one, nothing more may be acknowledged. */
+async function liveOrFail(
+  disk: SimulatedDisk,
+  model: Model,
+  random: Random,
+  options: ExploreOptions,
+  found: Explored,
+): Promise<SimulatedDisk | undefined> {
+  const living: { log?: WriteAheadLog } = {};
+  try {
+    return await live(disk, model, random, options, living);
+  } catch (error) {
+    if (!isStoreError(error) || !["ERR_POISONED", "ERR_IO", "ERR_DISK_FULL"].includes(error.code))
+      throw error;
+    found.failed++;
+    if (error.code === "ERR_POISONED") {
+      const code = codeOf(() => living.log!.appendSync({ payload: new Uint8Array(1), timeUs: 1n }));
+      if (code !== "ERR_POISONED") throw new Error(`seed ${options.seed}: acknowledged after a failed write`);
+    }
+    return disk.crashed(random, { trace: true });
+  }
+}
+
 /** One process's life on the disk, ended by close or by a power cut, which returns the next disk. */
 async function live(
   disk: SimulatedDisk,
   model: Model,
   random: Random,
   options: ExploreOptions,
+  living: { log?: WriteAheadLog },
 ): Promise<SimulatedDisk | undefined> {
   const note = (change: Partial<Promised>) => {
     model.promised = { ...model.promised, ...change };
@@ -131,6 +173,7 @@ async function live(
   };
   disk.mark(model.promised);
   let log = open(disk, options);
+  living.log = log;
   const issue = (record: Uint8Array) => {
     note({ issued: model.promised.issued + 1 });
     model.content.set(model.promised.issued, record);
@@ -143,6 +186,7 @@ async function live(
       note({ acked: Number(lsn) });
     } else if (kind < 14) {
       const appends = Array.from({ length: 1 + random.below(6) }, () => log.append(issue(payload(random))));
+      for (const append of appends) append.catch(() => {});
       const meet = random.chance(0.3) ? log.appendSync(issue(payload(random))) : undefined;
       if (meet !== undefined) note({ acked: Number(meet.lsn) });
       for (const append of appends) {
@@ -158,6 +202,7 @@ async function live(
     } else {
       await log.close();
       log = open(disk, options);
+      living.log = log;
     }
   }
   if (random.chance(0.5)) {
