@@ -155,11 +155,9 @@ class Walk {
     const top = this.#topEpoch();
     const leading = fitting.filter((_, index) => this.#copies[index]!.topEpoch === top);
     const chosen = leading.find((block) => block !== undefined);
-    if (chosen === undefined) {
-      // An older copy may fill a hole whose other side is there, never decide where the log ends.
-      const older = fitting.find((block) => block !== undefined);
-      return older !== undefined && this.#later(sequence).proof !== undefined ? older : undefined;
-    }
+    // An older copy fills a hole of the leading one. It never says where the log ends: the block that gives the
+    // leading copy its higher epoch lies beyond the hole, and without one after it there is no hole.
+    if (chosen === undefined) return fitting.find((block) => block !== undefined);
     const rival = leading.find((block) => block !== undefined && !sameBytes(block.used, chosen.used));
     if (rival !== undefined) throw this.#diverged(sequence);
     return chosen;

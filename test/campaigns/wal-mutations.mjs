@@ -115,10 +115,10 @@ const MUTANTS = [
     also: [["      this.#chain.epoch++;\n", ""]],
   },
   {
-    name: "an older mirror says where the log ends",
+    name: "an older mirror is as good as the log",
     file: "src/wal/recovery.ts",
-    from: "return older !== undefined && this.#later(sequence).proof !== undefined ? older : undefined;",
-    to: "return older;",
+    from: "fitting.filter((_, index) => this.#copies[index]!.topEpoch === top);",
+    to: "fitting.filter((_, index) => index <= top);",
   },
 ];
 

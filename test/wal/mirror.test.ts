@@ -194,6 +194,20 @@ describe(`a mirror of the log (VARVE_SEED=${seed})`, () => {
     expect(values(alone(killed.killed()))).toEqual(upTo(4));
   });
 
+  it("does not bring back a write that only it received, once the log went on without it", () => {
+    const disk = freshDisk();
+    const log = open(disk, MIRROR, DIRECTORY);
+    log.appendSync(record(1));
+    // The power fails between the two copies: the mirror directory, written first here, has the record alone.
+    disk.inject({ on: "write", path: `${DIRECTORY}/wal-0`, effect: { kind: "lost" } });
+    log.appendSync(record(2));
+    const killed = disk.killed();
+    alone(killed).appendSync(record(9));
+    const both = open(killed.killed());
+    expect(values(both)).toEqual([1, 9]);
+    expect(both.stats().open.repaired).toMatchObject([{ directory: MIRROR }]);
+  });
+
   it("is refused when each side was written without the other", () => {
     const disk = mirrored(3);
     const left = alone(disk);
