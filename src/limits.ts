@@ -88,3 +88,18 @@ export const METADATA_ENTRIES_MAX = 4096;
 
 /** gc rewrites a pack when more than this part of it is dead: less is not worth the writing. */
 export const GC_REWRITE_FRACTION = 0.1;
+
+/** Payload of one log record: a large transaction fits, and a write still spans at most two segments. */
+export const WAL_RECORD_BYTES_MAX = 2 << 20;
+
+/** Blocks of one log segment: 4 MiB, so that a trim gives space back in small steps. */
+export const WAL_SEGMENT_BLOCKS = 1024;
+
+/** Fewest blocks of a log segment: less would leave no room for a write beside the opening block. */
+export const WAL_SEGMENT_BLOCKS_MIN = 4;
+
+/** Most blocks of a log segment: 256 MiB, which recovery still reads in one piece. */
+export const WAL_SEGMENT_BLOCKS_MAX = 65_536;
+
+/** Payload bytes that may wait behind a full group before `append` refuses more: bounds memory when the disk stalls. */
+export const WAL_QUEUE_BYTES_MAX = 32 << 20;

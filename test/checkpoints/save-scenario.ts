@@ -240,7 +240,7 @@ async function goesOn(
     if (step === 1) await store.gc();
   }
   await store.close();
-  const reopened = await openSimulated(disk.killed(1), index);
+  const reopened = await openSimulated(disk.killed({ seed: 1 }), index);
   try {
     for (const name of Object.keys(await contentOf(reopened))) {
       const fault = await faultOf(reopened, name, models);
