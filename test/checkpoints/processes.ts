@@ -45,7 +45,7 @@ export function start(
 /** Runs it to its end and gives its lines. */
 export async function run(words: (string | number)[], before: string[] = []): Promise<string[][]> {
   const child = start(words, before);
-  await child.ended;
+  expect(await child.ended, "no failure of a save ends the process").toBe(0);
   return child.lines;
 }
 

@@ -8,9 +8,9 @@ import { seeded } from "./seeded.ts";
  * `test/campaigns/save-crash.ts` does the same for as long as one likes.
  */
 const cases = [
-  { index: "kept", operations: 12, large: false, samples: 1, stride: 3 },
-  { index: "rebuilt", operations: 12, large: false, samples: 1, stride: 3 },
-  { index: "kept", operations: 4, large: true, samples: 1, stride: 4 },
+  { index: "kept", operations: 12, large: false, samples: 1, stride: 6 },
+  { index: "rebuilt", operations: 12, large: false, samples: 1, stride: 6 },
+  { index: "kept", operations: 4, large: true, samples: 1, stride: 8 },
 ] as const;
 
 describe("power fails while checkpoints are saved", () => {

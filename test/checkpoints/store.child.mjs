@@ -20,7 +20,13 @@ function digestOf(tensors) {
 const verbs = {
   /** Saves `count` steps from `first` on and says each one that is durable. */
   async save(ref, count, first, workers = "1") {
-    const store = await openStore(directory, { create: true, workers: Number(workers) });
+    let store;
+    try {
+      store = await openStore(directory, { create: true, workers: Number(workers) });
+    } catch (error) {
+      say("failed", error.code, error.message);
+      return;
+    }
     say("open");
     for (let step = Number(first); step < Number(first) + Number(count); step++) {
       try {

@@ -82,6 +82,17 @@ describe("the chunk store", () => {
     for (const part of parts) expect(reopened.chunks.read(digestOf(part))).toEqual(part);
   });
 
+  it("hands out nothing whose digest is another, even if every checksum is right", async () => {
+    const [asked, other] = [bytes(50), bytes(50)];
+    const writer = engine.chunks.packs.create();
+    await writeFrames(writer, [{ ...rawFrame([asked]), payload: other }]);
+    writer.close();
+    const reopened = await open();
+    expect(() => reopened.chunks.read(digestOf(asked))).toThrowError(
+      expect.toSatisfy((error) => isStoreError(error, "ERR_STORE_CORRUPT")),
+    );
+  });
+
   it("stores a chunk once, whoever brings it", async () => {
     const same = bytes(5000);
     await save(engine, [{ bytes: same }, { bytes: same }]);
