@@ -8,32 +8,72 @@ import { entropyBits, frequenciesOf, readFrequencies, writeFrequencies } from ".
  *     1 | streamBytes u24 | frequencies (see frequencies.ts) | rANS stream
  *     2 | value u8 | gaps u24 | others u24 | gaps, u8 each | other bytes
  *
+ *     3 | parts u8 | a plane of mode 0, 1 or 2 for each part
+ *
  * Mode 2 is for planes that are nearly one value: a gap is how many of it come before the next other byte, 255 that
- * 255 of them come and then the next gap.
+ * 255 of them come and then the next gap. Mode 3 is for planes whose statistics change on the way, as where small
+ * tensors of different kinds share a chunk: every part has ceil(length / parts) bytes, the last what is left.
  */
 const RAW = 0;
 const CODED = 1;
 const SPARSE = 2;
+const SPLIT = 3;
 
 /** A coded plane must save this share: below it decoding costs more than the bytes are worth. */
 const SAVES_MIN = { fast: 0.04, compact: 0.005 };
 /** Other bytes than the most frequent one, as a share, up to which a plane is sparse: larger, but sooner decoded. */
 const SPARSE_SHARE_MAX = { fast: 0.1, compact: 0.03 };
 
+/** Parts a plane may be split into; the first are most parts, and fewer join them. */
+const SPLITS = [16, 4];
+/** Planes shorter than this are not split: each part pays for its own frequencies. */
+const SPLIT_BYTES_MIN = 4096;
+/** What a part's mode, sizes and frequencies take, about. */
+const PART_BITS = 64 * 8;
+
 /** Codes the plane of `count` bytes at an address, onto the end of the payload. */
-export function writePlane(
-  { kernels: { exports, memory, at }, payloads }: Workshop,
-  plane: number,
-  count: number,
-  profile: Profile,
-): void {
+export function writePlane(workshop: Workshop, plane: number, count: number, profile: Profile): void {
+  const parts = profile === "compact" ? partsFor(workshop, plane, count) : 1;
+  if (parts === 1) {
+    writePart(workshop, plane, count, profile);
+    return;
+  }
+  workshop.payloads.put([SPLIT, parts]);
+  for (const { from, size } of partsOf(count, parts)) writePart(workshop, plane + from, size, profile);
+}
+
+function* partsOf(count: number, parts: number): Iterable<{ from: number; size: number }> {
+  const size = Math.ceil(count / parts);
+  for (let from = 0; from < count; from += size) yield { from, size: Math.min(size, count - from) };
+}
+
+/** How many parts are least, judged by their entropy: 1 unless splitting gains for certain. */
+function partsFor(workshop: Workshop, plane: number, count: number): number {
+  if (count < SPLIT_BYTES_MIN) return 1;
+  let best = { parts: 1, bits: Math.min(count * 8, entropyBits(countsOf(workshop, plane, count), count)) };
+  for (const parts of SPLITS) {
+    let bits = parts * PART_BITS;
+    for (const { from, size } of partsOf(count, parts)) {
+      bits += Math.min(size * 8, entropyBits(countsOf(workshop, plane + from, size), size));
+    }
+    if (bits < best.bits) best = { parts, bits };
+  }
+  return best.parts;
+}
+
+function countsOf({ kernels: { exports, memory } }: Workshop, plane: number, count: number): Uint32Array {
+  return new Uint32Array(memory.buffer, exports.histogram(plane, count), 256);
+}
+
+function writePart(workshop: Workshop, plane: number, count: number, profile: Profile): void {
+  const { exports, memory, at } = workshop.kernels;
+  const { payloads } = workshop;
   const raw = () => payloads.put([RAW]).put(memory.subarray(plane, plane + count));
   if (count === 0) {
     raw();
     return;
   }
-  const table = exports.histogram(plane, count);
-  const counts = new Uint32Array(memory.buffer, table, 256).slice();
+  const counts = countsOf(workshop, plane, count).slice();
   let most = 0;
   for (let byte = 1; byte < 256; byte++) if (counts[byte]! > counts[most]!) most = byte;
   const others = count - counts[most]!;
@@ -65,6 +105,24 @@ export function writePlane(
 
 /** Reads a plane of `count` bytes to an address; the bytes it took, or undefined for what no encoder writes. */
 export function readPlane(
+  workshop: Workshop,
+  payload: Uint8Array,
+  plane: number,
+  count: number,
+): number | undefined {
+  if (payload[0] !== SPLIT) return readPart(workshop, payload, plane, count);
+  const parts = payload[1] ?? 0;
+  if (parts < 2 || parts > count) return undefined;
+  let read = 2;
+  for (const { from, size } of partsOf(count, parts)) {
+    const partBytes = readPart(workshop, payload.subarray(read), plane + from, size);
+    if (partBytes === undefined) return undefined;
+    read += partBytes;
+  }
+  return read;
+}
+
+function readPart(
   { kernels: { exports, memory, at } }: Workshop,
   payload: Uint8Array,
   plane: number,
