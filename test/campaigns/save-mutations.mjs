@@ -130,8 +130,9 @@ fs.symlinkSync(fs.realpathSync(join(root, "node_modules")), join(copy, "node_mod
 
 function run() {
   const vitest = join(copy, "node_modules/.bin/vitest");
-  const ran = spawnSync(vitest, ["run", "--bail", "1", ...TESTS], { cwd: copy, encoding: "utf8" });
-  const failed = /FAIL\S*\s+(.*)/.exec((ran.stderr + ran.stdout).replaceAll(/\u001b\[[0-9;]*m/g, ""))?.[1];
+  const env = { ...process.env, NO_COLOR: "1" };
+  const ran = spawnSync(vitest, ["run", "--bail", "1", ...TESTS], { cwd: copy, encoding: "utf8", env });
+  const failed = /FAIL\s+(.*)/.exec(ran.stderr + ran.stdout)?.[1];
   return { red: ran.status !== 0, failed };
 }
 
