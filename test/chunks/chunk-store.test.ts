@@ -219,11 +219,16 @@ describe("the chunk store", () => {
       const file = found.open("/s/chunks/packs/00000000000000ff.pack", { access: "write", create: "must" });
       file.writeSync(left, 0);
       file.close();
-      const reopened = await open(found);
-      const kept = bytes(300);
-      const [digest] = await save(reopened, [{ bytes: kept }]);
-      await reopened.close();
-      expect((await open(found)).chunks.read(digest!)).toEqual(kept);
+      // An index may know the pack by name, from when its header was there.
+      const knowing = new MemoryIndex();
+      knowing.apply({ puts: [], packEnds: [{ packId: 0xffn, goodBytes: 0, frameCount: 0 }] });
+      for (const index of [undefined, () => knowing]) {
+        const reopened = await open(found, index);
+        const kept = bytes(300);
+        const [digest] = await save(reopened, [{ bytes: kept }]);
+        await reopened.close();
+        expect((await open(found)).chunks.read(digest!)).toEqual(kept);
+      }
     }
   });
 
