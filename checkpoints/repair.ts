@@ -4,7 +4,7 @@ import { packFileName } from "../src/chunks/pack-format.ts";
 import { recoverIndex } from "../src/chunks/rebuild-index.ts";
 import { salvagePack } from "../src/chunks/salvage.ts";
 import type { Disk } from "../src/disk/disk.ts";
-import { healStoreFile, newStoreFile, writeStoreFile } from "../src/store-file.ts";
+import { healStoreFile, newStoreFile, readStoreFile, writeStoreFile } from "../src/store-file.ts";
 import { lockStore } from "../src/store-lock.ts";
 import { rewriteLog } from "../src/versions/rewrite-log.ts";
 import { VersionStore } from "../src/versions/version-store.ts";
@@ -44,16 +44,13 @@ export async function repairStore(
   const lock = lockStore(disk, directory, "exclusive");
   try {
     const repair = new Repair(disk, directory, options);
-    const inspection = await inspectStore(disk, directory, { readData: true, ...options });
-    try {
-      repair.storeFile(inspection);
-      repair.versionLog(inspection);
-      await repair.packs(inspection);
-    } finally {
-      inspection.close();
+    let check = await repair.check();
+    let storeId = readSoundStoreId(disk, directory, check);
+    if (storeId === undefined) {
+      storeId = await repair.files();
+      check = await repair.check();
     }
-    await repair.index(inspection);
-    const check = await repair.record(inspection.storeId);
+    if (await repair.record(storeId, check)) check = await repair.check();
     return {
       actions: repair.actions,
       quarantined: repair.quarantined,
@@ -63,6 +60,11 @@ export async function repairStore(
   } finally {
     lock?.close();
   }
+}
+
+/** The id of a store that has nothing to mend; `undefined` when it has. */
+function readSoundStoreId(disk: Disk, directory: string, check: CheckResult): Uint8Array | undefined {
+  return check.ok ? readStoreFile(disk, directory)?.storeId : undefined;
 }
 
 class Repair {
@@ -76,6 +78,20 @@ class Repair {
     this.#disk = disk;
     this.#directory = directory;
     this.#options = options;
+  }
+
+  /** Mends the files themselves and returns the store's id. */
+  async files(): Promise<Uint8Array> {
+    const inspection = await inspectStore(this.#disk, this.#directory, { readData: true, ...this.#options });
+    try {
+      this.storeFile(inspection);
+      this.versionLog(inspection);
+      await this.packs(inspection);
+    } finally {
+      inspection.close();
+    }
+    await this.index(inspection);
+    return inspection.storeId;
   }
 
   storeFile({ storeFileDamage, storeId, log }: Inspection): void {
@@ -138,15 +154,21 @@ class Repair {
     }
   }
 
-  /** Notes in the log which versions are damaged, and which, marked so before, are whole again. */
-  async record(storeId: Uint8Array): Promise<CheckResult> {
-    const { signal, onProgress, nowUs } = this.#options;
-    const checkOptions = {
+  check(): Promise<CheckResult> {
+    const { signal, onProgress } = this.#options;
+    return checkStore(this.#disk, this.#directory, {
       readData: true,
       ...(signal === undefined ? {} : { signal }),
       ...(onProgress === undefined ? {} : { onProgress }),
-    };
-    const before = await checkStore(this.#disk, this.#directory, checkOptions);
+    });
+  }
+
+  /**
+   * Notes in the log which versions are damaged, and which, marked so before, are whole again. Returns whether there
+   * was anything to note.
+   */
+  async record(storeId: Uint8Array, before: CheckResult): Promise<boolean> {
+    const { nowUs } = this.#options;
     const hit = new Set(before.damagedVersions);
     const directory = `${this.#directory}/versions`;
     const versions = await VersionStore.open({
@@ -166,10 +188,10 @@ class Repair {
       await registry.markDamaged(records(whole), false);
       for (const { name } of damaged) this.actions.push(`put on record that ${name} is damaged`);
       for (const { name } of whole) this.actions.push(`${name} is whole again`);
+      return damaged.length + whole.length > 0;
     } finally {
       versions.close();
     }
-    return checkStore(this.#disk, this.#directory, checkOptions);
   }
 
   #quarantine(path: string, options: { keep?: boolean } = {}): void {

@@ -1,4 +1,4 @@
-import { isStoreError } from "../src/errors.ts";
+import { isStoreError, StoreError } from "../src/errors.ts";
 import { RESUME_BYTES_MAX } from "../src/limits.ts";
 import { checkName } from "../src/names.ts";
 import type { Engine } from "../src/store.ts";
@@ -122,6 +122,9 @@ function checkRequest(request: SaveRequest): void {
 
 function parentRule(registry: Registry, { ref, parent }: SaveRequest): ParentRule {
   if (parent === undefined) return { newest: true };
+  if (typeof parent !== "number" && typeof parent !== "string") {
+    throw new StoreError("ERR_INVALID_ARGUMENT", "parent is neither a version number nor REF@SELECTOR");
+  }
   const record =
     typeof parent === "number" ? registry.require(ref, parent) : resolveSelector(registry, parent);
   return { ref: record.ref, version: record.version };

@@ -19,7 +19,9 @@ interface PruneFlags {
 export function addPrune(program: Command, session: Session): void {
   program
     .command("prune")
-    .description("forget versions that no rule keeps; `varve gc` then frees their bytes")
+    .description(
+      "forget versions that no rule keeps; `varve gc` then frees what no kept version is stored against",
+    )
     .argument("<ref>")
     .option("--keep-last <n>", "keep the newest n versions")
     .option("--keep-every <steps>", "of every so many steps, keep the first version")
@@ -69,7 +71,7 @@ function finish(session: Session, result: PruneResult, dryRun: boolean): void {
       const kept = plural(result.kept.length, "version");
       if (result.pruned.length === 0) return `nothing to prune: ${ref} keeps all its ${kept}\n`;
       const pruned = plural(result.pruned.length, "version");
-      return `pruned ${pruned} of ${ref}, kept ${kept}; varve gc frees the bytes\n`;
+      return `pruned ${pruned} of ${ref}, kept ${kept}; varve gc frees what no kept version is stored against\n`;
     });
   }
 }

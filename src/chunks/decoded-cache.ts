@@ -8,8 +8,9 @@
 export class DecodedCache {
   readonly #limitBytes: number;
   readonly #entries = new Map<string, Uint8Array>();
-  readonly #free = new Map<number, Uint8Array[]>();
-  #retired: Uint8Array[] = [];
+  /** Memory to hand out again; chunks of any size fit those of the usual one. */
+  readonly #free: ArrayBuffer[] = [];
+  #retired: ArrayBuffer[] = [];
   #bytes = 0;
 
   constructor(limitBytes: number) {
@@ -18,13 +19,8 @@ export class DecodedCache {
 
   /** Whatever was handed out before is no longer used, except through `get`. */
   beginOperation(): void {
-    for (const buffer of this.#retired) {
-      const sameSize = this.#free.get(buffer.byteLength);
-      if (sameSize === undefined) this.#free.set(buffer.byteLength, [buffer]);
-      else if (sameSize.length < FREE_PER_SIZE_MAX) sameSize.push(buffer);
-    }
-    this.#retired = [];
-    if (this.#free.size > FREE_SIZES_MAX) this.#free.clear();
+    this.#free.push(...this.#retired.splice(0));
+    this.#free.splice(FREE_MAX);
   }
 
   get(key: string): Uint8Array | undefined {
@@ -38,28 +34,33 @@ export class DecodedCache {
 
   /** Memory for a chunk; what it holds is undefined. */
   allocate(sizeBytes: number): Uint8Array {
-    return this.#free.get(sizeBytes)?.pop() ?? new Uint8Array(sizeBytes);
+    const at = this.#free.findLastIndex((buffer) => buffer.byteLength >= sizeBytes);
+    const buffer = at < 0 ? new ArrayBuffer(Math.max(sizeBytes, BUFFER_BYTES)) : this.#free.splice(at, 1)[0]!;
+    return new Uint8Array(buffer, 0, sizeBytes);
   }
 
+  /** Keeps what `allocate` gave and the caller has filled. */
   put(key: string, bytes: Uint8Array): void {
     this.#entries.set(key, bytes);
-    this.#bytes += bytes.byteLength;
+    this.#bytes += bytes.buffer.byteLength;
     for (const [oldest, old] of this.#entries) {
       if (this.#bytes <= this.#limitBytes) break;
       this.#entries.delete(oldest);
-      this.#bytes -= old.byteLength;
-      this.#retired.push(old);
+      this.#bytes -= old.buffer.byteLength;
+      this.#retired.push(old.buffer as ArrayBuffer);
     }
   }
 
   clear(): void {
     this.#entries.clear();
-    this.#free.clear();
+    this.#free.splice(0);
     this.#retired = [];
     this.#bytes = 0;
   }
 }
 
-/** Most chunks of a store have one of a few sizes; a collection of odd sizes is not worth keeping. */
-const FREE_SIZES_MAX = 8;
-const FREE_PER_SIZE_MAX = 16;
+/** What a chunk of 65,536 four-byte elements takes; smaller ones use as much, so that any buffer serves any of them. */
+const BUFFER_BYTES = 1 << 18;
+
+/** Buffers kept for later: as many as one operation pushes out of the cache. */
+const FREE_MAX = 32;

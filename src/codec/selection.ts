@@ -18,7 +18,7 @@ export function stepsFor(workshop: Workshop, input: EncodeInput): Step[] {
   const { bytes, element, bases, profile } = input;
   if (bytes.length === 0) return [];
   const hasBase = bases.length > 0;
-  if (element === "bytes") return [{ encodings: opaque(profile === "compact", hasBase), enough: 0 }];
+  if (element === "bytes") return [{ encodings: opaque(input), enough: 0 }];
   const repeats = { encodings: repeatsItself(workshop, bytes) ? repeating(profile, hasBase) : [], enough: 0 };
   if (profile === "fast") {
     if (!hasBase) return [{ encodings: [planes], enough: 0.25 }, repeats];
@@ -34,9 +34,10 @@ export function stepsFor(workshop: Workshop, input: EncodeInput): Step[] {
   return [{ encodings: [planes], enough: 0 }, repeats];
 }
 
-function opaque(compact: boolean, hasBase: boolean): Encoding[] {
-  if (hasBase) return [zstd, delta];
-  return [compact ? zstd : lz4];
+/** Bytes without elements: what moved, a delta finds; what changed where it lies, residuals tell in less. */
+function opaque({ bytes, bases, profile }: EncodeInput): Encoding[] {
+  if (bases.length === 0) return [profile === "compact" ? zstd : lz4];
+  return [zstd, delta, bytes.length <= CHUNK_ELEMENTS ? residual : differencePlanes];
 }
 
 function repeating(profile: "fast" | "compact", hasBase: boolean): Encoding[] {

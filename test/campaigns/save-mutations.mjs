@@ -5,11 +5,13 @@
  *
  * With a WORD only the mutations whose name holds it. Works on a copy of the project; ends with 1 when one survives.
  */
+
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { stripVTControlCharacters } from "node:util";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -130,9 +132,14 @@ fs.symlinkSync(fs.realpathSync(join(root, "node_modules")), join(copy, "node_mod
 
 function run() {
   const vitest = join(copy, "node_modules/.bin/vitest");
+<<<<<<< HEAD
   const env = { ...process.env, NO_COLOR: "1" };
   const ran = spawnSync(vitest, ["run", "--bail", "1", ...TESTS], { cwd: copy, encoding: "utf8", env });
   const failed = /FAIL\s+(.*)/.exec(ran.stderr + ran.stdout)?.[1];
+=======
+  const ran = spawnSync(vitest, ["run", "--bail", "1", ...TESTS], { cwd: copy, encoding: "utf8" });
+  const failed = /FAIL\S*\s+(.*)/.exec(stripVTControlCharacters(ran.stderr + ran.stdout))?.[1];
+>>>>>>> main
   return { red: ran.status !== 0, failed };
 }
 

@@ -16,7 +16,7 @@ describe("varve prune", () => {
     ]);
     expect({ exitCode, out }).toEqual({
       exitCode: 0,
-      out: "pruned 4 versions of r, kept 2 versions; varve gc frees the bytes\n",
+      out: "pruned 4 versions of r, kept 2 versions; varve gc frees what no kept version is stored against\n",
     });
   });
 
