@@ -132,14 +132,8 @@ fs.symlinkSync(fs.realpathSync(join(root, "node_modules")), join(copy, "node_mod
 
 function run() {
   const vitest = join(copy, "node_modules/.bin/vitest");
-<<<<<<< HEAD
-  const env = { ...process.env, NO_COLOR: "1" };
-  const ran = spawnSync(vitest, ["run", "--bail", "1", ...TESTS], { cwd: copy, encoding: "utf8", env });
-  const failed = /FAIL\s+(.*)/.exec(ran.stderr + ran.stdout)?.[1];
-=======
   const ran = spawnSync(vitest, ["run", "--bail", "1", ...TESTS], { cwd: copy, encoding: "utf8" });
   const failed = /FAIL\S*\s+(.*)/.exec(stripVTControlCharacters(ran.stderr + ran.stdout))?.[1];
->>>>>>> main
   return { red: ran.status !== 0, failed };
 }
 
