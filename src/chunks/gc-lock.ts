@@ -9,6 +9,9 @@ const LONGEST_WAIT_MS = 50;
  * The lock between those who count on chunks (shared: saves, checks) and the sweep (exclusive). Closing the file frees
  * it; so does the kernel when the process ends.
  *
+ * Whoever asks passes a gate first, and keeps it until it has the lock: while a sweep waits for the saves under way, no
+ * new one begins, or saves that overlap would keep it waiting for ever.
+ *
  * Waiting is asking again: a wait inside the kernel would take a thread of the pool that whoever holds the lock needs
  * for its writes, and a few of them would never end.
  */
@@ -17,8 +20,13 @@ export async function lockGc(
   chunksDirectory: string,
   mode: "shared" | "exclusive",
 ): Promise<DiskFile> {
-  const file = disk.open(`${chunksDirectory}/gc.lock`, { access: "write", create: "may" });
-  return waitFor(file, mode);
+  const open = (name: string) => disk.open(`${chunksDirectory}/${name}`, { access: "write", create: "may" });
+  const gate = await waitFor(open("gc.gate"), mode);
+  try {
+    return await waitFor(open("gc.lock"), mode);
+  } finally {
+    gate.close();
+  }
 }
 
 /** The same for a reader, which may not be allowed to create the file; without one there has been no save. */

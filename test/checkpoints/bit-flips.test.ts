@@ -36,7 +36,7 @@ describe("a flipped bit in a store on the simulated disk", () => {
         const bits = disk.stat(path)!.sizeBytes * 8;
         for (let i = 0; i < 60 * rounds; i++) {
           const bit = random.below(bits);
-          const rotten = disk.killed({ seed: 1 });
+          const rotten = disk.killed();
           rotten.flipBit(path, bit);
           const missing = await missingOf(rotten, names, models);
           lost += missing.length;

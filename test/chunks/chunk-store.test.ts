@@ -197,6 +197,21 @@ describe("the chunk store", () => {
     expect(scan.frames.length).toBe(3);
   });
 
+  it("knows no chunk whose header is whole and whose payload is torn, when the index is built again", async () => {
+    const torn = bytes(3000);
+    await save(engine, [{ bytes: bytes(100) }, { bytes: torn }]);
+    await engine.close();
+    const found = disk.killed();
+    const [name] = packsOf(found);
+    const file = found.open(`/s/chunks/packs/${name}`, { access: "write" });
+    file.writeSync(Buffer.alloc(512), 2048);
+    file.close();
+    const reopened = await open(found);
+    expect(reopened.chunks.index.get(digestOf(torn))).toBeUndefined();
+    await save(reopened, [{ bytes: torn }]);
+    expect(reopened.chunks.read(digestOf(torn))).toEqual(torn);
+  });
+
   it("does not append to a pack whose header a crash has taken", async () => {
     await engine.close();
     for (const left of [Buffer.alloc(0), Buffer.alloc(40), Buffer.alloc(2000, 7)]) {
@@ -204,11 +219,16 @@ describe("the chunk store", () => {
       const file = found.open("/s/chunks/packs/00000000000000ff.pack", { access: "write", create: "must" });
       file.writeSync(left, 0);
       file.close();
-      const reopened = await open(found);
-      const kept = bytes(300);
-      const [digest] = await save(reopened, [{ bytes: kept }]);
-      await reopened.close();
-      expect((await open(found)).chunks.read(digest!)).toEqual(kept);
+      // An index may know the pack by name, from when its header was there.
+      const knowing = new MemoryIndex();
+      knowing.apply({ puts: [], packEnds: [{ packId: 0xffn, goodBytes: 0, frameCount: 0 }] });
+      for (const index of [undefined, () => knowing]) {
+        const reopened = await open(found, index);
+        const kept = bytes(300);
+        const [digest] = await save(reopened, [{ bytes: kept }]);
+        await reopened.close();
+        expect((await open(found)).chunks.read(digest!)).toEqual(kept);
+      }
     }
   });
 
