@@ -1,0 +1,303 @@
+import type { Disk } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import type { Journal } from "../wal/journal.ts";
+import type { Annotations, LogRecord } from "./change.ts";
+import { type Clock, createClock } from "./clock.ts";
+import { type CommitOptions, Committer, type Receipt } from "./committer.ts";
+import type { HistogramSummary } from "./histogram.ts";
+import { History, type HistoryOptions, type HistoryStats } from "./history.ts";
+import type { IdempotencyOptions } from "./idempotency.ts";
+import { CriticalMap, type PastMap } from "./map.ts";
+import { loadSnapshot, replay } from "./recovery.ts";
+import { type MapOptions, MapSchema } from "./schema.ts";
+import type { SequenceOptions } from "./sequence.ts";
+import { CriticalSequence } from "./sequence-handle.ts";
+import { type SnapshotOptions, type SnapshotStats, Snapshots } from "./snapshots.ts";
+import { State } from "./state.ts";
+import type { Table } from "./table.ts";
+import { type MapHistoryChange, type Moment, Trail } from "./trail.ts";
+import type { Transaction } from "./transaction.ts";
+
+export type { CommitOptions, Receipt } from "./committer.ts";
+
+export interface CriticalOptions {
+  /** Where snapshots and history lie: `critical/` in the store. */
+  directory: string;
+  disk: Disk;
+  /** The log, recovered and ready; closed with the partition. */
+  journal: Journal;
+  /** Opens for reading: nothing is written, `refresh` follows the log. */
+  readOnly?: boolean;
+  idempotency?: IdempotencyOptions;
+  snapshots?: SnapshotOptions;
+  history?: HistoryOptions;
+  /** Microseconds since the Unix epoch; for tests. */
+  clock?: Clock;
+  /** Told of what does not stop the engine but should be known: a failed snapshot, a damaged history. */
+  onWarning?: (message: string, error: unknown) => void;
+}
+
+export interface CriticalStats {
+  lsn: bigint;
+  timeUs: bigint;
+  maps: { name: string; entries: number; version: number }[];
+  sequences: { name: string; next: bigint; fenced: boolean }[];
+  poisoned: boolean;
+  inFlight: number;
+  /** Nanoseconds from call to receipt. */
+  commitNs: HistogramSummary;
+  commitAsyncNs: HistogramSummary;
+  recovery: RecoveryStats;
+  snapshots: SnapshotStats | undefined;
+  history: HistoryStats;
+  idempotency: { keys: number; forgottenEarly: number };
+}
+
+export interface RecoveryStats {
+  /** Milliseconds to load the snapshot and to replay the log. */
+  snapshotMs: number;
+  replayMs: number;
+  snapshotLsn: bigint;
+  replayedRecords: number;
+  /** Snapshot slots that were damaged and passed over. */
+  damaged: string[];
+}
+
+/** The critical partition: maps, sequences and counters under transactions that are durable on return. */
+export class Critical {
+  readonly readOnly: boolean;
+  readonly #options: CriticalOptions;
+  readonly #state: State;
+  readonly #clock: Clock;
+  readonly #history: History;
+  readonly #trail: Trail;
+  readonly #committer: Committer | undefined;
+  readonly #snapshots: Snapshots | undefined;
+  readonly #maps = new Map<string, CriticalMap<unknown>>();
+  readonly #sequences = new Map<string, CriticalSequence>();
+  #recovery: RecoveryStats;
+  #closed = false;
+
+  private constructor(options: CriticalOptions) {
+    this.#options = options;
+    this.readOnly = options.readOnly === true;
+    this.#clock = options.clock ?? createClock();
+    this.#state = new State(options.idempotency);
+    this.#history = new History(options.disk, `${options.directory}/history`, options.history);
+    this.#trail = new Trail(this.#history, this.#state);
+    const recovered = this.#load();
+    this.#recovery = recovered.stats;
+    if (this.readOnly) return;
+    const { disk, directory, journal } = options;
+    this.#committer = new Committer(this.#state, journal, this.#clock, this.#published);
+    this.#committer.logRecords = recovered.stats.replayedRecords;
+    this.#snapshots = new Snapshots(
+      {
+        disk,
+        directory,
+        state: this.#state,
+        journal,
+        history: this.#history,
+        committer: this.#committer,
+        recovered: recovered.found,
+        onWarning: this.#warn,
+      },
+      options.snapshots,
+    );
+  }
+
+  /**
+   * Loads the newest snapshot and replays the log behind it.
+   *
+   * @throws ERR_STORE_CORRUPT when acknowledged data is missing or does not read, ERR_STORE_VERSION for files of a
+   *   later varve
+   */
+  static open(options: CriticalOptions): Critical {
+    options.disk.makeDirectory(options.directory);
+    return new Critical(options);
+  }
+
+  #load() {
+    const { disk, directory, journal } = this.#options;
+    const startMs = performance.now();
+    const found = loadSnapshot(disk, directory, this.#state);
+    const snapshotLsn = this.#state.lsn;
+    const loadedMs = performance.now();
+    const problem = this.#history.open(found.history, snapshotLsn, !this.readOnly);
+    if (problem !== undefined) this.#warn(`the history is damaged: ${problem}`, undefined);
+    for (const path of found.damaged)
+      this.#warn(`snapshot ${path} is damaged, an older one is used`, undefined);
+    const replayed = replay(journal, this.#state, found.damaged, (record) => this.#history.add(record));
+    const stats: RecoveryStats = {
+      snapshotMs: loadedMs - startMs,
+      replayMs: performance.now() - loadedMs,
+      snapshotLsn: BigInt(snapshotLsn),
+      replayedRecords: replayed,
+      damaged: found.damaged,
+    };
+    return { found, stats };
+  }
+
+  /** LSN of the last durable commit; 0n before the first. */
+  get lsn(): bigint {
+    return BigInt(this.#state.lsn);
+  }
+
+  /** A typed map; the same name always gives the same data. @throws ERR_STORE_VERSION */
+  map<V = unknown>(name: string, options?: MapOptions<V>): CriticalMap<V> {
+    this.#checkOpen();
+    let map = this.#maps.get(name);
+    if (map === undefined) {
+      map = new CriticalMap<unknown>(this, this.#state.table(name));
+      this.#maps.set(name, map);
+    }
+    if (options !== undefined) this.#useSchema(map.table, new MapSchema(name, options as MapOptions<never>));
+    return map as CriticalMap<V>;
+  }
+
+  #useSchema(table: Table, schema: MapSchema): void {
+    schema.checkAgainst(table.storedVersion);
+    if (table.schema !== undefined && table.schema.version !== schema.version) {
+      throw new StoreError(
+        "ERR_INVALID_ARGUMENT",
+        `map ${table.name} is open with version ${table.schema.version} already`,
+        { context: { map: table.name, version: schema.version, openVersion: table.schema.version } },
+      );
+    }
+    table.schema = schema;
+  }
+
+  sequence(name: string, options?: SequenceOptions): CriticalSequence {
+    this.#checkOpen();
+    let sequence = this.#sequences.get(name);
+    if (sequence === undefined) {
+      sequence = new CriticalSequence(this, this.#state.sequence(name));
+      this.#sequences.set(name, sequence);
+    }
+    if (options !== undefined) sequence.state.configure(options);
+    return sequence;
+  }
+
+  /**
+   * Runs `fn` as a transaction; its changes are durable when this returns.
+   *
+   * @throws ERR_CONFLICT (`require`, `ifVersion`), ERR_INVALID_ARGUMENT, ERR_LIMIT, ERR_SEQUENCE_FENCED: nothing
+   *   was changed. ERR_IO, ERR_DISK_FULL: it is not known whether the change is durable, and everything after it
+   *   is ERR_POISONED until the store is opened again; retry with an idempotency key.
+   */
+  commit<T>(fn: (tx: Transaction) => T, options?: CommitOptions): Receipt<T> {
+    return this.#writable().commit(fn, options);
+  }
+
+  /** The same without waiting for the disk: `fn` runs at once, the promise resolves when its changes are durable. */
+  commitAsync<T>(fn: (tx: Transaction) => T, options?: CommitOptions): Promise<Receipt<T>> {
+    if (this.#committer === undefined) return Promise.reject(readOnlyError());
+    return this.#committer.commitAsync(fn, options);
+  }
+
+  /** Writes a cut: a named moment with an opaque body, durable on return. */
+  cut(name: string, body: Uint8Array, annotations?: Annotations): Receipt<undefined> {
+    return this.#writable().commitCut(name, body, annotations);
+  }
+
+  /** Takes a snapshot now; one is taken by itself whenever the log has grown enough. */
+  async snapshot(): Promise<{ lsn: bigint; sizeBytes: number }> {
+    this.#writable();
+    const { lsn, bodyBytes } = await this.#snapshots!.take();
+    return { lsn: BigInt(lsn), sizeBytes: bodyBytes };
+  }
+
+  /** @internal */
+  nowUs(): number {
+    const nowUs = this.#clock();
+    return nowUs > this.#state.timeUs ? nowUs : this.#state.timeUs;
+  }
+
+  /** @internal */
+  mapHistory<V>(table: Table, key: string): IterableIterator<MapHistoryChange<V>> {
+    return this.#trail.mapHistory(table, key);
+  }
+
+  /** @internal */
+  mapAt<V>(table: Table, moment: Moment): PastMap<V> {
+    return this.#trail.mapAt(table, moment);
+  }
+
+  stats(): CriticalStats {
+    const state = this.#state;
+    return {
+      lsn: BigInt(state.lsn),
+      timeUs: BigInt(state.timeUs),
+      maps: state.tables().map((table) => ({
+        name: table.name,
+        entries: table.slots.size,
+        version: table.storedVersion,
+      })),
+      sequences: state.sequences().map((sequence) => ({
+        name: sequence.name,
+        next: sequence.visibleNext,
+        fenced: state.isFenced(sequence),
+      })),
+      poisoned: this.#committer?.poisoned ?? false,
+      inFlight: this.#committer?.inFlight ?? 0,
+      commitNs: this.#committer?.commitNs.summary() ?? EMPTY,
+      commitAsyncNs: this.#committer?.commitAsyncNs.summary() ?? EMPTY,
+      recovery: this.#recovery,
+      snapshots: this.#snapshots?.stats(),
+      history: this.#history.stats(),
+      idempotency: state.idempotency.stats(),
+    };
+  }
+
+  /** Waits for what is in flight, gives unused reservations back and closes the log. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const committer = this.#committer;
+    if (committer !== undefined) {
+      await this.#snapshots!.close();
+      await committer.settled();
+      this.#releaseReservations(committer);
+      committer.close();
+    }
+    await this.#history.close();
+    await this.#options.journal.close();
+  }
+
+  #releaseReservations(committer: Committer): void {
+    const state = this.#state;
+    const unused = state
+      .sequences()
+      .filter((sequence) => sequence.visibleNext < sequence.loggedNext && !state.isFenced(sequence));
+    if (unused.length === 0 || committer.poisoned) return;
+    committer.commit((tx) => {
+      for (const sequence of unused) tx.release(sequence);
+    });
+  }
+
+  readonly #published = (record: LogRecord): void => {
+    this.#history.add(record);
+    this.#snapshots?.consider();
+  };
+
+  readonly #warn = (message: string, error: unknown): void => {
+    this.#options.onWarning?.(message, error);
+  };
+
+  #writable(): Committer {
+    if (this.#committer === undefined) throw readOnlyError();
+    return this.#committer;
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new StoreError("ERR_CLOSED", "the critical partition is closed");
+  }
+}
+
+const EMPTY: HistogramSummary = { count: 0, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };
+
+function readOnlyError(): StoreError {
+  return new StoreError("ERR_INVALID_ARGUMENT", "the store was opened read-only", {
+    hint: "Open it for writing, or reach the engine that has it open through its socket.",
+  });
+}

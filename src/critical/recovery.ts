@@ -1,0 +1,96 @@
+import type { Disk } from "../disk/disk.ts";
+import { isStoreError, StoreError } from "../errors.ts";
+import type { Journal } from "../wal/journal.ts";
+import type { LogRecord } from "./change.ts";
+import { readRecord } from "./record-reader.ts";
+import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
+import { readSnapshot, readSnapshotHeader } from "./snapshot-reader.ts";
+import type { HistoryPosition } from "./snapshot-writer.ts";
+import type { State } from "./state.ts";
+
+/** What opening found. */
+export interface Recovered {
+  /** The snapshot it started from, if there was one. */
+  snapshot: SnapshotHeader | undefined;
+  /** Slot of that snapshot; the next one goes into the other. */
+  slot: 0 | 1;
+  /** The snapshot in the other slot, if whole: the log is kept from there on. */
+  other: SnapshotHeader | undefined;
+  history: HistoryPosition | undefined;
+  /** Slots whose header was whole and whose contents were not. */
+  damaged: string[];
+}
+
+/** The newest whole snapshot in the directory, loaded into an empty `state`. */
+export function loadSnapshot(disk: Disk, directory: string, state: State): Recovered {
+  const found = SLOT_NAMES.map((name, slot) => ({
+    path: `${directory}/${name}`,
+    slot: slot as 0 | 1,
+    header: readSnapshotHeader(disk, `${directory}/${name}`),
+  }));
+  const whole = found.filter((each) => each.header !== undefined);
+  whole.sort((a, b) => b.header!.number - a.header!.number);
+  const damaged: string[] = [];
+  for (const { path, slot, header } of whole) {
+    try {
+      const history = readSnapshot(disk, path, state);
+      const other = whole.find((each) => each.slot !== slot && !damaged.includes(each.path))?.header;
+      return { snapshot: header, slot, other, history, damaged };
+    } catch (error) {
+      if (!isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
+      damaged.push(path);
+      state.reset();
+    }
+  }
+  return { snapshot: undefined, slot: 1, other: undefined, history: undefined, damaged };
+}
+
+/** Applies what the log holds beyond `state`; returns how many records that were. */
+export function replay(
+  journal: Journal,
+  state: State,
+  damaged: readonly string[],
+  keep: (record: LogRecord) => void,
+): number {
+  if (Number(journal.durableLsn) < state.lsn) {
+    throw new StoreError(
+      "ERR_STORE_CORRUPT",
+      `the log ends with LSN ${journal.durableLsn}, before the snapshot's LSN ${state.lsn}`,
+      {
+        context: { lastLsn: journal.durableLsn, snapshotLsn: BigInt(state.lsn) },
+        hint: "The log was truncated or replaced from outside: restore it, or open a backup.",
+      },
+    );
+  }
+  let records = 0;
+  try {
+    for (const { lsn, timeUs, payload } of journal.read(BigInt(state.lsn + 1))) {
+      const record = readRecord(payload, Number(lsn), Number(timeUs), state);
+      if (record.lsn !== state.lsn + 1) {
+        throw new StoreError("ERR_STORE_CORRUPT", `the log goes from LSN ${state.lsn} to ${record.lsn}`, {
+          context: { afterLsn: BigInt(state.lsn), lsn },
+        });
+      }
+      state.apply(record);
+      keep(record);
+      records++;
+    }
+  } catch (cause) {
+    if (!isStoreError(cause, "ERR_NOT_FOUND")) throw cause;
+    throw new StoreError(
+      "ERR_STORE_CORRUPT",
+      `the log no longer holds LSN ${state.lsn + 1}, the next needed`,
+      {
+        cause,
+        context: { neededLsn: BigInt(state.lsn + 1), damaged },
+        hint:
+          damaged.length > 0
+            ? `The snapshot that reached further is damaged (${damaged.join(", ")}): restore it from a backup.`
+            : "A snapshot is missing: restore it from a backup.",
+      },
+    );
+  }
+  // Sequences resume after everything that may have been handed out.
+  for (const sequence of state.sequences()) sequence.recovered(sequence.durableNext);
+  return records;
+}
