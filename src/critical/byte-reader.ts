@@ -1,8 +1,5 @@
 import { StoreError } from "../errors.ts";
 
-/** Longest string read character by character; above it one native call is cheaper. */
-const LOOP_LENGTH_MAX = 24;
-
 /**
  * Reads what `ByteWriter` wrote. Every length is checked against what is left before it is used; bytes that make
  * no sense end in `ERR_STORE_CORRUPT` naming what was read.
@@ -96,19 +93,7 @@ export class ByteReader {
     this.need(length);
     const start = this.position;
     this.position += length;
-    return this.#text(start, length);
-  }
-
-  #text(start: number, length: number): string {
-    const { buffer } = this;
-    if (length > LOOP_LENGTH_MAX) return buffer.toString("utf8", start, start + length);
-    let text = "";
-    for (let i = start; i < start + length; i++) {
-      const code = buffer[i]!;
-      if (code >= 0x80) return buffer.toString("utf8", start, start + length);
-      text += String.fromCharCode(code);
-    }
-    return text;
+    return this.buffer.toString("utf8", start, this.position);
   }
 
   /** Bytes as one character each. */

@@ -9,6 +9,7 @@ import { History, type HistoryOptions, type HistoryStats } from "./history.ts";
 import type { IdempotencyOptions } from "./idempotency.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
 import { loadSnapshot, replay } from "./recovery.ts";
+import { ReplayedRecords } from "./replayed-records.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
 import { CriticalSequence } from "./sequence-handle.ts";
@@ -127,7 +128,9 @@ export class Critical {
     if (problem !== undefined) this.#warn(`the history is damaged: ${problem}`, undefined);
     for (const path of found.damaged)
       this.#warn(`snapshot ${path} is damaged, an older one is used`, undefined);
-    const replayed = replay(journal, this.#state, found.damaged, (record) => this.#history.add(record));
+    const tail = new ReplayedRecords(this.#state);
+    const replayed = replay(journal, this.#state, found.damaged, tail);
+    this.#history.addReplayed(tail);
     const stats: RecoveryStats = {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -230,7 +233,7 @@ export class Critical {
       timeUs: BigInt(state.timeUs),
       maps: state.tables().map((table) => ({
         name: table.name,
-        entries: table.slots.size,
+        entries: table.size,
         version: table.storedVersion,
       })),
       sequences: state.sequences().map((sequence) => ({

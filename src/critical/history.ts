@@ -9,6 +9,7 @@ import {
 } from "./history-format.ts";
 import { type BlockPlace, blockPlaces } from "./history-reader.ts";
 import { HistoryBlockWriter } from "./history-writer.ts";
+import type { ReplayedRecords } from "./replayed-records.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
 
 export interface HistoryOptions {
@@ -63,6 +64,10 @@ export class History {
   readonly #directory: string;
   readonly #keepUs: number;
   readonly #keepBytes: number;
+  /** What waits to be sealed: first what was replayed at opening, from `#replayedSealed` on… */
+  #replayed: ReplayedRecords | undefined;
+  #replayedSealed = 0;
+  /** …then what was committed since. */
   readonly #pending: LogRecord[] = [];
   #pendingBytes = 0;
   readonly #boundaries: Boundary[] = [];
@@ -88,6 +93,7 @@ export class History {
   open(position: HistoryPosition | undefined, lsn: number, writable: boolean): string | undefined {
     this.#pending.length = 0;
     this.#pendingBytes = 0;
+    this.#replayed = undefined;
     this.#files = [];
     this.#link = position?.head ?? NO_LINK;
     this.#lastLsn = lsn;
@@ -125,6 +131,17 @@ export class History {
     }
   }
 
+  /** Takes what was replayed at opening, before anything is committed. */
+  addReplayed(replayed: ReplayedRecords): void {
+    this.#replayed = replayed.count > 0 ? replayed : undefined;
+    this.#replayedSealed = 0;
+    // Sealing is left for the first block's worth of commits: an opening has better things to do.
+  }
+
+  get #replayedLeft(): number {
+    return this.#replayed === undefined ? 0 : this.#replayed.count - this.#replayedSealed;
+  }
+
   /** Takes a durable record; its changes must not be touched afterwards. */
   add(record: LogRecord): void {
     this.#pending.push(record);
@@ -157,8 +174,8 @@ export class History {
       await new Promise<void>((resolve) => setImmediate(resolve));
       while (!this.#closing) {
         const boundary = this.#boundaries[0];
-        const next = this.#pending[0];
-        if (boundary !== undefined && (next === undefined || next.lsn > boundary.lsn)) {
+        const nextLsn = this.#nextLsn();
+        if (boundary !== undefined && (nextLsn === undefined || nextLsn > boundary.lsn)) {
           const position = await this.#settle();
           this.#boundaries.shift();
           boundary.resolve(position);
@@ -180,9 +197,16 @@ export class History {
   /** Writes one block of pending records up to `lastLsn`. */
   async #seal(lastLsn: number): Promise<void> {
     const writer = new HistoryBlockWriter();
-    let count = 0;
-    for (; count < this.#pending.length && !writer.full; count++) {
-      const record = this.#pending[count]!;
+    let fromReplayed = 0;
+    for (; fromReplayed < this.#replayedLeft && !writer.full; fromReplayed++) {
+      const index = this.#replayedSealed + fromReplayed;
+      if (this.#replayed!.lsnOf(index) > lastLsn) break;
+      writer.add(this.#replayed!.record(index));
+    }
+    let fromPending = 0;
+    const replayedDone = fromReplayed === this.#replayedLeft;
+    for (; replayedDone && fromPending < this.#pending.length && !writer.full; fromPending++) {
+      const record = this.#pending[fromPending]!;
       if (record.lsn > lastLsn) break;
       writer.add(record);
     }
@@ -197,9 +221,16 @@ export class History {
     file.sizeBytes += block.byteLength;
     this.#link = header.link;
     this.#lastLsn = header.lastLsn;
-    this.#pending.splice(0, count);
-    this.#pendingBytes = Math.max(0, this.#pendingBytes - header.rawBytes);
+    this.#replayedSealed += fromReplayed;
+    if (this.#replayedLeft === 0) this.#replayed = undefined;
+    this.#pending.splice(0, fromPending);
+    if (fromPending > 0) this.#pendingBytes = Math.max(0, this.#pendingBytes - header.rawBytes);
     if (this.#pending.length === 0) this.#pendingBytes = 0;
+  }
+
+  #nextLsn(): number | undefined {
+    if (this.#replayedLeft > 0) return this.#replayed!.lsnOf(this.#replayedSealed);
+    return this.#pending[0]?.lsn;
   }
 
   async #nextFile(firstLsn: number): Promise<void> {
@@ -262,15 +293,21 @@ export class History {
   }
 
   /** Records not sealed yet, oldest first. */
-  pending(): readonly LogRecord[] {
-    return this.#pending.slice();
+  pending(): Iterable<LogRecord> {
+    const replayed = this.#replayed;
+    const pending = this.#pending.slice();
+    const first = this.#replayedSealed;
+    return (function* () {
+      for (let i = first; replayed !== undefined && i < replayed.count; i++) yield replayed.record(i);
+      yield* pending;
+    })();
   }
 
   /** The oldest LSN kept; one past the last record when nothing is. */
   get firstLsn(): number {
     const first = this.#files[0];
     if (first !== undefined) return Number(first.name.slice(0, 16));
-    return this.#pending[0]?.lsn ?? this.#lastLsn + 1;
+    return this.#nextLsn() ?? this.#lastLsn + 1;
   }
 
   /** Paths and sizes of the files, oldest first. */
@@ -284,10 +321,10 @@ export class History {
 
   stats(): HistoryStats {
     return {
-      firstLsn: this.#files.length + this.#pending.length === 0 ? 0n : BigInt(this.firstLsn),
+      firstLsn: this.#files.length === 0 && this.#nextLsn() === undefined ? 0n : BigInt(this.firstLsn),
       files: this.#files.length,
       sizeBytes: this.#files.reduce((sum, file) => sum + file.sizeBytes, 0),
-      pendingRecords: this.#pending.length,
+      pendingRecords: this.#pending.length + this.#replayedLeft,
       pendingBytes: this.#pendingBytes,
     };
   }

@@ -1,5 +1,6 @@
 import type { Critical } from "./critical.ts";
-import type { Entry, Table } from "./table.ts";
+import type { SlotCursor } from "./ordered-slots.ts";
+import type { Entry, Slot, Table } from "./table.ts";
 import type { MapHistoryChange, Moment } from "./trail.ts";
 
 /** Which keys, in the order of their UTF-16 code units. */
@@ -71,38 +72,47 @@ export class CriticalMap<V> {
 
   /** Live entries; walks the map unless nothing in it ever expires. */
   get size(): number {
-    if (!this.table.expires) return this.table.slots.size;
+    if (!this.table.expires) return this.table.size;
     let size = 0;
-    for (const slot of this.table.slots.values()) if (this.#live(slot.entry)) size++;
+    for (const leaf of this.table.order.leaves()) for (const slot of leaf) if (this.#live(slot.entry)) size++;
     return size;
   }
 
   *keys(range?: KeyRange): IterableIterator<string> {
-    for (const entry of this.versionedEntries(range, false)) yield entry.key;
+    const walk = this.#walk(range);
+    for (let slot = walk.next(); slot !== undefined; slot = walk.next()) yield slot.key;
   }
 
   *values(range?: KeyRange): IterableIterator<V> {
-    for (const entry of this.versionedEntries(range, true)) yield entry.value;
+    const walk = this.#walk(range);
+    for (let slot = walk.next(); slot !== undefined; slot = walk.next())
+      yield this.table.decode(slot.entry) as V;
   }
 
-  /** Key and value in key order; keys as of the call, values as of each step. */
+  /** Key and value in key order; keys as of the first step, values as of each. */
   *entries(range?: KeyRange): IterableIterator<[string, V]> {
-    for (const entry of this.versionedEntries(range, true)) yield [entry.key, entry.value];
+    const walk = this.#walk(range);
+    for (let slot = walk.next(); slot !== undefined; slot = walk.next()) {
+      yield [slot.key, this.table.decode(slot.entry) as V];
+    }
   }
 
   [Symbol.iterator](): IterableIterator<[string, V]> {
     return this.entries();
   }
 
-  *versionedEntries(range: KeyRange = {}, decode = true): IterableIterator<VersionedEntry<V>> {
-    const { from, to } = bounds(range);
-    const nowUs = this.#critical.nowUs();
-    let left = range.limit ?? Number.POSITIVE_INFINITY;
-    for (const slot of this.table.order.range(from, to, range.reverse === true)) {
-      if (slot.removed || !slot.entry.liveAt(nowUs)) continue;
-      if (left-- <= 0) return;
-      yield versioned<V>(this.table, slot.key, slot.entry, decode);
+  *versionedEntries(range?: KeyRange): IterableIterator<VersionedEntry<V>> {
+    const walk = this.#walk(range);
+    for (let slot = walk.next(); slot !== undefined; slot = walk.next()) {
+      yield versioned<V>(this.table, slot.key, slot.entry);
     }
+  }
+
+  #walk(range: KeyRange | undefined): LiveWalk {
+    const nowUs = this.table.expires ? this.#critical.nowUs() : 0;
+    if (range === undefined) return new LiveWalk(this.table.order.cursor(undefined, undefined, false), nowUs);
+    const { from, to } = bounds(range);
+    return new LiveWalk(this.table.order.cursor(from, to, range.reverse === true), nowUs, range.limit);
   }
 
   /** Every kept change of `key`, oldest first, with the value before and after. */
@@ -124,12 +134,30 @@ export class CriticalMap<V> {
   }
 }
 
-export function versioned<V>(table: Table, key: string, entry: Entry, decode = true): VersionedEntry<V> {
-  const result: VersionedEntry<V> = {
-    key,
-    value: (decode ? table.decode(entry) : undefined) as V,
-    version: BigInt(entry.lsn),
-  };
+/** Passes over what was removed or has expired, up to a limit. */
+class LiveWalk {
+  readonly #cursor: SlotCursor;
+  readonly #nowUs: number;
+  #left: number;
+
+  constructor(cursor: SlotCursor, nowUs: number, limit = Number.POSITIVE_INFINITY) {
+    this.#cursor = cursor;
+    this.#nowUs = nowUs;
+    this.#left = limit;
+  }
+
+  next(): Slot | undefined {
+    if (this.#left <= 0) return undefined;
+    let slot = this.#cursor.next();
+    while (slot !== undefined && (slot.removed || !slot.entry.liveAt(this.#nowUs)))
+      slot = this.#cursor.next();
+    this.#left--;
+    return slot;
+  }
+}
+
+export function versioned<V>(table: Table, key: string, entry: Entry): VersionedEntry<V> {
+  const result: VersionedEntry<V> = { key, value: table.decode(entry) as V, version: BigInt(entry.lsn) };
   if (entry.expiresAtUs !== 0) result.expiresAtUs = BigInt(entry.expiresAtUs);
   return result;
 }

@@ -28,17 +28,24 @@ import { Entry, type Table } from "./table.ts";
 
 const reader = new ByteReader("critical record", Buffer.alloc(0));
 
+/** Where a record lies and what the log says of it. */
+export interface RecordPlace {
+  buffer: Buffer;
+  offset: number;
+  end: number;
+  lsn: number;
+  timeUs: number;
+}
+
 /**
  * Reads one record into changes on `state`, ready for `state.apply`. Maps and sequences that the record defines
- * are defined as it is read. Nothing of `payload` is kept.
+ * are defined as it is read, unless it has been read before. Values stay in `buffer`, which must not change.
  *
  * @throws ERR_STORE_CORRUPT when the bytes make no sense
  */
-export function readRecord(payload: Uint8Array, lsn: number, timeUs: number, state: State): LogRecord {
+export function readRecord({ buffer, offset, end, lsn, timeUs }: RecordPlace, state: State): LogRecord {
   const input = reader;
-  input.reuse(
-    payload instanceof Buffer ? payload : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength),
-  );
+  input.reuse(buffer, offset, end);
   const kind = input.u8();
   const flags = input.u8();
   if (kind !== KIND_TRANSACTION && kind !== KIND_CUT) throw input.corrupt(`record kind ${kind}`);
@@ -79,8 +86,16 @@ function readChange(input: ByteReader, code: number, lsn: number, state: State):
       const schemaVersion = input.varint();
       const expiresAtUs = code === CHANGE_PUT_EXPIRING ? input.u64() : 0;
       const length = input.length();
-      const bytes = input.latin1(length);
-      const after = new Entry(bytes, undefined, 0, length, schemaVersion, expiresAtUs, lsn);
+      const after = new Entry(
+        undefined,
+        input.buffer,
+        input.position,
+        length,
+        schemaVersion,
+        expiresAtUs,
+        lsn,
+      );
+      input.position += length;
       return { kind: "put", table, key, after, before: undefined, under: undefined };
     }
     case CHANGE_DELETE: {
@@ -93,6 +108,7 @@ function readChange(input: ByteReader, code: number, lsn: number, state: State):
     case CHANGE_DEFINE_MAP: {
       const id = input.varint();
       const table = state.table(input.text16());
+      if (table.id === id) return undefined;
       if (id !== state.nextTableId || table.id !== 0) throw input.corrupt(`map number ${id} out of order`);
       state.defineTable(table);
       return undefined;
@@ -100,6 +116,7 @@ function readChange(input: ByteReader, code: number, lsn: number, state: State):
     case CHANGE_DEFINE_SEQUENCE: {
       const id = input.varint();
       const sequence = state.sequence(input.text16());
+      if (sequence.id === id) return undefined;
       if (id !== state.nextSequenceId || sequence.id !== 0) {
         throw input.corrupt(`sequence number ${id} out of order`);
       }

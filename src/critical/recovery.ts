@@ -1,8 +1,8 @@
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import type { Journal } from "../wal/journal.ts";
-import type { LogRecord } from "./change.ts";
 import { readRecord } from "./record-reader.ts";
+import type { ReplayedRecords } from "./replayed-records.ts";
 import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
 import { readSnapshot, readSnapshotHeader } from "./snapshot-reader.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
@@ -50,7 +50,7 @@ export function replay(
   journal: Journal,
   state: State,
   damaged: readonly string[],
-  keep: (record: LogRecord) => void,
+  replayed: ReplayedRecords,
 ): number {
   if (Number(journal.durableLsn) < state.lsn) {
     throw new StoreError(
@@ -65,14 +65,15 @@ export function replay(
   let records = 0;
   try {
     for (const { lsn, timeUs, payload } of journal.read(BigInt(state.lsn + 1))) {
-      const record = readRecord(payload, Number(lsn), Number(timeUs), state);
+      const place = replayed.place(payload, Number(lsn), Number(timeUs));
+      const record = readRecord(place, state);
       if (record.lsn !== state.lsn + 1) {
         throw new StoreError("ERR_STORE_CORRUPT", `the log goes from LSN ${state.lsn} to ${record.lsn}`, {
           context: { afterLsn: BigInt(state.lsn), lsn },
         });
       }
       state.apply(record);
-      keep(record);
+      replayed.add(place, record);
       records++;
     }
   } catch (cause) {

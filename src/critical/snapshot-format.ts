@@ -17,11 +17,10 @@ import { crc32c } from "@node-rs/crc32";
  *                     varint count, sequences: varint number, text name, i64 next, varint adopted fence
  *                     varint fences, u8 kind (0 no fence), text detail
  *     2 entries       a run in key order, each key above those of earlier runs of the map
- *     3 early entries in no order: what changed while the snapshot was being taken, as it was before
- *     4 idempotency   varint count, each: text key, u64 LSN, u64 time, varint length, value
- *     5 history       text file, u64 bytes, 32-byte head of the audit chain; always the last chunk
+ *     3 idempotency   varint count, each: text key, u64 LSN, u64 time, varint length, value
+ *     4 history       text file, u64 bytes, 32-byte head of the audit chain; always the last chunk
  *
- *   a run    varint map, varint count, u8 columns (1 expiry, 2 one schema version for all, 4 ASCII keys)
+ *   a run    varint map, varint count, u8 columns (1 expiry, 2 one schema version for all)
  *            u16 × count key bytes, u32 × count value bytes, u64 × count LSN
  *            [u64 × count expiry], varint schema version or u16 × count schema versions
  *            keys, values
@@ -41,13 +40,11 @@ export const CHUNK_BYTES_TARGET = 128 << 10;
 
 export const CHUNK_CATALOG = 1;
 export const CHUNK_ENTRIES = 2;
-export const CHUNK_EARLY = 3;
-export const CHUNK_IDEMPOTENCY = 4;
-export const CHUNK_HISTORY = 5;
+export const CHUNK_IDEMPOTENCY = 3;
+export const CHUNK_HISTORY = 4;
 
 export const COLUMN_EXPIRY = 1;
 export const COLUMN_ONE_VERSION = 2;
-export const COLUMN_ASCII = 4;
 
 export const SLOT_NAMES = ["snapshot-a", "snapshot-b"] as const;
 

@@ -2,15 +2,14 @@ import { crc32c } from "@node-rs/crc32";
 import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { ByteReader } from "./byte-reader.ts";
+import { ColdRows } from "./cold-rows.ts";
 import { FENCE_KINDS } from "./record-format.ts";
 import {
   CHUNK_CATALOG,
-  CHUNK_EARLY,
   CHUNK_ENTRIES,
   CHUNK_HEADER_BYTES,
   CHUNK_HISTORY,
   CHUNK_IDEMPOTENCY,
-  COLUMN_ASCII,
   COLUMN_EXPIRY,
   COLUMN_ONE_VERSION,
   chainCrc,
@@ -24,7 +23,6 @@ import {
 import { damaged } from "./snapshot-verify.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
 import type { State } from "./state.ts";
-import { Entry, Slot, type Table } from "./table.ts";
 
 /** The header of a slot, or `undefined` when the slot is absent or was being written. */
 export function readSnapshotHeader(disk: Disk, path: string): SnapshotHeader | undefined {
@@ -113,18 +111,24 @@ class SnapshotLoad {
     }
     if (chain !== chunksCrc || position !== end)
       throw damaged(this.#path, position, "its chunks do not add up");
+    for (const table of this.#state.tables()) {
+      table.cold?.finish();
+      if (table.cold !== undefined) table.order.appendCold();
+    }
   }
 
   #chunk(): void {
     const type = this.#in.u8();
     switch (type) {
       case CHUNK_CATALOG:
-        return this.#catalog();
+        this.#catalog();
+        return;
       case CHUNK_ENTRIES:
-      case CHUNK_EARLY:
-        return this.#run(type === CHUNK_ENTRIES);
+        this.#run();
+        return;
       case CHUNK_IDEMPOTENCY:
-        return this.#idempotency();
+        this.#idempotency();
+        return;
       case CHUNK_HISTORY:
         this.history = {
           file: this.#in.text16(),
@@ -164,15 +168,13 @@ class SnapshotLoad {
     state.fence = { number: state.fences, kind, detail };
   }
 
-  #run(ordered: boolean): void {
+  #run(): void {
     const input = this.#in;
     const buffer = this.#buffer;
     const table = this.#state.tableById(input.varint());
     if (table === undefined) throw input.corrupt("entries of an undefined map");
     const count = input.varint();
     const columns = input.u8();
-    // Two, four and eight bytes a row come before anything else: a count beyond that is nonsense.
-    input.need(count * 14);
     const keyLengthsAt = skip(input, count * 2);
     const valueLengthsAt = skip(input, count * 4);
     const lsnsAt = skip(input, count * 8);
@@ -181,40 +183,24 @@ class SnapshotLoad {
     const version = oneVersion ? input.varint() : 0;
     const versionsAt = oneVersion ? -1 : skip(input, count * 2);
     let keysBytes = 0;
-    let valuesBytes = 0;
-    for (let i = 0; i < count; i++) {
-      keysBytes += buffer.readUInt16LE(keyLengthsAt + i * 2);
-      valuesBytes += buffer.readUInt32LE(valueLengthsAt + i * 4);
-    }
-    const keysAt = skip(input, keysBytes);
-    let valueAt = skip(input, valuesBytes);
-    const ascii = (columns & COLUMN_ASCII) !== 0;
-    const keysText = ascii ? buffer.toString("latin1", keysAt, keysAt + keysBytes) : "";
-    const run: Slot[] = [];
-    let keyAt = 0;
+    for (let i = 0; i < count; i++) keysBytes += buffer.readUInt16LE(keyLengthsAt + i * 2);
+    let keyAt = skip(input, keysBytes);
+    if (expiriesAt >= 0) table.expires = true;
+    table.cold ??= new ColdRows(buffer);
     for (let i = 0; i < count; i++) {
       const keyBytes = buffer.readUInt16LE(keyLengthsAt + i * 2);
-      const key = ascii
-        ? keysText.slice(keyAt, keyAt + keyBytes)
-        : buffer.toString("utf8", keysAt + keyAt, keysAt + keyAt + keyBytes);
-      keyAt += keyBytes;
       const valueBytes = buffer.readUInt32LE(valueLengthsAt + i * 4);
-      const expiresAtUs = expiriesAt < 0 ? 0 : readU64(buffer, expiriesAt + i * 8);
-      const schemaVersion = oneVersion ? version : buffer.readUInt16LE(versionsAt + i * 2);
-      const lsn = readU64(buffer, lsnsAt + i * 8);
-      const entry = new Entry(undefined, buffer, valueAt, valueBytes, schemaVersion, expiresAtUs, lsn);
-      valueAt += valueBytes;
-      if (ordered) run.push(new Slot(key, entry, 0));
-      else table.put(key, entry, undefined);
+      table.cold.add({
+        keyAt,
+        keyBytes,
+        valueAt: skip(input, valueBytes),
+        valueBytes,
+        lsn: readU64(buffer, lsnsAt + i * 8),
+        expiresAtUs: expiriesAt < 0 ? 0 : readU64(buffer, expiriesAt + i * 8),
+        schemaVersion: oneVersion ? version : buffer.readUInt16LE(versionsAt + i * 2),
+      });
+      keyAt += keyBytes;
     }
-    if (ordered) this.#append(table, run, expiriesAt >= 0);
-  }
-
-  #append(table: Table, run: Slot[], expires: boolean): void {
-    const { slots } = table;
-    for (const slot of run) slots.set(slot.key, slot);
-    table.order.appendRun(run);
-    if (expires) table.expires = true;
   }
 
   #idempotency(): void {

@@ -6,12 +6,10 @@ import { FENCE_KINDS } from "./record-format.ts";
 import {
   CHUNK_BYTES_TARGET,
   CHUNK_CATALOG,
-  CHUNK_EARLY,
   CHUNK_ENTRIES,
   CHUNK_HEADER_BYTES,
   CHUNK_HISTORY,
   CHUNK_IDEMPOTENCY,
-  COLUMN_ASCII,
   COLUMN_EXPIRY,
   COLUMN_ONE_VERSION,
   chainCrc,
@@ -45,7 +43,8 @@ interface KeyedEntry {
 
 /**
  * Takes a snapshot of `state` as it is at the moment of construction, while commits go on: before a slot changes
- * the table asks `preserve`, which keeps what the slot held. Work is done in slices of under half a millisecond.
+ * the table calls `preserve`, which keeps what the slot held. Work is done in slices of under half a millisecond;
+ * for the constructor to be as short, cold leaves are filled before (`warmUp`).
  */
 export class SnapshotWriter implements Preserver {
   readonly number: number;
@@ -54,7 +53,8 @@ export class SnapshotWriter implements Preserver {
   readonly #state: State;
   readonly #tables: { table: Table; leaves: readonly (readonly Slot[])[] }[];
   readonly #catalog: Buffer;
-  readonly #early = new Map<Table, KeyedEntry[]>();
+  /** What slots held that have changed since. */
+  readonly #preserved = new Map<Slot, Entry>();
   readonly #out = new ByteWriter(WRITE_BYTES + CHUNK_BYTES_TARGET, SNAPSHOT_BYTES_MAX);
   #file: DiskFile | undefined;
   #written = HEADER_BYTES;
@@ -74,11 +74,9 @@ export class SnapshotWriter implements Preserver {
     state.preserver = this;
   }
 
-  preserve(table: Table, slot: Slot): void {
+  preserve(slot: Slot): void {
     slot.snapshot = this.number;
-    const kept = this.#early.get(table);
-    if (kept === undefined) this.#early.set(table, [{ key: slot.key, entry: slot.entry }]);
-    else kept.push({ key: slot.key, entry: slot.entry });
+    this.#preserved.set(slot, slot.entry);
   }
 
   /**
@@ -121,7 +119,7 @@ export class SnapshotWriter implements Preserver {
   /** Lets the state change freely again. */
   stop(): void {
     if (this.#state.preserver === this) this.#state.preserver = undefined;
-    this.#early.clear();
+    this.#preserved.clear();
   }
 
   async #body(history: () => Promise<HistoryPosition | undefined>, signal?: AbortSignal): Promise<void> {
@@ -129,7 +127,6 @@ export class SnapshotWriter implements Preserver {
     await this.#chunk(CHUNK_CATALOG, () => this.#out.bytes(this.#catalog));
     for (const { table, leaves } of this.#tables) await this.#table(table, leaves, signal);
     if (this.#state.preserver === this) this.#state.preserver = undefined;
-    for (const [table, kept] of this.#early) await this.#run(CHUNK_EARLY, table, kept);
     await this.#idempotency();
     const position = await history();
     if (position !== undefined) {
@@ -147,9 +144,9 @@ export class SnapshotWriter implements Preserver {
     let runBytes = 0;
     for (const leaf of leaves) {
       for (const slot of leaf) {
-        if (slot.snapshot === this.number) continue;
+        // Taken care of already: it has changed, and what it held is kept here.
+        const entry = slot.snapshot === this.number ? this.#preserved.get(slot)! : slot.entry;
         slot.snapshot = this.number;
-        const { entry } = slot;
         if (!entry.liveAt(this.#timeUs)) this.expired.push({ table, key: slot.key });
         run.push({ key: slot.key, entry });
         runBytes += entry.lengthBytes + slot.key.length;
@@ -157,24 +154,15 @@ export class SnapshotWriter implements Preserver {
         const full = run;
         run = [];
         runBytes = 0;
-        await this.#run(CHUNK_ENTRIES, table, full);
+        await this.#run(table, full);
       }
       if (signal?.aborted) throw new StoreError("ERR_ABORTED", "the snapshot was aborted");
     }
-    if (run.length > 0) await this.#run(CHUNK_ENTRIES, table, run);
+    if (run.length > 0) await this.#run(table, run);
   }
 
-  async #run(type: number, table: Table, run: readonly KeyedEntry[]): Promise<void> {
-    for (let start = 0; start < run.length; ) {
-      let end = start;
-      let sizeBytes = 0;
-      while (end < run.length && end - start < CHUNK_ENTRIES_MAX && sizeBytes < CHUNK_BYTES_TARGET) {
-        sizeBytes += run[end++]!.entry.lengthBytes;
-      }
-      const part = start === 0 && end === run.length ? run : run.slice(start, end);
-      await this.#chunk(type, () => encodeRun(this.#out, table.id, part));
-      start = end;
-    }
+  #run(table: Table, run: readonly KeyedEntry[]): Promise<void> {
+    return this.#chunk(CHUNK_ENTRIES, () => encodeRun(this.#out, table.id, run));
   }
 
   async #idempotency(): Promise<void> {
@@ -231,17 +219,28 @@ export class SnapshotWriter implements Preserver {
   }
 }
 
+/** Fills every cold leaf, a short slice at a time. */
+export async function warmUp(state: State): Promise<void> {
+  let sliceEndMs = performance.now() + SLICE_MS;
+  for (const table of state.tables()) {
+    for (let next = table.order.warmNext(0); next >= 0; next = table.order.warmNext(next)) {
+      if (performance.now() < sliceEndMs) continue;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      sliceEndMs = performance.now() + SLICE_MS;
+    }
+  }
+}
+
 function encodeRun(out: ByteWriter, tableId: number, run: readonly KeyedEntry[]): void {
   const first = run[0]!.entry.schemaVersion;
-  let columns = COLUMN_ASCII | COLUMN_ONE_VERSION;
+  let columns = COLUMN_ONE_VERSION;
   let keysText = "";
   for (const { key, entry } of run) {
     keysText += key;
     if (entry.expiresAtUs !== 0) columns |= COLUMN_EXPIRY;
     if (entry.schemaVersion !== first) columns &= ~COLUMN_ONE_VERSION;
   }
-  if (Buffer.byteLength(keysText) !== keysText.length) columns &= ~COLUMN_ASCII;
-  const ascii = (columns & COLUMN_ASCII) !== 0;
+  const ascii = Buffer.byteLength(keysText) === keysText.length;
   out.varint(tableId);
   out.varint(run.length);
   out.u8(columns);

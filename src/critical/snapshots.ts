@@ -5,7 +5,7 @@ import { Histogram, type HistogramSummary } from "./histogram.ts";
 import type { History } from "./history.ts";
 import type { Recovered } from "./recovery.ts";
 import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
-import { SnapshotWriter } from "./snapshot-writer.ts";
+import { SnapshotWriter, warmUp } from "./snapshot-writer.ts";
 import type { State } from "./state.ts";
 
 export interface SnapshotOptions {
@@ -102,6 +102,7 @@ export class Snapshots {
     const { disk, directory, state, journal, history, committer, onWarning } = this.#parts;
     const startMs = performance.now();
     const slot = this.#newest === undefined ? 0 : this.#slot === 0 ? 1 : 0;
+    await warmUp(state);
     const writer = new SnapshotWriter(state, (this.#newest?.number ?? 0) + 1);
     const { logRecords, logBytes } = committer;
     const position = history.boundary(writer.lsn);

@@ -1,5 +1,6 @@
 import type { MapChange } from "./change.ts";
 import { freeze, messagePack, type ValueCodec } from "./codec.ts";
+import type { ColdRows } from "./cold-rows.ts";
 import { OrderedSlots } from "./ordered-slots.ts";
 import type { MapSchema } from "./schema.ts";
 import type { State } from "./state.ts";
@@ -13,10 +14,10 @@ const UNDECODED = Symbol("undecoded");
  * hundred bytes is several times cheaper to make and to collect than a buffer of its own.
  */
 export class Entry {
-  /** Encoded value, or `undefined` while it still lies in `source` at `offset`. */
-  #bytes: string | undefined;
-  readonly #source: Buffer | undefined;
-  readonly #offset: number;
+  /** Encoded value, or `undefined` while it lies in `source` at `offset`. */
+  private readonly text: string | undefined;
+  private readonly source: Buffer | undefined;
+  private readonly offset: number;
   readonly lengthBytes: number;
   readonly schemaVersion: number;
   /** Microseconds since the Unix epoch from which on the entry is gone; 0 = never. */
@@ -27,7 +28,7 @@ export class Entry {
   value: unknown = UNDECODED;
 
   constructor(
-    bytes: string | undefined,
+    text: string | undefined,
     source: Buffer | undefined,
     offset: number,
     lengthBytes: number,
@@ -35,23 +36,18 @@ export class Entry {
     expiresAtUs: number,
     lsn: number,
   ) {
-    this.#bytes = bytes;
-    this.#source = source;
-    this.#offset = offset;
+    this.text = text;
+    this.source = source;
+    this.offset = offset;
     this.lengthBytes = lengthBytes;
     this.schemaVersion = schemaVersion;
     this.expiresAtUs = expiresAtUs;
     this.lsn = lsn;
   }
 
-  get bytes(): string {
-    if (this.#bytes !== undefined) return this.#bytes;
-    return this.#source!.toString("latin1", this.#offset, this.#offset + this.lengthBytes);
-  }
-
   copyTo(target: Buffer, position: number): void {
-    if (this.#bytes !== undefined) target.write(this.#bytes, position, this.lengthBytes, "latin1");
-    else this.#source!.copy(target, position, this.#offset, this.#offset + this.lengthBytes);
+    if (this.text !== undefined) target.write(this.text, position, this.lengthBytes, "latin1");
+    else this.source!.copy(target, position, this.offset, this.offset + this.lengthBytes);
   }
 
   liveAt(timeUs: number): boolean {
@@ -78,7 +74,7 @@ export class Slot {
 /** Keeps what a slot held before it changes: a snapshot in progress. */
 export interface Preserver {
   readonly number: number;
-  preserve(table: Table, slot: Slot): void;
+  preserve(slot: Slot): void;
 }
 
 let scratch = Buffer.allocUnsafeSlow(64 << 10);
@@ -97,8 +93,11 @@ export class Table {
   storedVersion = 0;
   /** An entry with an expiry was ever put. */
   expires = false;
+  /** Slots by key; those still cold come in when they are asked for. */
   readonly slots = new Map<string, Slot>();
-  readonly order = new OrderedSlots();
+  readonly order = new OrderedSlots(this);
+  /** What a snapshot brought and nobody has asked for yet. */
+  cold: ColdRows | undefined;
   /** The newest write to each key that is not durable yet. */
   readonly overlay = new Map<string, MapChange>();
 
@@ -107,9 +106,30 @@ export class Table {
     this.owner = owner;
   }
 
+  /** The place of a key, or `undefined` when it has none. */
+  slot(key: string): Slot | undefined {
+    const slot = this.slots.get(key);
+    if (slot !== undefined || this.cold === undefined) return slot;
+    const row = this.cold.find(key);
+    return row < 0 ? undefined : this.warm(key, row);
+  }
+
+  /** Makes a cold row a slot. */
+  warm(key: string, row: number): Slot {
+    const cold = this.cold!;
+    const slot = new Slot(key, cold.take(row), 0);
+    this.slots.set(key, slot);
+    return slot;
+  }
+
+  /** Keys there are, expired ones included. */
+  get size(): number {
+    return this.slots.size + (this.cold?.remaining ?? 0);
+  }
+
   /** The durable entry of `key`, expired or not. */
   entry(key: string): Entry | undefined {
-    return this.slots.get(key)?.entry;
+    return this.slot(key)?.entry;
   }
 
   /** What a transaction sees: its own and queued writes first. */
@@ -118,14 +138,14 @@ export class Table {
       const change = this.overlay.get(key);
       if (change !== undefined) return change.after;
     }
-    return this.slots.get(key)?.entry;
+    return this.slot(key)?.entry;
   }
 
   /** Writes a durable entry; returns the one it replaces. */
   put(key: string, entry: Entry, preserver: Preserver | undefined): Entry | undefined {
     if (entry.schemaVersion > this.storedVersion) this.storedVersion = entry.schemaVersion;
     if (entry.expiresAtUs !== 0) this.expires = true;
-    const slot = this.slots.get(key);
+    const slot = this.slot(key);
     if (slot === undefined) {
       const added = new Slot(key, entry, preserver === undefined ? 0 : preserver.number);
       this.slots.set(key, added);
@@ -133,15 +153,15 @@ export class Table {
       return undefined;
     }
     const before = slot.entry;
-    if (preserver !== undefined && slot.snapshot !== preserver.number) preserver.preserve(this, slot);
+    if (preserver !== undefined && slot.snapshot !== preserver.number) preserver.preserve(slot);
     slot.entry = entry;
     return before;
   }
 
   remove(key: string, preserver: Preserver | undefined): Entry | undefined {
-    const slot = this.slots.get(key);
+    const slot = this.slot(key);
     if (slot === undefined) return undefined;
-    if (preserver !== undefined && slot.snapshot !== preserver.number) preserver.preserve(this, slot);
+    if (preserver !== undefined && slot.snapshot !== preserver.number) preserver.preserve(slot);
     slot.removed = true;
     this.slots.delete(key);
     this.order.remove(key);
@@ -152,11 +172,12 @@ export class Table {
   clear(preserver: Preserver | undefined): Slot[] {
     const slots = this.order.leaves().flat();
     for (const slot of slots) {
-      if (preserver !== undefined && slot.snapshot !== preserver.number) preserver.preserve(this, slot);
+      if (preserver !== undefined && slot.snapshot !== preserver.number) preserver.preserve(slot);
       slot.removed = true;
     }
     this.slots.clear();
     this.order.clear();
+    this.cold = undefined;
     return slots;
   }
 

@@ -180,7 +180,8 @@ function* pastEntries<V>(
 ): Generator<[string, V]> {
   const { from, to } = bounds(range);
   const keys = new Set<string>();
-  for (const slot of table.order.range(from, to, false)) keys.add(slot.key);
+  const cursor = table.order.cursor(from, to, false);
+  for (let slot = cursor.next(); slot !== undefined; slot = cursor.next()) keys.add(slot.key);
   for (const key of overrides.keys()) {
     if ((from === undefined || key >= from) && (to === undefined || key < to)) keys.add(key);
   }

@@ -109,7 +109,8 @@ export class Transaction implements LogRecord {
     this.#halfway = true;
     this.#writer.clear(table.id);
     const hiding: MapChange[] = [];
-    for (const key of [...table.overlay.keys(), ...table.slots.keys()]) {
+    const durable = table.order.leaves().flat();
+    for (const key of [...table.overlay.keys(), ...durable.map((slot) => slot.key)]) {
       if (table.visible(key) !== undefined) this.#hide(table, key, hiding);
     }
     this.#add({ kind: "clear", table, hiding, cleared: [] });
@@ -187,11 +188,15 @@ export class Transaction implements LogRecord {
     const { from, to } = bounds(range);
     let left = range.limit ?? Number.POSITIVE_INFINITY;
     const added = [...table.overlay.keys()].filter(
-      (key) => !table.slots.has(key) && (from === undefined || key >= from) && (to === undefined || key < to),
+      (key) =>
+        table.slot(key) === undefined &&
+        (from === undefined || key >= from) &&
+        (to === undefined || key < to),
     );
     added.sort();
     if (!reverse) added.reverse();
-    for (const slot of table.order.range(from, to, reverse)) {
+    const cursor = table.order.cursor(from, to, reverse);
+    for (let slot = cursor.next(); slot !== undefined; slot = cursor.next()) {
       for (let key = added.at(-1); key !== undefined; key = added.at(-1)) {
         if (reverse ? key < slot.key : key > slot.key) break;
         added.pop();
