@@ -27,8 +27,8 @@ export const VALUE_BYTES_MAX = 1 << 20;
 /** Nesting of arrays and objects in one critical value; deeper ones are cycles more often than data. */
 export const VALUE_DEPTH_MAX = 64;
 
-/** Encoded bytes of one transaction: one log record, held in memory by every reader. */
-export const TRANSACTION_BYTES_MAX = 4 << 20;
+/** Encoded bytes of one transaction: one log record (`WAL_RECORD_BYTES_MAX`). */
+export const TRANSACTION_BYTES_MAX = 2 << 20;
 
 /** Changes in one transaction: what can be applied without holding the event loop noticeably. */
 export const TRANSACTION_CHANGES_MAX = 65_536;
@@ -50,3 +50,18 @@ export const IDEMPOTENCY_KEYS_MAX = 100_000;
 
 /** Opaque bytes of one cut record: positions of a few thousand series. */
 export const CUT_BYTES_MAX = 256 << 10;
+
+/** Payload of one log record: a large transaction fits, and a write still spans at most two segments. */
+export const WAL_RECORD_BYTES_MAX = 2 << 20;
+
+/** Blocks of one log segment: 4 MiB, so that a trim gives space back in small steps. */
+export const WAL_SEGMENT_BLOCKS = 1024;
+
+/** Fewest blocks of a log segment: less would leave no room for a write beside the opening block. */
+export const WAL_SEGMENT_BLOCKS_MIN = 4;
+
+/** Most blocks of a log segment: 256 MiB, which recovery still reads in one piece. */
+export const WAL_SEGMENT_BLOCKS_MAX = 65_536;
+
+/** Payload bytes that may wait behind a full group before `append` refuses more: bounds memory when the disk stalls. */
+export const WAL_QUEUE_BYTES_MAX = 32 << 20;

@@ -18,7 +18,7 @@ export interface CrashState {
 export interface CrashOptions {
   /** Sampled states for each event in flight and after each event; 1 by default. */
   samples?: number;
-  /** All subsets of sectors of each durable write of at most this many sectors, new or old; 0 (none) by default. */
+  /** All subsets, new or old, of the sectors each durable write changes, up to this many; 0 (none) by default. */
   everySubsetOfSectors?: number;
   /** Of every so many events one is looked at; 1 by default. */
   stride?: number;
@@ -69,20 +69,27 @@ export function* crashStates(
   }
 }
 
-/** The image with each possible subset of a durable write's sectors on the device. */
+/**
+ * The image with each possible subset of a durable write's sectors on the device. Sectors that the write does not
+ * change are left out of the count, so that no state comes twice.
+ */
 function* subsets(image: DiskImage, event: DiskEvent, limit: number, random: Random): Generator<DiskImage> {
   if (event.kind !== "write" || !event.durable) return;
-  const sectors = event.bytes.byteLength / SECTOR_BYTES;
-  if (sectors > limit) return;
-  for (let subset = 0; subset < 2 ** sectors; subset++) {
+  const before = image.files.get(event.inode)!;
+  const old = new Uint8Array(SECTOR_BYTES);
+  const changed: DiskEvent[] = [];
+  for (let start = 0; start < event.bytes.byteLength; start += SECTOR_BYTES) {
+    const bytes = event.bytes.subarray(start, start + SECTOR_BYTES);
+    const position = event.position + start;
+    old.fill(0);
+    before.read(old, position);
+    if (Buffer.compare(old, bytes) !== 0) changed.push({ ...event, bytes, position });
+  }
+  if (changed.length > limit) return;
+  for (let subset = 0; subset < 2 ** changed.length; subset++) {
     const found = image.crashed(random, undefined, "old");
     if (!found.files.has(event.inode)) return;
-    for (let sector = 0; sector < sectors; sector++) {
-      if (((subset >>> sector) & 1) === 0) continue;
-      const start = sector * SECTOR_BYTES;
-      const bytes = event.bytes.subarray(start, start + SECTOR_BYTES);
-      found.apply({ ...event, bytes, position: event.position + start });
-    }
+    for (const [index, sector] of changed.entries()) if (((subset >>> index) & 1) === 1) found.apply(sector);
     yield found;
   }
 }

@@ -62,8 +62,9 @@ export class SimulatedDisk implements Disk, FileHost {
   }
 
   /** The disk after the process was killed: everything written is there, locks are free, nothing more is durable. */
-  killed(seed = this.random.next()): SimulatedDisk {
-    return new SimulatedDisk({ seed, capacityBytes: this.#capacityBytes }, this.#image.clone());
+  killed(options: SimulatedDiskOptions = {}): SimulatedDisk {
+    const defaults = { seed: this.random.next(), capacityBytes: this.#capacityBytes };
+    return new SimulatedDisk({ ...defaults, ...options }, this.#image.clone());
   }
 
   /** The disk after a power cut now. */

@@ -1,0 +1,71 @@
+import { fromErrorRecord, type StoreError, toErrorRecord } from "../errors.ts";
+import type { Segments } from "./segments.ts";
+
+/** How a write to the log and its mirror went; both fields absent: it is durable on both. */
+export interface WriteOutcome {
+  /** The log itself failed: nothing may be acknowledged any more. */
+  failed?: StoreError;
+  /** Only the mirror failed. */
+  mirrorFailed?: StoreError;
+}
+
+/** Writes blocks durably to the log and then to its mirror. */
+export function writeToAll(copies: readonly Segments[], sequence: number, bytes: Uint8Array): WriteOutcome {
+  try {
+    copies[0]!.write(sequence, bytes);
+  } catch (error) {
+    return { failed: fromErrorRecord(toErrorRecord(error)) };
+  }
+  try {
+    if (copies.length > 1) copies[1]!.write(sequence, bytes);
+  } catch (error) {
+    return { mirrorFailed: fromErrorRecord(toErrorRecord(error)) };
+  }
+  return {};
+}
+
+/** One write on its way to the disk. `bytes` stay untouched until it ends. */
+export interface CarriedWrite {
+  sequence: number;
+  bytes: Uint8Array;
+  /** Which of the log's group buffers the bytes begin. */
+  buffer: number;
+}
+
+/** Takes one write at a time to the disk, off the caller's thread. */
+export interface WriteCarrier {
+  /** Begins a write; `done` is called on the caller's thread when it has ended, unless `finish` ended it first. */
+  start(write: CarriedWrite, done: (outcome: WriteOutcome) => void): void;
+  /**
+   * Ends the write on its way, waiting as long as that takes. `taken-back`: it had not begun and never will, so
+   * the caller writes it.
+   */
+  finish(): WriteOutcome | "taken-back";
+  /** The log goes on without its mirror. */
+  dropMirror(): void;
+  close(): Promise<void>;
+}
+
+/**
+ * A carrier without a thread: the write happens in a later turn of the event loop. For disks that live in this
+ * thread's memory.
+ */
+export function createInlineCarrier(copies: () => readonly Segments[]): WriteCarrier {
+  let waiting: { write: CarriedWrite; done: (outcome: WriteOutcome) => void } | undefined;
+  return {
+    start(write, done) {
+      waiting = { write, done };
+      setImmediate(() => {
+        if (waiting?.write !== write) return;
+        waiting = undefined;
+        done(writeToAll(copies(), write.sequence, write.bytes));
+      });
+    },
+    finish() {
+      waiting = undefined;
+      return "taken-back";
+    },
+    dropMirror() {},
+    async close() {},
+  };
+}

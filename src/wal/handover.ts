@@ -1,0 +1,65 @@
+import type { DurableMethod } from "../disk/disk.ts";
+
+/**
+ * The memory through which a thread hands a write to the log worker. One word says whose turn it is; the others
+ * belong to whoever has the turn.
+ */
+export const WORD = {
+  turn: 0,
+  job: 1,
+  sequenceLow: 2,
+  sequenceHigh: 3,
+  blocks: 4,
+  buffer: 5,
+  hasMirror: 6,
+  outcome: 7,
+  errorBytes: 8,
+} as const;
+
+export const TURN = {
+  /** Nothing to do. */
+  idle: 0,
+  /** A write waits; the owner may still take it back. */
+  ready: 1,
+  /** The worker is writing. */
+  taken: 2,
+  /** The write has ended; the owner reads how. */
+  done: 3,
+  /** The worker is to end. */
+  close: 4,
+} as const;
+
+export const OUTCOME = { durable: 0, failed: 1, mirrorFailed: 2 } as const;
+
+const WORD_BYTES = 64;
+const ERROR_BYTES_MAX = 4096;
+
+export interface Handover {
+  words: Int32Array;
+  /** UTF-8 JSON of the error, `errorBytes` long. */
+  error: Uint8Array;
+}
+
+export function createHandoverMemory(): SharedArrayBuffer {
+  return new SharedArrayBuffer(WORD_BYTES + ERROR_BYTES_MAX);
+}
+
+export function openHandover(memory: SharedArrayBuffer): Handover {
+  return {
+    words: new Int32Array(memory, 0, WORD_BYTES / 4),
+    error: new Uint8Array(memory, WORD_BYTES, ERROR_BYTES_MAX),
+  };
+}
+
+/** Held by the worker while it lives: the kernel frees it when the thread ends, which a blocked owner can see. */
+export const WORKER_LOCK_NAME = "log-worker.lock";
+
+/** What the worker is started with. */
+export interface LogWorkerData {
+  directories: string[];
+  segmentBlocks: number;
+  durable: DurableMethod | undefined;
+  handover: SharedArrayBuffer;
+  /** The group buffers, page-aligned. */
+  buffers: Uint8Array[];
+}

@@ -1,0 +1,385 @@
+import { invariant } from "../assert.ts";
+import type { DiskFile, DurableMethod } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import { WAL_RECORD_BYTES_MAX } from "../limits.ts";
+import { createInlineCarrier, type WriteCarrier, type WriteOutcome, writeToAll } from "./carrier.ts";
+import {
+  BLOCK_BYTES,
+  type BlockKind,
+  FLAG_MIRROR_DROPPED,
+  PAYLOAD_BYTES,
+  RECORD_HEADER_BYTES,
+} from "./format.ts";
+import { type GatheredWrite, Gathering, type Waiter } from "./gathering.ts";
+import type { Appended, Journal, JournalEntry, JournalRecord } from "./journal.ts";
+import { LatencyHistogram, type LatencySummary } from "./latency.ts";
+import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
+import { readEntries } from "./read-log.ts";
+import { SegmentKeeper } from "./segment-keeper.ts";
+import type { Segments } from "./segments.ts";
+import { createThreadCarrier } from "./thread-carrier.ts";
+import { blocksFor, type Chain } from "./writer.ts";
+
+const SEAL_AFTER_MS = 1000;
+
+export interface LogStats {
+  /** How writes become durable on this file system. */
+  durability: DurableMethod | undefined;
+  epoch: number;
+  firstLsn: bigint;
+  durableLsn: bigint;
+  segmentBytes: number;
+  segments: number;
+  mirror: "none" | "in step" | "dropped";
+  writes: number;
+  records: number;
+  /** Blocks that only prove the ones before them. */
+  sealBlocks: number;
+  /** Bytes written to the log (a mirror gets as many again). */
+  deviceBytes: number;
+  /** From handing blocks to the disk until they are durable, on every copy. */
+  write: LatencySummary;
+  /** Most records that shared one write. */
+  groupRecordsMax: number;
+  open: OpenReport;
+}
+
+/** What `openLog` has made ready. */
+export interface LogParts {
+  options: LogOptions;
+  lock: DiskFile;
+  copies: Segments[];
+  chain: Chain;
+  firstLsns: Map<number, number>;
+  report: OpenReport;
+}
+
+/**
+ * The journal on a local disk. One write is on its way at a time: `appendSync` writes on the caller's thread when
+ * none is, else it ends that one first; `append` gathers records meanwhile and hands them on together to the log
+ * worker.
+ *
+ * After a write or sync failed nothing is acknowledged any more: every call ends in `ERR_POISONED` until the log is
+ * opened again.
+ */
+export class WriteAheadLog implements Journal {
+  /** Payload bytes one record may have here. */
+  readonly recordBytesMax: number;
+  readonly #options: LogOptions;
+  readonly #lock: DiskFile;
+  readonly #chain: Chain;
+  readonly #report: OpenReport;
+  readonly #gathering: Gathering;
+  readonly #keeper: SegmentKeeper;
+  #copies: Segments[];
+  #durableLsn: bigint;
+  #inFlight: GatheredWrite | undefined;
+  #carrier: WriteCarrier | undefined;
+  #isFlushScheduled = false;
+  #poison: StoreError | undefined;
+  #isClosed = false;
+  #isSealed = true;
+  #sealTimer: NodeJS.Timeout | undefined;
+  #lastWriteMs = 0;
+  readonly #writeUs = new LatencyHistogram();
+  readonly #counts = { writes: 0, records: 0, sealBlocks: 0, deviceBytes: 0, groupRecordsMax: 0 };
+
+  constructor(parts: LogParts) {
+    const { options, chain } = parts;
+    this.#options = options;
+    this.#lock = parts.lock;
+    this.#copies = parts.copies;
+    this.#chain = chain;
+    this.#report = parts.report;
+    this.#durableLsn = BigInt(chain.nextLsn - 1);
+    const blocks = Math.min(blocksFor(WAL_RECORD_BYTES_MAX + RECORD_HEADER_BYTES), chain.segmentBlocks - 1);
+    this.recordBytesMax = Math.min(WAL_RECORD_BYTES_MAX, blocks * PAYLOAD_BYTES - RECORD_HEADER_BYTES);
+    this.#gathering = new Gathering(blocks, chain.storeId);
+    this.#keeper = new SegmentKeeper(parts.copies, chain, parts.firstLsns, (warning) => this.#warn(warning));
+  }
+
+  get durableLsn(): bigint {
+    return this.#durableLsn;
+  }
+
+  /** LSN of the first record that can still be read; one past `durableLsn` when there is none. */
+  get firstLsn(): bigint {
+    return BigInt(this.#keeper.firstLsn);
+  }
+
+  appendSync(record: JournalRecord): Appended {
+    this.#checkUsable(record);
+    if (this.#inFlight !== undefined) this.#finishInFlight();
+    while (!this.#gathering.addSync(record)) this.#writeGathered();
+    this.#writeGathered();
+    return { lsn: this.#durableLsn };
+  }
+
+  append(record: JournalRecord): Promise<Appended> {
+    return new Promise((resolve, reject) => {
+      this.#checkUsable(record);
+      this.#gathering.add(record, { resolve, reject });
+      if (this.#inFlight === undefined) this.#flushSoon();
+    });
+  }
+
+  *read(lsn: bigint): Generator<JournalEntry> {
+    this.#checkOpen();
+    if (lsn < this.firstLsn) {
+      throw new StoreError(
+        "ERR_NOT_FOUND",
+        `log record ${lsn} was trimmed; the log begins at ${this.firstLsn}`,
+        {
+          context: { lsn, firstLsn: this.firstLsn },
+        },
+      );
+    }
+    const range = { start: this.#keeper.startOf(lsn), through: this.#chain.durableThrough, lsn };
+    yield* readEntries(this.#copies, this.#chain, range);
+  }
+
+  /** The space is reused once a durable block says that it is not needed: with the next write, or the seal. */
+  trim(lsn: bigint): void {
+    this.#checkOpen();
+    if (!this.#keeper.trim(lsn)) return;
+    this.#isSealed = false;
+    this.#armSeal();
+  }
+
+  stats(): LogStats {
+    const { mirror } = this.#options;
+    return {
+      durability: this.#copies[0]!.durability,
+      epoch: this.#chain.epoch,
+      firstLsn: this.firstLsn,
+      durableLsn: this.#durableLsn,
+      segmentBytes: this.#chain.segmentBlocks * BLOCK_BYTES,
+      segments: this.#copies[0]!.ordinals.length,
+      mirror: mirror === undefined ? "none" : this.#copies.length > 1 ? "in step" : "dropped",
+      ...this.#counts,
+      write: this.#writeUs.summary(),
+      open: this.#report,
+    };
+  }
+
+  /** Writes what is waiting, seals the last write and lets go of the lock. After a poisoning it only lets go. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearTimeout(this.#sealTimer);
+    try {
+      if (this.#inFlight !== undefined) this.#finishInFlight();
+      while (this.#poison === undefined && this.#gathering.records > 0) this.#writeGathered();
+      if (this.#poison === undefined && !this.#isSealed) this.#sealAtClose();
+    } finally {
+      await this.#carrier?.close();
+      await this.#keeper.idle();
+      for (const copy of this.#copies) copy.close();
+      this.#lock.close();
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new StoreError("ERR_CLOSED", "the log is closed");
+  }
+
+  #checkUsable(record: JournalRecord): void {
+    this.#checkOpen();
+    if (this.#poison !== undefined) throw this.#poison;
+    const size = record.payload.byteLength;
+    if (size <= this.recordBytesMax) return;
+    throw new StoreError(
+      "ERR_LIMIT",
+      `a log record of ${size} bytes is over the limit of ${this.recordBytesMax}`,
+      {
+        context: { limit: this.recordBytesMax, sizeBytes: size },
+        hint: "Split the change into several commits.",
+      },
+    );
+  }
+
+  /** In a microtask, so that whoever was just answered can join with the next record. */
+  #flushSoon(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    queueMicrotask(() => {
+      this.#isFlushScheduled = false;
+      if (this.#inFlight === undefined && this.#gathering.records > 0) this.#startGathered();
+    });
+  }
+
+  /** Hands the gathered records to the carrier. */
+  #startGathered(kind: BlockKind = "data"): void {
+    if (this.#poison !== undefined || this.#isClosed) return;
+    if (!this.#keeper.isReady(this.#gathering.blockCount)) {
+      void this.#keeper.prepare().then(() => {
+        if (this.#keeper.isReady(this.#gathering.blockCount)) this.#flushSoon();
+        else this.#refuseGathered();
+      });
+      return;
+    }
+    this.#carrier ??= this.#createCarrier();
+    const write = this.#gathering.take(this.#chain, kind);
+    this.#inFlight = write;
+    this.#carrier.start(write, (outcome) => {
+      this.#inFlight = undefined;
+      this.#completed(write, outcome);
+      if (this.#gathering.records > 0) this.#flushSoon();
+    });
+  }
+
+  #createCarrier(): WriteCarrier {
+    const { disk, durable } = this.#options;
+    if (disk.kind !== "real") return createInlineCarrier(() => this.#copies);
+    const create = this.#options.createCarrier ?? createThreadCarrier;
+    return create({
+      disk,
+      directories: this.#copies.map((copy) => copy.directory),
+      segmentBlocks: this.#chain.segmentBlocks,
+      durable,
+      buffers: this.#gathering.groups.map((group) => group.memory),
+    });
+  }
+
+  /** Ends the write on its way from the caller's thread. */
+  #finishInFlight(): void {
+    const write = this.#inFlight!;
+    const outcome = this.#carrier!.finish();
+    this.#inFlight = undefined;
+    this.#completed(write, outcome === "taken-back" ? this.#write(write) : outcome);
+    if (this.#poison !== undefined) throw this.#poison;
+  }
+
+  /** Writes the gathered records on the caller's thread; throws when that failed. */
+  #writeGathered(kind: BlockKind = "data"): void {
+    try {
+      if (!this.#keeper.isReady(this.#gathering.blockCount))
+        this.#keeper.makeReady(this.#gathering.blockCount);
+    } catch (error) {
+      this.#refuseGathered(error);
+      throw error;
+    }
+    const write = this.#gathering.take(this.#chain, kind);
+    this.#completed(write, this.#write(write));
+    if (this.#poison !== undefined) throw this.#poison;
+  }
+
+  #write(write: GatheredWrite): WriteOutcome {
+    return writeToAll(this.#copies, write.sequence, write.bytes);
+  }
+
+  /** There is no segment for the gathered records: none was written, all are refused, and nothing is lost by it. */
+  #refuseGathered(cause?: unknown): void {
+    const error = new StoreError("ERR_DISK_FULL", "the log found no space for its next segment", {
+      cause,
+      retryable: true,
+      hint: "Free some space; nothing that was acknowledged is affected.",
+    });
+    for (const waiter of this.#gathering.discard()) waiter?.reject(error);
+    if (this.#gathering.records > 0) this.#flushSoon();
+  }
+
+  /** A write has ended: everything in it is durable, or the log is poisoned. */
+  #completed(write: GatheredWrite, outcome: WriteOutcome): void {
+    if (outcome.mirrorFailed !== undefined) this.#dropMirror(write, outcome.mirrorFailed);
+    else if (outcome.failed !== undefined) this.#poisonWith(outcome.failed, write.waiters);
+    if (this.#poison !== undefined) return;
+    this.#chain.durableThrough = this.#chain.nextSequence - 1;
+    this.#durableLsn = BigInt(write.firstLsn + write.records - 1);
+    this.#isSealed = write.kind === "seal";
+    this.#count(write);
+    for (let index = 0; index < write.waiters.length; index++) {
+      write.waiters[index]?.resolve({ lsn: BigInt(write.firstLsn + index) });
+    }
+    this.#keeper.written(write.logStart);
+    if (!this.#isSealed && this.#sealTimer === undefined) this.#armSeal();
+  }
+
+  #count(write: GatheredWrite): void {
+    this.#lastWriteMs = performance.now();
+    this.#writeUs.record((this.#lastWriteMs - write.startedMs) * 1000);
+    const counts = this.#counts;
+    counts.writes++;
+    counts.records += write.records;
+    counts.deviceBytes += write.bytes.byteLength;
+    if (write.kind === "seal") counts.sealBlocks++;
+    if (write.records > counts.groupRecordsMax) counts.groupRecordsMax = write.records;
+  }
+
+  #poisonWith(cause: StoreError, waiters: readonly (Waiter | undefined)[]): void {
+    this.#poison = new StoreError(
+      "ERR_POISONED",
+      `the log could not be written (${cause.message}): it takes no more commits until it is opened again`,
+      {
+        cause,
+        context: cause.context,
+        hint: "Reopen the store; every acknowledged commit is there. The failed one may or may not be.",
+      },
+    );
+    for (const waiter of waiters) waiter?.reject(this.#poison);
+    while (this.#gathering.records > 0) {
+      for (const waiter of this.#gathering.discard()) waiter?.reject(this.#poison);
+    }
+  }
+
+  /**
+   * The log has the write and the mirror has not. That the log goes on alone, in a higher epoch, is durable before
+   * the write is acknowledged: the mirror can never again speak for the end of the log.
+   */
+  #dropMirror(write: GatheredWrite, cause: StoreError): void {
+    const mirror = this.#copies[1];
+    invariant(mirror !== undefined, "a log without a mirror cannot lose it");
+    this.#copies = this.#copies.slice(0, 1);
+    this.#carrier?.dropMirror();
+    this.#keeper.dropMirror();
+    mirror.close();
+    try {
+      this.#chain.epoch++;
+      this.#chain.durableThrough = this.#chain.nextSequence - 1;
+      writeOpenBlock(this.#copies, this.#chain, FLAG_MIRROR_DROPPED);
+      this.#counts.deviceBytes += BLOCK_BYTES;
+    } catch (error) {
+      this.#poisonWith(error as StoreError, write.waiters);
+    }
+    this.#warn(
+      new StoreError("ERR_IO", `the mirror ${mirror.directory} failed and was dropped: ${cause.message}`, {
+        cause,
+        context: { directory: mirror.directory },
+        hint: "Repair or replace the device and open the store again: the mirror is brought up to date then.",
+      }),
+    );
+  }
+
+  #armSeal(): void {
+    const afterMs = this.#options.sealAfterMs ?? SEAL_AFTER_MS;
+    clearTimeout(this.#sealTimer);
+    this.#sealTimer = setTimeout(() => this.#sealWhenIdle(afterMs), afterMs);
+    this.#sealTimer.unref();
+  }
+
+  /** A block without records proves the last write complete, and moves readers in other processes on. */
+  #sealWhenIdle(afterMs: number): void {
+    this.#sealTimer = undefined;
+    if (this.#isSealed || this.#poison !== undefined || this.#isClosed) return;
+    const isQuiet = performance.now() - this.#lastWriteMs >= afterMs * 0.9;
+    if (!isQuiet || this.#inFlight !== undefined || this.#gathering.records > 0) this.#armSeal();
+    else if (this.#carrier !== undefined) this.#startGathered("seal");
+    else if (this.#keeper.isReady(1)) this.#writeGathered("seal");
+    else this.#armSeal();
+  }
+
+  /** A log without space for its seal is whole all the same. */
+  #sealAtClose(): void {
+    try {
+      this.#keeper.makeReady(1);
+    } catch (error) {
+      this.#warn(error as StoreError);
+      return;
+    }
+    this.#writeGathered("seal");
+  }
+
+  #warn(warning: StoreError): void {
+    this.#options.onWarning?.(warning);
+  }
+}

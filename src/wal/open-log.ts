@@ -1,0 +1,172 @@
+import { randomBytes } from "node:crypto";
+import { dirname } from "node:path";
+import { invariant } from "../assert.ts";
+import { allocatePages } from "../disk/aligned.ts";
+import type { Disk, DurableMethod } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import { WAL_SEGMENT_BLOCKS, WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
+import type { WriteCarrier } from "./carrier.ts";
+import { BLOCK_BYTES, STORE_ID_BYTES } from "./format.ts";
+import { lockDirectory } from "./lock.ts";
+import { WriteAheadLog } from "./log.ts";
+import { type Recovery, recover } from "./recovery.ts";
+import { SegmentReader, Segments } from "./segments.ts";
+import type { ThreadCarrierOptions } from "./thread-carrier.ts";
+import { type Chain, Group } from "./writer.ts";
+
+export interface LogOptions {
+  disk: Disk;
+  /** Made when absent; its parent must exist or be makeable. */
+  directory: string;
+  /** 16 bytes that every block carries: blocks of another store are refused. */
+  storeId: Uint8Array;
+  /** A directory on a second device that holds the same log; a write is acknowledged after both have it. */
+  mirror?: string;
+  /** Blocks of a segment in a log that is made now: 1,024 (4 MiB) by default. An existing log keeps its own. */
+  segmentBlocks?: number;
+  /** Demands one way of making writes durable instead of the fastest the file system accepts. */
+  durable?: DurableMethod;
+  /** A block that proves the last write is written when nothing was written for so long; 1,000 by default. */
+  sealAfterMs?: number;
+  /** Carries grouped writes to the disk: on the log worker's thread by default. */
+  createCarrier?: (options: ThreadCarrierOptions) => WriteCarrier;
+  /** Told of what does not stop the log: a mirror that was dropped, space that could not be reserved. */
+  onWarning?: (warning: StoreError) => void;
+}
+
+/** What opening a log found and did. */
+export interface OpenReport {
+  /** Blocks at the end that belonged to a write that was never acknowledged, cut off. */
+  torn: { sequence: number; blocks: number } | undefined;
+  /** Blocks rewritten from the other copy, by directory. */
+  repaired: { directory: string; blocks: number }[];
+  recoveryUs: number;
+}
+
+/** Runs of a repair are written in pieces of this many blocks. */
+const REPAIR_BLOCKS = 256;
+
+/**
+ * Opens a log for writing. In order: take the lock, follow the chain to its end, repair what a mirror can, make
+ * durable what was read, and durably write an open block with the next epoch. Only then may anything be appended.
+ *
+ * @throws ERR_STORE_LOCKED, ERR_STORE_CORRUPT, ERR_STORE_VERSION, ERR_IO, ERR_DISK_FULL
+ */
+export function openLog(options: LogOptions): WriteAheadLog {
+  const { disk, directory, storeId } = options;
+  const segmentBlocks = checkedSegmentBlocks(options.segmentBlocks ?? WAL_SEGMENT_BLOCKS);
+  invariant(storeId.byteLength === STORE_ID_BYTES, "a store id has 16 bytes");
+  const directories = options.mirror === undefined ? [directory] : [directory, options.mirror];
+  for (const each of directories) makeDirectory(disk, each);
+  const lock = lockDirectory(disk, directory);
+  const copies: Segments[] = [];
+  try {
+    const startedUs = performance.now() * 1000;
+    const recovery = recover({ disk, directories, storeId, segmentBlocks });
+    for (const each of directories) {
+      const durable = options.durable === undefined ? {} : { durable: options.durable };
+      copies.push(new Segments({ disk, directory: each, segmentBlocks: recovery.segmentBlocks, ...durable }));
+    }
+    const repaired = settle(copies, recovery);
+    const chain = openChain(copies, recovery, storeId);
+    const recoveryUs = performance.now() * 1000 - startedUs;
+    const report: OpenReport = { torn: recovery.torn, repaired, recoveryUs };
+    return new WriteAheadLog({ options, lock, copies, chain, firstLsns: recovery.firstLsns, report });
+  } catch (error) {
+    for (const copy of copies) copy.close();
+    lock.close();
+    throw error;
+  }
+}
+
+function checkedSegmentBlocks(segmentBlocks: number): number {
+  if (
+    Number.isInteger(segmentBlocks) &&
+    segmentBlocks >= WAL_SEGMENT_BLOCKS_MIN &&
+    segmentBlocks <= WAL_SEGMENT_BLOCKS_MAX
+  )
+    return segmentBlocks;
+  throw new StoreError(
+    "ERR_LIMIT",
+    `a log segment has ${WAL_SEGMENT_BLOCKS_MIN} to ${WAL_SEGMENT_BLOCKS_MAX} blocks, not ${segmentBlocks}`,
+    { context: { limit: WAL_SEGMENT_BLOCKS_MAX, segmentBlocks } },
+  );
+}
+
+/** Makes a directory whose name is durable. */
+function makeDirectory(disk: Disk, path: string): void {
+  if (disk.stat(path) !== undefined) return;
+  disk.makeDirectory(path);
+  for (let at = path; dirname(at) !== at; at = dirname(at)) disk.syncDirectory(dirname(at));
+}
+
+/** Makes every copy hold exactly the chain, durably. Returns what was rewritten. */
+function settle(copies: Segments[], recovery: Recovery): OpenReport["repaired"] {
+  const repaired: OpenReport["repaired"] = [];
+  for (const [index, copy] of copies.entries()) {
+    copy.adopt();
+    const places = recovery.repairs[index]!;
+    const other = copies[1 - index];
+    if (places.length > 0) {
+      invariant(other !== undefined, "a single copy cannot differ from the chain read from it");
+      rewrite(copy, places, other);
+      repaired.push({ directory: copy.directory, blocks: places.length });
+    }
+    for (const ordinal of recovery.firstLsns.keys()) copy.sync(ordinal);
+  }
+  return repaired;
+}
+
+/** Takes from the other copy what recovery chose there. */
+function rewrite(copy: Segments, places: number[], other: Segments): void {
+  const reader = new SegmentReader(other.disk, other.directory, other.segmentBlocks);
+  for (let from = 0; from < places.length; ) {
+    let to = from + 1;
+    while (to < places.length && to - from < REPAIR_BLOCKS && places[to] === places[to - 1]! + 1) to++;
+    const bytes = new Uint8Array((to - from) * BLOCK_BYTES);
+    for (let index = from; index < to; index++) {
+      bytes.set(reader.block(places[index]!)!, (index - from) * BLOCK_BYTES);
+    }
+    copy.repair(places[from]!, bytes);
+    from = to;
+  }
+}
+
+/** Writes the open block: from here on, whatever older epochs left behind does not count. */
+function openChain(copies: Segments[], recovery: Recovery, storeId: Uint8Array): Chain {
+  const { nextSequence, nextLsn, hash } = recovery;
+  const chain: Chain = {
+    storeId,
+    segmentBlocks: recovery.segmentBlocks,
+    epoch: recovery.topEpoch + 1,
+    nextSequence,
+    durableThrough: nextSequence - 1,
+    logStart: recovery.logStart,
+    nextLsn,
+    previousHash: hash,
+  };
+  writeOpenBlock(copies, chain, 0);
+  chain.durableThrough = nextSequence;
+  return chain;
+}
+
+/** Writes an open block at the chain's end to every copy, durably; throws when one fails. */
+export function writeOpenBlock(copies: readonly Segments[], chain: Chain, flags: number): void {
+  const group = new Group(allocatePages(BLOCK_BYTES), chain.storeId);
+  const { nextSequence, nextLsn } = chain;
+  const bytes = group.sealOpen(
+    chain,
+    {
+      openId: randomBytes(16),
+      openedUs: BigInt(Date.now()) * 1000n,
+      lastSequence: nextSequence - 1,
+      lastLsn: nextLsn - 1,
+      lastHash: chain.previousHash,
+    },
+    flags,
+  );
+  for (const copy of copies) {
+    copy.ensureSync(Math.floor(nextSequence / chain.segmentBlocks));
+    copy.write(nextSequence, bytes);
+  }
+}

@@ -1,0 +1,156 @@
+import { Worker } from "node:worker_threads";
+import { builtFile } from "../built.ts";
+import type { Disk, DiskFile, DurableMethod } from "../disk/disk.ts";
+import { type ErrorRecord, fromErrorRecord, StoreError } from "../errors.ts";
+import type { CarriedWrite, WriteCarrier, WriteOutcome } from "./carrier.ts";
+import { BLOCK_BYTES } from "./format.ts";
+import {
+  createHandoverMemory,
+  type LogWorkerData,
+  OUTCOME,
+  openHandover,
+  TURN,
+  WORD,
+  WORKER_LOCK_NAME,
+} from "./handover.ts";
+
+/** How often a thread that waits for a write looks whether the worker still lives. */
+const LIVENESS_MS = 100;
+
+export interface ThreadCarrierOptions {
+  disk: Disk;
+  /** The log's directory, then its mirror's. */
+  directories: string[];
+  segmentBlocks: number;
+  durable: DurableMethod | undefined;
+  /** Page-aligned shared memory the writes lie in. */
+  buffers: Uint8Array[];
+  /** The worker's script; the log worker by default. */
+  script?: URL;
+}
+
+/** Carries writes on the log worker's thread. */
+export function createThreadCarrier(options: ThreadCarrierOptions): WriteCarrier {
+  return new ThreadCarrier(options);
+}
+
+class ThreadCarrier implements WriteCarrier {
+  readonly #worker: Worker;
+  readonly #words: Int32Array;
+  readonly #error: Uint8Array;
+  readonly #disk: Disk;
+  readonly #lockPath: string;
+  #lock: DiskFile | undefined;
+  #done: ((outcome: WriteOutcome) => void) | undefined;
+  #job = 0;
+  #died: StoreError | undefined;
+  #closing = false;
+
+  constructor(options: ThreadCarrierOptions) {
+    const memory = createHandoverMemory();
+    ({ words: this.#words, error: this.#error } = openHandover(memory));
+    this.#words[WORD.hasMirror] = options.directories.length > 1 ? 1 : 0;
+    this.#disk = options.disk;
+    this.#lockPath = `${options.directories[0]}/${WORKER_LOCK_NAME}`;
+    const { directories, segmentBlocks, durable, buffers } = options;
+    const data: LogWorkerData = { directories, segmentBlocks, durable, buffers, handover: memory };
+    const script = options.script ?? new URL(builtFile(import.meta.url, "./log-worker.js"));
+    this.#worker = new Worker(script, { name: "varve-log", workerData: data });
+    this.#worker.on("message", (job: number) => this.#arrived(job));
+    this.#worker.on("error", (error) => this.#ended(error));
+    this.#worker.on("exit", (code) => this.#ended(new Error(`the log worker ended with code ${code}`)));
+    this.#worker.unref();
+  }
+
+  start(write: CarriedWrite, done: (outcome: WriteOutcome) => void): void {
+    this.#done = done;
+    this.#job = (this.#job + 1) | 0;
+    const words = this.#words;
+    words[WORD.job] = this.#job;
+    words[WORD.sequenceLow] = write.sequence | 0;
+    words[WORD.sequenceHigh] = Math.floor(write.sequence / 2 ** 32);
+    words[WORD.blocks] = write.bytes.byteLength / BLOCK_BYTES;
+    words[WORD.buffer] = write.buffer;
+    if (this.#died !== undefined) {
+      const failed = this.#died;
+      queueMicrotask(() => this.#settle({ failed }));
+      return;
+    }
+    this.#worker.ref();
+    Atomics.store(words, WORD.turn, TURN.ready);
+    Atomics.notify(words, WORD.turn);
+  }
+
+  finish(): WriteOutcome | "taken-back" {
+    const words = this.#words;
+    this.#done = undefined;
+    if (this.#died !== undefined) return { failed: this.#died };
+    if (Atomics.compareExchange(words, WORD.turn, TURN.ready, TURN.idle) === TURN.ready) {
+      this.#worker.unref();
+      return "taken-back";
+    }
+    while (Atomics.load(words, WORD.turn) === TURN.taken) {
+      if (Atomics.wait(words, WORD.turn, TURN.taken, LIVENESS_MS) === "timed-out" && !this.#isAlive()) {
+        if (Atomics.load(words, WORD.turn) === TURN.taken) return { failed: workerDied(undefined) };
+      }
+    }
+    return this.#outcome();
+  }
+
+  dropMirror(): void {
+    this.#words[WORD.hasMirror] = 0;
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#worker.ref();
+    Atomics.store(this.#words, WORD.turn, TURN.close);
+    Atomics.notify(this.#words, WORD.turn);
+    if (this.#died === undefined)
+      await new Promise<void>((resolve) => this.#worker.once("exit", () => resolve()));
+    this.#lock?.close();
+  }
+
+  #arrived(job: number): void {
+    // A write that `finish` ended has been dealt with already.
+    if (job === this.#job && this.#done !== undefined) this.#settle(this.#outcome());
+  }
+
+  #outcome(): WriteOutcome {
+    const words = this.#words;
+    const outcome = words[WORD.outcome];
+    Atomics.store(words, WORD.turn, TURN.idle);
+    this.#worker.unref();
+    if (outcome === OUTCOME.durable) return {};
+    const text = new TextDecoder().decode(this.#error.slice(0, words[WORD.errorBytes]));
+    const error = fromErrorRecord(JSON.parse(text) as ErrorRecord);
+    return outcome === OUTCOME.failed ? { failed: error } : { mirrorFailed: error };
+  }
+
+  #ended(cause: unknown): void {
+    if (this.#closing || this.#died !== undefined) return;
+    this.#died = workerDied(cause);
+    this.#settle({ failed: this.#died });
+  }
+
+  #settle(outcome: WriteOutcome): void {
+    const done = this.#done;
+    this.#done = undefined;
+    done?.(outcome);
+  }
+
+  /** The worker holds a kernel lock as long as it lives; a thread that waits here cannot hear of its end. */
+  #isAlive(): boolean {
+    this.#lock ??= this.#disk.open(this.#lockPath, { access: "write", create: "may" });
+    if (!this.#lock.tryLock("exclusive")) return true;
+    this.#lock.unlock();
+    return false;
+  }
+}
+
+function workerDied(cause: unknown): StoreError {
+  return new StoreError("ERR_POISONED", "the log worker ended in the middle of a write", {
+    cause,
+    hint: "Reopen the store: recovery keeps every acknowledged commit.",
+  });
+}

@@ -1,0 +1,177 @@
+import { invariant } from "../assert.ts";
+import {
+  BLOCK_BYTES,
+  type BlockHeader,
+  type BlockKind,
+  type BlockMemory,
+  blockMemory,
+  encodeOpenPayload,
+  HEADER_BYTES,
+  OPEN_PAYLOAD_BYTES,
+  type OpenBlock,
+  PAYLOAD_BYTES,
+  RECORD_HEADER_BYTES,
+  sealBlock,
+} from "./format.ts";
+import type { JournalRecord } from "./journal.ts";
+
+/** Where the chain ends and what the next block must say; the one owner of a log's position. */
+export interface Chain {
+  storeId: Uint8Array;
+  segmentBlocks: number;
+  epoch: number;
+  nextSequence: number;
+  durableThrough: number;
+  logStart: number;
+  /** LSN of the next record that gets a block. */
+  nextLsn: number;
+  previousHash: Uint8Array;
+}
+
+/** Blocks that so many bytes of records fill. */
+export function blocksFor(streamBytes: number): number {
+  return Math.max(1, Math.ceil(streamBytes / PAYLOAD_BYTES));
+}
+
+/**
+ * Builds the blocks of one write in page-aligned memory. Records are laid one after another across the payloads;
+ * `seal` then turns them into blocks of the chain. The memory is the caller's to write out until `reset`.
+ */
+export class Group {
+  readonly memory: Uint8Array;
+  /** Records laid so far. */
+  records = 0;
+  readonly #blocks: BlockMemory[] = [];
+  readonly #capacityBytes: number;
+  /** For each block, the records that begin there and the bytes of one begun earlier. */
+  readonly #starts: number[] = [];
+  readonly #continued: number[] = [];
+  readonly #recordHeader = new Uint8Array(RECORD_HEADER_BYTES);
+  readonly #recordView = new DataView(this.#recordHeader.buffer);
+  readonly #header: BlockHeader;
+  /** Bytes of records laid so far, headers of blocks not counted. */
+  #streamBytes = 0;
+
+  constructor(memory: Uint8Array, storeId: Uint8Array) {
+    this.memory = memory;
+    this.#capacityBytes = Math.floor(memory.byteLength / BLOCK_BYTES) * PAYLOAD_BYTES;
+    this.#header = {
+      kind: "data",
+      flags: 0,
+      storeId,
+      epoch: 0,
+      segmentBlocks: 0,
+      sequence: 0,
+      writeStart: 0,
+      durableThrough: 0,
+      logStart: 0,
+      firstLsn: 0,
+      recordCount: 0,
+      length: 0,
+      continued: 0,
+      previousHash: storeId,
+    };
+  }
+
+  get blockCount(): number {
+    return blocksFor(this.#streamBytes);
+  }
+
+  /** Lays a copy of a record behind the others; `false` when it does not fit any more. */
+  append(record: JournalRecord): boolean {
+    const size = record.payload.byteLength;
+    if (this.#streamBytes + RECORD_HEADER_BYTES + size > this.#capacityBytes) return false;
+    const block = Math.floor(this.#streamBytes / PAYLOAD_BYTES);
+    const at = this.#streamBytes - block * PAYLOAD_BYTES;
+    this.#starts[block] = (this.#starts[block] ?? 0) + 1;
+    if (at + RECORD_HEADER_BYTES + size <= PAYLOAD_BYTES) {
+      const { bytes, view } = this.#block(block);
+      view.setUint32(HEADER_BYTES + at, size, true);
+      view.setBigUint64(HEADER_BYTES + at + 4, record.timeUs, true);
+      bytes.set(record.payload, HEADER_BYTES + at + RECORD_HEADER_BYTES);
+      this.#streamBytes += RECORD_HEADER_BYTES + size;
+    } else {
+      this.#recordView.setUint32(0, size, true);
+      this.#recordView.setBigUint64(4, record.timeUs, true);
+      this.#lay(this.#recordHeader);
+      this.#lay(record.payload);
+      this.#markContinued(block);
+    }
+    this.records++;
+    return true;
+  }
+
+  /**
+   * Makes the laid records the next blocks of the chain and moves the chain past them. Returns the bytes to write
+   * at the sequence the chain stood at.
+   */
+  seal(chain: Chain, kind: BlockKind = "data", flags = 0): Uint8Array {
+    const count = this.blockCount;
+    const header = this.#header;
+    header.kind = kind;
+    header.flags = flags;
+    header.epoch = chain.epoch;
+    header.segmentBlocks = chain.segmentBlocks;
+    header.writeStart = chain.nextSequence;
+    header.durableThrough = chain.durableThrough;
+    header.logStart = chain.logStart;
+    header.firstLsn = chain.nextLsn;
+    for (let index = 0; index < count; index++) {
+      const recordCount = this.#starts[index] ?? 0;
+      const block = this.#block(index);
+      header.sequence = chain.nextSequence;
+      header.previousHash = chain.previousHash;
+      header.recordCount = recordCount;
+      header.length = Math.min(PAYLOAD_BYTES, this.#streamBytes - index * PAYLOAD_BYTES);
+      header.continued = this.#continued[index] ?? 0;
+      chain.previousHash = sealBlock(block, header);
+      chain.nextSequence++;
+      header.firstLsn += recordCount;
+    }
+    chain.nextLsn = header.firstLsn;
+    return this.memory.subarray(0, count * BLOCK_BYTES);
+  }
+
+  /** Seals one open block, which announces a new epoch. */
+  sealOpen(chain: Chain, open: OpenBlock, flags: number): Uint8Array {
+    invariant(this.#streamBytes === 0, "an open block is a write of its own");
+    encodeOpenPayload(open, this.#block(0).bytes.subarray(HEADER_BYTES));
+    this.#streamBytes = OPEN_PAYLOAD_BYTES;
+    return this.seal(chain, "open", flags);
+  }
+
+  reset(): void {
+    this.records = 0;
+    this.#streamBytes = 0;
+    this.#starts.length = 0;
+    this.#continued.length = 0;
+  }
+
+  #block(index: number): BlockMemory {
+    let block = this.#blocks[index];
+    if (block === undefined) {
+      block = blockMemory(this.memory, index);
+      this.#blocks[index] = block;
+    }
+    return block;
+  }
+
+  /** Lays bytes that may cross blocks. */
+  #lay(source: Uint8Array): void {
+    let done = 0;
+    while (done < source.byteLength) {
+      const index = Math.floor(this.#streamBytes / PAYLOAD_BYTES);
+      const at = this.#streamBytes - index * PAYLOAD_BYTES;
+      const count = Math.min(PAYLOAD_BYTES - at, source.byteLength - done);
+      this.#block(index).bytes.set(source.subarray(done, done + count), HEADER_BYTES + at);
+      this.#streamBytes += count;
+      done += count;
+    }
+  }
+
+  #markContinued(from: number): void {
+    for (let index = from + 1; index < this.blockCount; index++) {
+      this.#continued[index] = Math.min(PAYLOAD_BYTES, this.#streamBytes - index * PAYLOAD_BYTES);
+    }
+  }
+}
