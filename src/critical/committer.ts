@@ -1,6 +1,12 @@
 import { invariant } from "../assert.ts";
 import { InvariantError, isStoreError, StoreError } from "../errors.ts";
-import { ANNOTATION_BYTES_MAX, BASED_ON_MAX, COMMITS_IN_FLIGHT_MAX, CUT_BYTES_MAX } from "../limits.ts";
+import {
+  ANNOTATION_BYTES_MAX,
+  BASED_ON_MAX,
+  COMMITS_IN_FLIGHT_MAX,
+  CUT_BYTES_MAX,
+  WAL_QUEUE_BYTES_MAX,
+} from "../limits.ts";
 import type { Journal } from "../wal/journal.ts";
 import type { Annotations, LogRecord, RecordKind } from "./change.ts";
 import type { Clock } from "./clock.ts";
@@ -32,6 +38,8 @@ export type Published = (record: LogRecord) => void;
 /** A synchronous commit starts a new page of the log. */
 const PAGE_BYTES = 4096;
 const RECORD_OVERHEAD_BYTES = 32;
+/** The log refuses at twice this, which must not happen: a refused record would leave a gap. */
+const QUEUED_BYTES_MAX = WAL_QUEUE_BYTES_MAX / 2;
 
 /**
  * The one path to the log. A commit runs its callback, appends the record, and once that is durable publishes it to
@@ -53,6 +61,7 @@ export class Committer {
   /** Appended and not known durable, in order; those before `#head` are published. */
   #queued: Transaction[] = [];
   #head = 0;
+  #queuedBytes = 0;
   #nextLsn: number;
   #lastTimeUs: number;
   #running = false;
@@ -95,7 +104,8 @@ export class Committer {
     const startMs = performance.now();
     try {
       this.#checkReady();
-      if (this.inFlight >= COMMITS_IN_FLIGHT_MAX) throw tooManyInFlight();
+      if (this.inFlight >= COMMITS_IN_FLIGHT_MAX || this.#queuedBytes >= QUEUED_BYTES_MAX)
+        throw tooManyInFlight();
       const key = options?.idempotencyKey;
       const running = key === undefined ? undefined : this.#inFlight.get(key);
       if (running !== undefined) return running as Promise<Receipt<T>>;
@@ -230,7 +240,12 @@ export class Committer {
     }
     this.#appended(tx, this.#record.payload.byteLength + RECORD_OVERHEAD_BYTES);
     this.#queued.push(tx);
-    return appended.then(({ lsn }) => this.#checkLsn(tx, lsn));
+    const sizeBytes = this.#record.payload.byteLength;
+    this.#queuedBytes += sizeBytes;
+    return appended.then(({ lsn }) => {
+      this.#queuedBytes -= sizeBytes;
+      this.#checkLsn(tx, lsn);
+    });
   }
 
   #appended(tx: Transaction, sizeBytes: number): void {
@@ -242,7 +257,7 @@ export class Committer {
 
   #checkLsn(tx: Transaction, lsn: bigint): void {
     try {
-      invariant(Number(lsn) === tx.lsn, `record ${tx.lsn} was appended as LSN ${lsn}`);
+      invariant(Number(lsn) + this.#state.logBase === tx.lsn, `record ${tx.lsn} was appended as LSN ${lsn}`);
     } catch (error) {
       this.#poisoned = error;
       throw error;
@@ -335,9 +350,9 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 function tooManyInFlight(): StoreError {
-  return new StoreError("ERR_LIMIT", `${COMMITS_IN_FLIGHT_MAX} commits are waiting for the disk`, {
+  return new StoreError("ERR_LIMIT", "too many commits are waiting for the disk", {
     retryable: true,
-    context: { limit: COMMITS_IN_FLIGHT_MAX },
+    context: { limit: COMMITS_IN_FLIGHT_MAX, limitBytes: QUEUED_BYTES_MAX },
     hint: "Await some of them before committing more.",
   });
 }

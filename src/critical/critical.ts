@@ -1,6 +1,8 @@
 import type { Disk } from "../disk/disk.ts";
-import { StoreError } from "../errors.ts";
+import { isStoreError, StoreError } from "../errors.ts";
+import { LogFollower } from "../wal/follow-log.ts";
 import type { Journal } from "../wal/journal.ts";
+import { type LogOptions, openLog } from "../wal/open-log.ts";
 import type { Annotations, LogRecord } from "./change.ts";
 import { type Clock, createClock } from "./clock.ts";
 import { type CommitOptions, Committer, type Receipt } from "./committer.ts";
@@ -8,7 +10,7 @@ import type { HistogramSummary } from "./histogram.ts";
 import { History, type HistoryOptions, type HistoryStats } from "./history.ts";
 import type { IdempotencyOptions } from "./idempotency.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
-import { loadSnapshot, replay } from "./recovery.ts";
+import { loadSnapshot, replay, replayJournal } from "./recovery.ts";
 import { ReplayedRecords } from "./replayed-records.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
@@ -25,9 +27,13 @@ export interface CriticalOptions {
   /** Where snapshots and history lie: `critical/` in the store. */
   directory: string;
   disk: Disk;
-  /** The log, recovered and ready; closed with the partition. */
-  journal: Journal;
-  /** Opens for reading: nothing is written, `refresh` follows the log. */
+  /** 16 bytes that name the store; its log's blocks carry them. */
+  storeId: Uint8Array;
+  /** How the log is kept: mirror, segment size, way of writing. */
+  log?: Omit<LogOptions, "disk" | "directory" | "storeId" | "onWarning">;
+  /** Another journal in place of the log in `directory`, recovered and ready; closed with the partition. */
+  journal?: Journal;
+  /** Opens for reading, beside a writer or with none: nothing is written, `refresh` follows the log. */
   readOnly?: boolean;
   idempotency?: IdempotencyOptions;
   snapshots?: SnapshotOptions;
@@ -77,6 +83,10 @@ export class Critical {
   readonly #maps = new Map<string, CriticalMap<unknown>>();
   readonly #sequences = new Map<string, CriticalSequence>();
   #recovery: RecoveryStats;
+  #journal: Journal | undefined;
+  /** A reader's place in the log, and what it has read from there. */
+  #follower: LogFollower | undefined;
+  #tail: ReplayedRecords | undefined;
   #closed = false;
 
   private constructor(options: CriticalOptions) {
@@ -86,10 +96,16 @@ export class Critical {
     this.#state = new State(options.idempotency);
     this.#history = new History(options.disk, `${options.directory}/history`, options.history);
     this.#trail = new Trail(this.#history, this.#state);
-    const recovered = this.#load();
+    if (this.readOnly) {
+      this.#recovery = this.#loadForReading();
+      return;
+    }
+    const { disk, directory } = options;
+    const journal =
+      options.journal ?? openLog({ ...options.log, ...logPlace(options), onWarning: this.#logWarning });
+    this.#journal = journal;
+    const recovered = this.#load(journal);
     this.#recovery = recovered.stats;
-    if (this.readOnly) return;
-    const { disk, directory, journal } = options;
     this.#committer = new Committer(this.#state, journal, this.#clock, this.#published);
     this.#committer.logRecords = recovered.stats.replayedRecords;
     this.#snapshots = new Snapshots(
@@ -114,12 +130,52 @@ export class Critical {
    *   later varve
    */
   static open(options: CriticalOptions): Critical {
-    options.disk.makeDirectory(options.directory);
     return new Critical(options);
   }
 
-  #load() {
-    const { disk, directory, journal } = this.#options;
+  /** What a reader starts with: the newest snapshot, and the log as far as it is known durable. */
+  #loadForReading(): RecoveryStats {
+    const { disk, directory } = this.#options;
+    const startMs = performance.now();
+    this.#state.reset();
+    const found = loadSnapshot(disk, directory, this.#state);
+    const snapshotLsn = this.#state.lsn;
+    const loadedMs = performance.now();
+    this.#history.open(found.history, snapshotLsn, false);
+    this.#tail = new ReplayedRecords(this.#state);
+    const fromLsn = BigInt(snapshotLsn + 1 - this.#state.logBase);
+    this.#follower = new LogFollower({ ...logPlace(this.#options), fromLsn });
+    const replayedRecords = replay(this.#follower.refresh(), this.#state, this.#tail);
+    this.#history.addReplayed(this.#tail);
+    return {
+      snapshotMs: loadedMs - startMs,
+      replayMs: performance.now() - loadedMs,
+      snapshotLsn: BigInt(snapshotLsn),
+      replayedRecords,
+      damaged: found.damaged,
+    };
+  }
+
+  /**
+   * Brings a read-only opening up to date; returns the LSN it shows now. Beside a living writer that is what the
+   * log says is durable, which its last write may be ahead of by up to a second.
+   */
+  refresh(): bigint {
+    this.#checkOpen();
+    if (this.#follower === undefined) return this.lsn;
+    try {
+      replay(this.#follower.refresh(), this.#state, this.#tail!);
+      this.#history.addReplayed(this.#tail!);
+    } catch (error) {
+      if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
+      // The log was trimmed behind a newer snapshot: begin again from that one.
+      this.#recovery = this.#loadForReading();
+    }
+    return this.lsn;
+  }
+
+  #load(journal: Journal) {
+    const { disk, directory } = this.#options;
     const startMs = performance.now();
     const found = loadSnapshot(disk, directory, this.#state);
     const snapshotLsn = this.#state.lsn;
@@ -129,7 +185,7 @@ export class Critical {
     for (const path of found.damaged)
       this.#warn(`snapshot ${path} is damaged, an older one is used`, undefined);
     const tail = new ReplayedRecords(this.#state);
-    const replayed = replay(journal, this.#state, found.damaged, tail);
+    const replayed = replayJournal(journal, this.#state, found.damaged, tail);
     this.#history.addReplayed(tail);
     const stats: RecoveryStats = {
       snapshotMs: loadedMs - startMs,
@@ -264,7 +320,7 @@ export class Critical {
       committer.close();
     }
     await this.#history.close();
-    await this.#options.journal.close();
+    await this.#journal?.close();
   }
 
   #releaseReservations(committer: Committer): void {
@@ -287,6 +343,8 @@ export class Critical {
     this.#options.onWarning?.(message, error);
   };
 
+  readonly #logWarning = (warning: StoreError): void => this.#warn(warning.message, warning);
+
   #writable(): Committer {
     if (this.#committer === undefined) throw readOnlyError();
     return this.#committer;
@@ -295,6 +353,10 @@ export class Critical {
   #checkOpen(): void {
     if (this.#closed) throw new StoreError("ERR_CLOSED", "the critical partition is closed");
   }
+}
+
+function logPlace({ disk, directory, storeId }: CriticalOptions) {
+  return { disk, directory, storeId };
 }
 
 const EMPTY: HistogramSummary = { count: 0, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };

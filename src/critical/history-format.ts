@@ -7,7 +7,9 @@ import { crc32c } from "@node-rs/crc32";
  *
  * ```
  *   file    "VARVHIST", u32 format version, u32 CRC-32C of bytes 0..11 and 16..55, u64 first LSN,
- *           32-byte link before the first block (zeros in a store's first file); then blocks
+ *           32-byte link before the first block (zeros in a store's first file); then blocks, each at the next
+ *           multiple of 512 bytes: a power cut may ruin the sectors being written, so that none may hold the end
+ *           of a block that is durable already
  *
  *   block    0  u32 CRC-32C of bytes 4 to the block's end
  *            4  u32 stored bytes       8  u32 raw bytes
@@ -33,6 +35,7 @@ import { crc32c } from "@node-rs/crc32";
 export const HISTORY_MAGIC = Buffer.from("VARVHIST");
 export const HISTORY_VERSION = 1;
 export const FILE_HEADER_BYTES = 56;
+export const SECTOR_BYTES = 512;
 export const BLOCK_HEADER_BYTES = 84;
 export const LINK_BYTES = 32;
 export const LINK_OFFSET = 52;
@@ -61,6 +64,11 @@ export interface BlockHeader {
   firstTimeUs: number;
   lastTimeUs: number;
   link: Buffer;
+}
+
+/** Where the next block begins. */
+export function nextSector(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
 }
 
 export function encodeFileHeader(firstLsn: number, link: Buffer): Buffer {

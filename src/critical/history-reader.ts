@@ -18,6 +18,8 @@ import {
   HAS_AFTER,
   HAS_BEFORE,
   HISTORY_VERSION,
+  nextSector,
+  SECTOR_BYTES,
 } from "./history-format.ts";
 import { FENCE_KINDS, FLAG_CUT, FLAG_IDEMPOTENCY, KIND_CUT } from "./record-format.ts";
 import { readAnnotations } from "./record-reader.ts";
@@ -80,7 +82,7 @@ export function blockPlaces(disk: Disk, path: string, end: number): BlockPlace[]
     const places: BlockPlace[] = [];
     const bytes = Buffer.alloc(BLOCK_HEADER_BYTES);
     const sizeBytes = Math.min(end, file.sizeBytes());
-    for (let offset = FILE_HEADER_BYTES; offset < sizeBytes; ) {
+    for (let offset = SECTOR_BYTES; offset < sizeBytes; ) {
       const got = file.readSync(bytes, offset);
       const header = got < BLOCK_HEADER_BYTES ? undefined : decodeBlockHeader(bytes);
       const sizeOfBlock =
@@ -91,7 +93,7 @@ export function blockPlaces(disk: Disk, path: string, end: number): BlockPlace[]
         });
       }
       places.push({ path, offset, ...header });
-      offset += sizeOfBlock;
+      offset = nextSector(offset + sizeOfBlock);
     }
     return places;
   } finally {

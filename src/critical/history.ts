@@ -6,6 +6,7 @@ import {
   FILE_HEADER_BYTES,
   LINK_BYTES,
   NO_LINK,
+  nextSector,
 } from "./history-format.ts";
 import { type BlockPlace, blockPlaces } from "./history-reader.ts";
 import { HistoryBlockWriter } from "./history-writer.ts";
@@ -94,6 +95,7 @@ export class History {
     this.#pending.length = 0;
     this.#pendingBytes = 0;
     this.#replayed = undefined;
+    this.#replayedSealed = 0;
     this.#files = [];
     this.#link = position?.head ?? NO_LINK;
     this.#lastLsn = lsn;
@@ -134,7 +136,6 @@ export class History {
   /** Takes what was replayed at opening, before anything is committed. */
   addReplayed(replayed: ReplayedRecords): void {
     this.#replayed = replayed.count > 0 ? replayed : undefined;
-    this.#replayedSealed = 0;
     // Sealing is left for the first block's worth of commits: an opening has better things to do.
   }
 
@@ -216,9 +217,10 @@ export class History {
       await this.#nextFile(header.firstLsn);
     }
     const file = this.#files.at(-1)!;
-    await this.#file!.write(block, file.sizeBytes);
-    file.places?.push({ path: file.path, offset: file.sizeBytes, ...header });
-    file.sizeBytes += block.byteLength;
+    const offset = nextSector(file.sizeBytes);
+    await this.#file!.write(block, offset);
+    file.places?.push({ path: file.path, offset, ...header });
+    file.sizeBytes = offset + block.byteLength;
     this.#link = header.link;
     this.#lastLsn = header.lastLsn;
     this.#replayedSealed += fromReplayed;

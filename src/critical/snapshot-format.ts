@@ -15,6 +15,7 @@ import { crc32c } from "@node-rs/crc32";
  *   payload  u8 type, then
  *     1 catalog       varint count, maps: varint number, text name, varint highest schema version
  *                     varint count, sequences: varint number, text name, i64 next, varint adopted fence
+ *                     u64 log base: LSN = number in the log + base
  *                     varint fences, u8 kind (0 no fence), text detail
  *     2 entries       a run in key order, each key above those of earlier runs of the map
  *     3 idempotency   varint count, each: text key, u64 LSN, u64 time, varint length, value

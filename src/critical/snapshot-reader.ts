@@ -159,6 +159,7 @@ class SnapshotLoad {
       sequence.recovered(input.i64());
       sequence.adoptedFence = input.varint();
     }
+    state.logBase = input.u64();
     state.fences = input.varint();
     const fenceKind = input.u8();
     const detail = input.text16();

@@ -276,6 +276,7 @@ function encodeCatalog(state: State): Buffer {
     out.i64(sequence.durableNext);
     out.varint(sequence.adoptedFence);
   }
+  out.u64(state.logBase);
   out.varint(state.fences);
   out.u8(state.fence === undefined ? 0 : FENCE_KINDS.indexOf(state.fence.kind) + 1);
   out.text16(state.fence?.detail ?? "");

@@ -123,7 +123,7 @@ export class Snapshots {
       const tookMs = performance.now() - startMs;
       this.#durationMs.record(tookMs);
       this.#notBeforeMs = startMs + (header.bodyBytes / this.#bytesPerSecond) * 1000;
-      if (older !== undefined) journal.trim(BigInt(older.lsn + 1));
+      if (older !== undefined) journal.trim(BigInt(older.lsn + 1 - state.logBase));
       await this.#expire(writer);
       return header;
     } catch (error) {

@@ -14,6 +14,8 @@ export class State {
   /** LSN and time of the last record applied; 0 before the first. */
   lsn = 0;
   timeUs = 0;
+  /** What the log's numbers lag behind: 0, but in a copy, whose log begins anew behind the records copied. */
+  logBase = 0;
   fence: Fence | undefined;
   /** Fences there have ever been: each gets the next number. */
   fences = 0;
@@ -165,6 +167,7 @@ export class State {
     this.fences = 0;
     this.lsn = 0;
     this.timeUs = 0;
+    this.logBase = 0;
   }
 
   #checkRoom(): void {

@@ -19,6 +19,7 @@ export function openTestStore(options: Partial<CriticalOptions> = {}): TestStore
   const warnings: string[] = [];
   const critical = Critical.open({
     directory: "/store/critical",
+    storeId: new Uint8Array(16),
     onWarning: (message, error) => warnings.push(error === undefined ? message : `${message}: ${error}`),
     ...options,
     disk,
