@@ -280,7 +280,13 @@ export class Committer {
   #publish(tx: Transaction): void {
     this.#state.apply(tx);
     tx.uncover();
-    this.#published(tx);
+    try {
+      this.#published(tx);
+    } catch (error) {
+      // Durable, but what must follow before it is acknowledged has failed.
+      this.#poisoned ??= error;
+      throw error;
+    }
   }
 
   #poison(error: unknown): unknown {

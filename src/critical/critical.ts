@@ -1,74 +1,34 @@
-import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { LogFollower } from "../wal/follow-log.ts";
 import type { Journal } from "../wal/journal.ts";
-import { type LogOptions, openLog } from "../wal/open-log.ts";
+import { WriteAheadLog } from "../wal/log.ts";
+import { openLog } from "../wal/open-log.ts";
+import { type AuditReport, verifyAudit } from "./audit.ts";
+import { type AuditEntry, auditLog, type LogQuery } from "./audit-log.ts";
 import type { Annotations, LogRecord } from "./change.ts";
 import { type Clock, createClock } from "./clock.ts";
 import { type CommitOptions, Committer, type Receipt } from "./committer.ts";
+import { adoptMoved, adoptSequence, raiseFence } from "./fencing.ts";
 import type { HistogramSummary } from "./histogram.ts";
-import { History, type HistoryOptions, type HistoryStats } from "./history.ts";
-import type { IdempotencyOptions } from "./idempotency.ts";
+import { History } from "./history.ts";
+import { findCopy, machineIdOf, settleIdentity } from "./identity.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
+import { type MigrationPlan, olderKeys, planMigration } from "./migration.ts";
+import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
 import { loadSnapshot, replay, replayJournal } from "./recovery.ts";
 import { ReplayedRecords } from "./replayed-records.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
 import { CriticalSequence } from "./sequence-handle.ts";
-import { type SnapshotOptions, type SnapshotStats, Snapshots } from "./snapshots.ts";
+import { Snapshots } from "./snapshots.ts";
 import { State } from "./state.ts";
 import type { Table } from "./table.ts";
 import { type MapHistoryChange, type Moment, Trail } from "./trail.ts";
 import type { Transaction } from "./transaction.ts";
+import { Witness } from "./witness.ts";
 
 export type { CommitOptions, Receipt } from "./committer.ts";
-
-export interface CriticalOptions {
-  /** Where snapshots and history lie: `critical/` in the store. */
-  directory: string;
-  disk: Disk;
-  /** 16 bytes that name the store; its log's blocks carry them. */
-  storeId: Uint8Array;
-  /** How the log is kept: mirror, segment size, way of writing. */
-  log?: Omit<LogOptions, "disk" | "directory" | "storeId" | "onWarning">;
-  /** Another journal in place of the log in `directory`, recovered and ready; closed with the partition. */
-  journal?: Journal;
-  /** Opens for reading, beside a writer or with none: nothing is written, `refresh` follows the log. */
-  readOnly?: boolean;
-  idempotency?: IdempotencyOptions;
-  snapshots?: SnapshotOptions;
-  history?: HistoryOptions;
-  /** Microseconds since the Unix epoch; for tests. */
-  clock?: Clock;
-  /** Told of what does not stop the engine but should be known: a failed snapshot, a damaged history. */
-  onWarning?: (message: string, error: unknown) => void;
-}
-
-export interface CriticalStats {
-  lsn: bigint;
-  timeUs: bigint;
-  maps: { name: string; entries: number; version: number }[];
-  sequences: { name: string; next: bigint; fenced: boolean }[];
-  poisoned: boolean;
-  inFlight: number;
-  /** Nanoseconds from call to receipt. */
-  commitNs: HistogramSummary;
-  commitAsyncNs: HistogramSummary;
-  recovery: RecoveryStats;
-  snapshots: SnapshotStats | undefined;
-  history: HistoryStats;
-  idempotency: { keys: number; forgottenEarly: number };
-}
-
-export interface RecoveryStats {
-  /** Milliseconds to load the snapshot and to replay the log. */
-  snapshotMs: number;
-  replayMs: number;
-  snapshotLsn: bigint;
-  replayedRecords: number;
-  /** Snapshot slots that were damaged and passed over. */
-  damaged: string[];
-}
+export type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
 
 /** The critical partition: maps, sequences and counters under transactions that are durable on return. */
 export class Critical {
@@ -84,6 +44,7 @@ export class Critical {
   readonly #sequences = new Map<string, CriticalSequence>();
   #recovery: RecoveryStats;
   #journal: Journal | undefined;
+  #witness: Witness | undefined;
   /** A reader's place in the log, and what it has read from there. */
   #follower: LogFollower | undefined;
   #tail: ReplayedRecords | undefined;
@@ -104,6 +65,7 @@ export class Critical {
     const journal =
       options.journal ?? openLog({ ...options.log, ...logPlace(options), onWarning: this.#logWarning });
     this.#journal = journal;
+    disk.makeDirectory(directory);
     const recovered = this.#load(journal);
     this.#recovery = recovered.stats;
     this.#committer = new Committer(this.#state, journal, this.#clock, this.#published);
@@ -121,6 +83,7 @@ export class Critical {
       },
       options.snapshots,
     );
+    this.#recognizeCopy();
   }
 
   /**
@@ -131,6 +94,22 @@ export class Critical {
    */
   static open(options: CriticalOptions): Critical {
     return new Critical(options);
+  }
+
+  /** Before anything else is committed: are these the original's files, with the original's content? */
+  #recognizeCopy(): void {
+    const { disk, directory, witness: witnessPath } = this.#options;
+    const machineId = this.#options.machineId ?? machineIdOf(disk);
+    const committer = this.#committer!;
+    const moved = findCopy(disk, directory, machineId);
+    if (moved !== undefined) raiseFence(committer, this.#state, "copy", moved);
+    settleIdentity(disk, directory, machineId);
+    if (witnessPath === undefined) return;
+    this.#witness = new Witness(disk, witnessPath);
+    const rolledBack = this.#witness.findRollback(this.#state);
+    if (rolledBack !== undefined && this.#state.fence?.kind !== "rollback") {
+      raiseFence(committer, this.#state, "rollback", rolledBack);
+    }
   }
 
   /** What a reader starts with: the newest snapshot, and the log as far as it is known durable. */
@@ -224,6 +203,17 @@ export class Critical {
       );
     }
     table.schema = schema;
+    if (schema.version > 1 && !this.readOnly) void this.#upgradeInBackground(table);
+  }
+
+  /** Values are upgraded when they are read; meanwhile all of them are written anew, so that this ends some day. */
+  async #upgradeInBackground(table: Table): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    try {
+      await this.#upgrade(table);
+    } catch (error) {
+      if (!this.#closed) this.#warn(`map ${table.name} could not be upgraded in the background`, error);
+    }
   }
 
   sequence(name: string, options?: SequenceOptions): CriticalSequence {
@@ -266,10 +256,66 @@ export class Critical {
     return { lsn: BigInt(lsn), sizeBytes: bodyBytes };
   }
 
+  /**
+   * Takes a fenced sequence over: its next number is at least `atLeast`. Make sure first that the original issues
+   * no more. Returns the next number.
+   */
+  adoptSequence(name: string, atLeast: bigint): bigint {
+    return adoptSequence(this.#writable(), this.sequence(name).state, atLeast, this.#witness);
+  }
+
+  /** Confirms that this store was moved, not copied. @throws ERR_SEQUENCE_FENCED for a backup, fork or rollback */
+  adoptMoved(): void {
+    adoptMoved(this.#writable(), this.#state);
+  }
+
+  /** The audit trail: every kept commit with its changes before and after, oldest first. */
+  log(query: LogQuery = {}): IterableIterator<AuditEntry> {
+    return auditLog(this.#trail, this.#state, query, this.#history.firstLsn);
+  }
+
+  /** Proves the audit trail whole, or names the first bad link. Reads all history kept. */
+  verifyAudit(): AuditReport {
+    return verifyAudit(this.#history, this.#state);
+  }
+
+  /** What `migrate` would change; nothing is written. */
+  planMigration(): MigrationPlan[] {
+    return planMigration(this.#state);
+  }
+
+  /**
+   * Rewrites every entry that is older than the schema its map is open with, in small commits. Returns how many.
+   *
+   * @throws ERR_STORE_VERSION when an upgrade function fails; what came before it stays upgraded
+   */
+  async migrate(signal?: AbortSignal): Promise<number> {
+    this.#writable();
+    let upgraded = 0;
+    for (const table of this.#state.tables()) upgraded += await this.#upgrade(table, signal);
+    return upgraded;
+  }
+
+  async #upgrade(table: Table, signal?: AbortSignal): Promise<number> {
+    let upgraded = 0;
+    let after: string | undefined;
+    for (;;) {
+      const keys = olderKeys(table, after, UPGRADE_BATCH);
+      if (keys.length === 0 || this.#closed || signal?.aborted) return upgraded;
+      await this.commitAsync(
+        (tx) => {
+          for (const key of keys) tx.upgrade(table, key);
+        },
+        { actor: "varve", reason: `upgrade to version ${table.schema?.version}` },
+      );
+      upgraded += keys.length;
+      after = keys.at(-1);
+    }
+  }
+
   /** @internal */
   nowUs(): number {
-    const nowUs = this.#clock();
-    return nowUs > this.#state.timeUs ? nowUs : this.#state.timeUs;
+    return Math.max(this.#clock(), this.#state.timeUs);
   }
 
   /** @internal */
@@ -297,6 +343,7 @@ export class Critical {
         next: sequence.visibleNext,
         fenced: state.isFenced(sequence),
       })),
+      fence: state.fence,
       poisoned: this.#committer?.poisoned ?? false,
       inFlight: this.#committer?.inFlight ?? 0,
       commitNs: this.#committer?.commitNs.summary() ?? EMPTY,
@@ -304,6 +351,7 @@ export class Critical {
       recovery: this.#recovery,
       snapshots: this.#snapshots?.stats(),
       history: this.#history.stats(),
+      log: this.#journal instanceof WriteAheadLog ? this.#journal.stats() : undefined,
       idempotency: state.idempotency.stats(),
     };
   }
@@ -316,8 +364,10 @@ export class Critical {
     if (committer !== undefined) {
       await this.#snapshots!.close();
       await committer.settled();
-      this.#releaseReservations(committer);
+      // A witness never goes back, so what it has seen reserved stays used.
+      if (this.#witness === undefined) this.#releaseReservations(committer);
       committer.close();
+      this.#witness?.close();
     }
     await this.#history.close();
     await this.#journal?.close();
@@ -335,6 +385,9 @@ export class Critical {
   }
 
   readonly #published = (record: LogRecord): void => {
+    if (this.#witness !== undefined && record.changes.some(({ kind }) => kind === "sequence")) {
+      this.#witness.update(this.#state);
+    }
     this.#history.add(record);
     this.#snapshots?.consider();
   };
@@ -358,6 +411,9 @@ export class Critical {
 function logPlace({ disk, directory, storeId }: CriticalOptions) {
   return { disk, directory, storeId };
 }
+
+/** Entries rewritten in one commit: short enough for the event loop. */
+const UPGRADE_BATCH = 64;
 
 const EMPTY: HistogramSummary = { count: 0, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };
 

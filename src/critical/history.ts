@@ -312,6 +312,11 @@ export class History {
     return this.#nextLsn() ?? this.#lastLsn + 1;
   }
 
+  /** The last link of the chain. */
+  get head(): Buffer {
+    return this.#link;
+  }
+
   /** Paths and sizes of the files, oldest first. */
   get files(): readonly { path: string; name: string; sizeBytes: number }[] {
     return this.#files;

@@ -14,8 +14,8 @@ export interface Recovered {
   snapshot: SnapshotHeader | undefined;
   /** Slot of that snapshot; the next one goes into the other. */
   slot: 0 | 1;
-  /** The snapshot in the other slot, if whole: the log is kept from there on. */
-  other: SnapshotHeader | undefined;
+  /** Highest number any slot's header has: the next one is higher. */
+  lastNumber: number;
   history: HistoryPosition | undefined;
   /** Slots whose header was whole and whose contents were not. */
   damaged: string[];
@@ -30,19 +30,19 @@ export function loadSnapshot(disk: Disk, directory: string, state: State): Recov
   }));
   const whole = found.filter((each) => each.header !== undefined);
   whole.sort((a, b) => b.header!.number - a.header!.number);
+  const lastNumber = whole[0]?.header?.number ?? 0;
   const damaged: string[] = [];
   for (const { path, slot, header } of whole) {
     try {
       const history = readSnapshot(disk, path, state);
-      const other = whole.find((each) => each.slot !== slot && !damaged.includes(each.path))?.header;
-      return { snapshot: header, slot, other, history, damaged };
+      return { snapshot: header, slot, lastNumber, history, damaged };
     } catch (error) {
       if (!isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
       damaged.push(path);
       state.reset();
     }
   }
-  return { snapshot: undefined, slot: 1, other: undefined, history: undefined, damaged };
+  return { snapshot: undefined, slot: 1, lastNumber, history: undefined, damaged };
 }
 
 /**

@@ -61,6 +61,7 @@ export class Snapshots {
   readonly #durationMs = new Histogram();
   #newest: SnapshotHeader | undefined;
   #slot: 0 | 1;
+  #number: number;
   #taken = 0;
   #lastError: unknown;
   #notBeforeMs = 0;
@@ -74,6 +75,7 @@ export class Snapshots {
     this.#bytesPerSecond = options.bytesPerSecond ?? BYTES_PER_SECOND;
     this.#newest = parts.recovered.snapshot;
     this.#slot = parts.recovered.slot;
+    this.#number = parts.recovered.lastNumber;
   }
 
   /** Begins a snapshot if one is due; called after every commit. */
@@ -103,7 +105,7 @@ export class Snapshots {
     const startMs = performance.now();
     const slot = this.#newest === undefined ? 0 : this.#slot === 0 ? 1 : 0;
     await warmUp(state);
-    const writer = new SnapshotWriter(state, (this.#newest?.number ?? 0) + 1);
+    const writer = new SnapshotWriter(state, ++this.#number);
     const { logRecords, logBytes } = committer;
     const position = history.boundary(writer.lsn);
     position.catch(() => {});

@@ -184,11 +184,16 @@ export class Table {
   /** The value of an entry as its readers get it: upgraded to the opened version, frozen. */
   decode(entry: Entry): unknown {
     if (entry.value !== UNDECODED) return entry.value;
-    if (entry.lengthBytes > scratch.byteLength) scratch = Buffer.allocUnsafeSlow(entry.lengthBytes);
-    entry.copyTo(scratch, 0);
-    let value = this.codec.decode(scratch, entry.lengthBytes);
+    let value = this.decodeStored(entry);
     if (this.schema !== undefined) value = this.schema.upgraded(value, entry.schemaVersion);
     if (freeze(value)) entry.value = value;
     return value;
+  }
+
+  /** The value of an entry as it was stored, whatever version that is. */
+  decodeStored(entry: Entry): unknown {
+    if (entry.lengthBytes > scratch.byteLength) scratch = Buffer.allocUnsafeSlow(entry.lengthBytes);
+    entry.copyTo(scratch, 0);
+    return this.codec.decode(scratch, entry.lengthBytes);
   }
 }

@@ -147,6 +147,14 @@ export class Trail {
     return { lsn, timeUs };
   }
 
+  /** Where reading on from a moment begins: an LSN itself, or the last record up to a time. */
+  locate(moment: bigint | { timeUs: bigint }): { lsn: number; isTime: boolean } {
+    if (typeof moment === "bigint" && moment < TIMES_FROM) return { lsn: Number(moment), isTime: false };
+    const timeUs = Number(typeof moment === "bigint" ? moment : moment.timeUs);
+    if (timeUs >= this.#state.timeUs) return { lsn: this.#state.lsn, isTime: true };
+    return { lsn: this.#lastBefore(timeUs) ?? this.#history.firstLsn - 1, isTime: true };
+  }
+
   #timeOf(lsn: number): number {
     if (lsn === this.#state.lsn) return this.#state.timeUs;
     for (const record of this.records(lsn)) return record.lsn === lsn ? record.timeUs : record.timeUs - 1;

@@ -1,5 +1,6 @@
 import { StoreError } from "../errors.ts";
-import { KEY_BYTES_MAX, TRANSACTION_CHANGES_MAX } from "../limits.ts";
+import { TRANSACTION_CHANGES_MAX } from "../limits.ts";
+import { checkKey, checkTime, counted } from "./arguments.ts";
 import type { Annotations, Change, LogRecord, MapChange, RecordKind } from "./change.ts";
 import { bounds, type CriticalMap, type KeyRange, type VersionedEntry, versioned } from "./map.ts";
 import type { RecordWriter } from "./record-writer.ts";
@@ -18,8 +19,6 @@ export interface PutOptions {
 export interface DeleteOptions {
   ifVersion?: bigint;
 }
-
-const TIME_MAX = 2n ** 53n;
 
 /**
  * What a commit's callback works on. It sees everything committed or queued before it, and its own writes; nobody
@@ -264,6 +263,13 @@ export class Transaction implements LogRecord {
     this.#halfway = false;
   }
 
+  /** @internal Writes an entry of an older schema version anew. */
+  upgrade(table: Table, key: string): void {
+    const entry = this.#entry(table, key);
+    if (entry === undefined || entry.schemaVersion >= (table.schema?.version ?? 0)) return;
+    this.#put(table, key, table.decode(entry), entry.expiresAtUs);
+  }
+
   /** @internal Gives back what is left of a reservation. */
   release(sequence: SequenceState): void {
     this.#advance(sequence, sequence.visibleNext, sequence.visibleNext, false);
@@ -406,51 +412,4 @@ function settle(change: MapChange): void {
 function takeBack(change: MapChange): void {
   if (change.under === undefined) change.table.overlay.delete(change.key);
   else change.table.overlay.set(change.key, change.under);
-}
-
-function checkKey(key: unknown): asserts key is string {
-  if (typeof key !== "string" || key.length === 0) {
-    throw new StoreError("ERR_INVALID_ARGUMENT", "a key must be a string of at least one character");
-  }
-  const maybeLong = key.length * 3 > KEY_BYTES_MAX;
-  if (maybeLong && Buffer.byteLength(key) > KEY_BYTES_MAX) {
-    throw new StoreError("ERR_LIMIT", `a key of ${Buffer.byteLength(key)} bytes is over the limit`, {
-      context: { limitBytes: KEY_BYTES_MAX },
-      hint: `A key may take ${KEY_BYTES_MAX} bytes in UTF-8; use its digest as the key.`,
-    });
-  }
-  if (!(key as unknown as { isWellFormed(): boolean }).isWellFormed()) {
-    throw new StoreError("ERR_INVALID_ARGUMENT", "a key may not contain a lone surrogate");
-  }
-}
-
-function checkTime(timeUs: unknown): number {
-  if (typeof timeUs === "bigint" && timeUs > 0n && timeUs < TIME_MAX) return Number(timeUs);
-  throw new StoreError(
-    "ERR_INVALID_ARGUMENT",
-    "expiresAtUs must be a bigint of microseconds since the Unix epoch",
-    {
-      context: { expiresAtUs: String(timeUs) },
-    },
-  );
-}
-
-function counted(map: string, key: string, current: unknown, by: unknown): number | bigint {
-  const kind = typeof (by ?? current ?? 0);
-  const start = current ?? (kind === "bigint" ? 0n : 0);
-  const step = by ?? (typeof start === "bigint" ? 1n : 1);
-  if (typeof start === "bigint" && typeof step === "bigint") return start + step;
-  if (typeof start === "number" && typeof step === "number") {
-    const sum = start + step;
-    if (Number.isSafeInteger(sum)) return sum;
-    throw new StoreError("ERR_LIMIT", `map ${map}: counter ${key} would become ${sum}`, {
-      context: { map, key },
-      hint: "Number counters hold whole numbers below 2^53; use bigints for more.",
-    });
-  }
-  throw new StoreError(
-    "ERR_INVALID_ARGUMENT",
-    `map ${map}: cannot add a ${typeof step} to ${key}, which is a ${typeof start}`,
-    { context: { map, key } },
-  );
 }
