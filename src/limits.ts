@@ -65,3 +65,12 @@ export const WAL_SEGMENT_BLOCKS_MAX = 65_536;
 
 /** Payload bytes that may wait behind a full group before `append` refuses more: bounds memory when the disk stalls. */
 export const WAL_QUEUE_BYTES_MAX = 32 << 20;
+
+/** Bytes of one message on the engine's socket: the largest value with room for its frame and a page of entries. */
+export const SOCKET_MESSAGE_BYTES_MAX = 8 << 20;
+
+/** Connections to the engine's socket at once: people and scripts, never a bus. */
+export const SOCKET_CONNECTIONS_MAX = 32;
+
+/** Entries in one page of a listing over the engine's socket; the caller asks for the next. */
+export const SOCKET_PAGE_ENTRIES = 500;

@@ -21,10 +21,12 @@ import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
 import { CriticalSequence } from "./sequence-handle.ts";
 import { Snapshots } from "./snapshots.ts";
+import { EngineSocket } from "./socket.ts";
 import { State } from "./state.ts";
 import type { Table } from "./table.ts";
 import { type MapHistoryChange, type Moment, Trail } from "./trail.ts";
 import type { Transaction } from "./transaction.ts";
+import { verbsOf } from "./verbs.ts";
 import { Witness } from "./witness.ts";
 
 export type { CommitOptions, Receipt } from "./committer.ts";
@@ -45,6 +47,7 @@ export class Critical {
   #recovery: RecoveryStats;
   #journal: Journal | undefined;
   #witness: Witness | undefined;
+  #socket: EngineSocket | undefined;
   /** A reader's place in the log, and what it has read from there. */
   #follower: LogFollower | undefined;
   #tail: ReplayedRecords | undefined;
@@ -84,6 +87,7 @@ export class Critical {
       options.snapshots,
     );
     this.#recognizeCopy();
+    if (options.socket ?? disk.kind === "real") this.#listen();
   }
 
   /**
@@ -109,6 +113,17 @@ export class Critical {
     const rolledBack = this.#witness.findRollback(this.#state);
     if (rolledBack !== undefined && this.#state.fence?.kind !== "rollback") {
       raiseFence(committer, this.#state, "rollback", rolledBack);
+    }
+  }
+
+  /** Without its socket the engine still runs; the command line then has to wait for it. */
+  #listen(): void {
+    const { disk, directory } = this.#options;
+    const failed = (error: unknown) => this.#warn("the engine's socket could not be opened", error);
+    try {
+      this.#socket = new EngineSocket(disk, directory, verbsOf(this), failed);
+    } catch (error) {
+      failed(error);
     }
   }
 
@@ -361,6 +376,7 @@ export class Critical {
     if (this.#closed) return;
     this.#closed = true;
     const committer = this.#committer;
+    await this.#socket?.close();
     if (committer !== undefined) {
       await this.#snapshots!.close();
       await committer.settled();

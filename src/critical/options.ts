@@ -25,6 +25,8 @@ export interface CriticalOptions {
   snapshots?: SnapshotOptions;
   /** A file on another device that holds the highest number of every sequence: it catches content put back. */
   witness?: string;
+  /** Opens a local socket in the directory for other processes of this user. Default: on a real disk. */
+  socket?: boolean;
   /** Names the machine in place of the system's id; for tests. */
   machineId?: string;
   history?: HistoryOptions;
