@@ -49,7 +49,7 @@ export const COMMITS_IN_FLIGHT_MAX = 16_384;
 export const IDEMPOTENCY_KEYS_MAX = 100_000;
 
 /** Opaque bytes of one cut record: positions of a few thousand series. */
-export const CUT_BYTES_MAX = 256 << 10;
+export const CUT_RECORD_BYTES_MAX = 256 << 10;
 
 /** Payload of one log record: a large transaction fits, and a write still spans at most two segments. */
 export const WAL_RECORD_BYTES_MAX = 2 << 20;

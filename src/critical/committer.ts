@@ -4,7 +4,7 @@ import {
   ANNOTATION_BYTES_MAX,
   BASED_ON_MAX,
   COMMITS_IN_FLIGHT_MAX,
-  CUT_BYTES_MAX,
+  CUT_RECORD_BYTES_MAX,
   WAL_QUEUE_BYTES_MAX,
 } from "../limits.ts";
 import type { Journal } from "../wal/journal.ts";
@@ -134,8 +134,8 @@ export class Committer {
     this.#checkReady();
     if (annotations !== undefined) checkAnnotations(annotations);
     checkText("cut name", name);
-    if (body.byteLength > CUT_BYTES_MAX) {
-      throw new StoreError("ERR_LIMIT", `a cut of ${body.byteLength} bytes is over ${CUT_BYTES_MAX}`);
+    if (body.byteLength > CUT_RECORD_BYTES_MAX) {
+      throw new StoreError("ERR_LIMIT", `a cut of ${body.byteLength} bytes is over ${CUT_RECORD_BYTES_MAX}`);
     }
     const tx = this.#begin("cut", annotations);
     tx.cut = { name, body: Uint8Array.from(body) };
