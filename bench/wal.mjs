@@ -124,11 +124,16 @@ async function groupedAppends(inFlight, total) {
     log.trim(log.durableLsn);
   }
   rates.sort((a, b) => a - b);
+  const idle = monitorEventLoopDelay({ resolution: 1 });
+  idle.enable();
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  idle.disable();
   const stats = log.stats();
   await log.close();
   floor.close();
   return {
     inFlight,
+    idleLoopDelayP999Ms: Math.round(idle.percentile(99.9) / 1e4) / 100,
     appendsPerSecond: Math.round(rates[4]),
     spread: [Math.round(rates[0]), Math.round(rates[7])],
     floor: quantiles(floors),
@@ -178,7 +183,7 @@ function print({ machine, solo, grouped, reopen }) {
   for (const each of grouped) {
     console.log(
       `append, ${each.inFlight} in flight: ${each.appendsPerSecond}/s (${each.spread.join("–")}), ${each.recordsPerWrite} records a write,` +
-        ` floor p50 ${each.floor.p50Us} µs, event loop p99.9 ${each.eventLoopDelayP999Ms} ms`,
+        ` floor p50 ${each.floor.p50Us} µs, event loop p99.9 ${each.eventLoopDelayP999Ms} ms (idle ${each.idleLoopDelayP999Ms})`,
     );
   }
   console.log(`opening ${reopen.blocks} blocks: ${reopen.medianMs} ms`);

@@ -1,4 +1,5 @@
-// Runs the test suite and ends with the one line that says how it went: "N passed, N failed".
+// Runs the test suite and ends with the one line that says how it went: "N passed, N failed". Tests and the processes
+// they start run on the Node.js that runs this script: `npx -y node@24 scripts/test.mjs` tries another one.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,8 +10,15 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), "varve-test-"));
 const report = join(scratch, "report.json");
 const run = spawnSync(
-  `${root}node_modules/.bin/vitest`,
-  ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...process.argv.slice(2)],
+  process.execPath,
+  [
+    `${root}node_modules/vitest/vitest.mjs`,
+    "run",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${report}`,
+    ...process.argv.slice(2),
+  ],
   { cwd: root, stdio: "inherit" },
 );
 

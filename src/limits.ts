@@ -51,6 +51,77 @@ export const IDEMPOTENCY_KEYS_MAX = 100_000;
 /** Opaque bytes of one cut record: positions of a few thousand series. */
 export const CUT_RECORD_BYTES_MAX = 256 << 10;
 
+/** Frames a chunk's restore may have to walk: a bound for chains whose links cost next to nothing. */
+export const CHAIN_DEPTH_MAX = 64;
+
+/**
+ * Restoring a chunk through its chain may cost as much as reading this many times its raw bytes: about eight
+ * changed-everywhere versions, or two dozen that changed little.
+ */
+export const CHAIN_COST_FACTOR = 8;
+
+/** Decoded chunks a reader keeps, for chunks that several tensors, frames or chains share. */
+export const DECODED_CACHE_BYTES = 8 << 20;
+
+/** A pack that has grown past this is sealed: few files even for terabytes, and gc rewrites one quickly. */
+export const PACK_BYTES_TARGET = 256 << 20;
+
+/**
+ * What a disk writes whole, and what a power cut in the middle of writing may leave as garbage. Whatever is appended
+ * after something acknowledged begins at a multiple of this, so that no write touches what was promised.
+ */
+export const SECTOR_BYTES = 512;
+
+/** Digests an encoder remembers within one save, so that repeated chunks are encoded once. */
+export const ENCODED_DIGESTS_MAX = 65_536;
+
+/** Bytes of one record of the version log: metrics and metadata are small; what is not belongs in a file. */
+export const VERSION_RECORD_BYTES_MAX = 1 << 20;
+
+/** Bases the codec looks at for one chunk: parent and grandparent; more only add memory copies. */
+export const CODEC_BASES_MAX = 2;
+
+/** Smallest, mean and largest content-defined chunk of an opaque file: 64 KiB keeps the index small, deltas close. */
+export const CUT_BYTES_MIN = 16 * 1024;
+export const CUT_BYTES_AVG = 64 * 1024;
+export const CUT_BYTES_MAX = 256 * 1024;
+
+/** Bytes of one manifest node: layouts of the largest allowed safetensors header stay well below. */
+export const NODE_BYTES_MAX = 256 << 20;
+
+/** Axes of one tensor: array libraries stop at 64; one byte holds it in every record. */
+export const TENSOR_RANK_MAX = 255;
+
+/** Bytes of a safetensors header: the format's own cap, so that a hostile length cannot ask for memory. */
+export const SAFETENSORS_HEADER_BYTES_MAX = 100_000_000;
+
+/** Objects and arrays inside one another in a safetensors header: the format's parser stops at the 128th. */
+export const SAFETENSORS_NESTING_MAX = 127;
+
+/** Tensors in one safetensors file: more than twice the largest models have over all shards; bounds a parse's memory. */
+export const SAFETENSORS_TENSORS_MAX = 262_144;
+
+/** Entries of `__metadata__`, and extra keys in one tensor's entry: bounds the set that finds duplicates. */
+export const SAFETENSORS_KEYS_MAX = 65_536;
+
+/** Files in one version: shards of the largest models number in the hundreds. */
+export const VERSION_FILES_MAX = 65_536;
+
+/** Raw bytes encoded or decoded by one job: enough to keep a worker busy for milliseconds, and few in flight. */
+export const JOB_BYTES = 1 << 20;
+
+/** Bytes of an opaque file whose cuts are looked for at once. */
+export const CUT_WINDOW_BYTES = 4 << 20;
+
+/** Bytes of a version's resume blob: RNG states and loader positions take kilobytes; more is a file of the version. */
+export const RESUME_BYTES_MAX = 64 << 20;
+
+/** Metrics, and metadata entries, of one version. */
+export const METADATA_ENTRIES_MAX = 4096;
+
+/** gc rewrites a pack when more than this part of it is dead: less is not worth the writing. */
+export const GC_REWRITE_FRACTION = 0.1;
+
 /** Payload of one log record: a large transaction fits, and a write still spans at most two segments. */
 export const WAL_RECORD_BYTES_MAX = 2 << 20;
 

@@ -1,5 +1,6 @@
 import { blake3 } from "@napi-rs/blake-hash";
 import { crc32c } from "@node-rs/crc32";
+import { SECTOR_BYTES } from "../limits.ts";
 
 /**
  * History files hold every record that has left the log, with what each change replaced, compressed and
@@ -35,7 +36,6 @@ import { crc32c } from "@node-rs/crc32";
 export const HISTORY_MAGIC = Buffer.from("VARVHIST");
 export const HISTORY_VERSION = 1;
 export const FILE_HEADER_BYTES = 56;
-export const SECTOR_BYTES = 512;
 export const BLOCK_HEADER_BYTES = 84;
 export const LINK_BYTES = 32;
 export const LINK_OFFSET = 52;

@@ -2,6 +2,7 @@ import { inflateRawSync } from "node:zlib";
 import { crc32c } from "@node-rs/crc32";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import { SECTOR_BYTES } from "../limits.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { Annotations } from "./change.ts";
 import {
@@ -19,7 +20,6 @@ import {
   HAS_BEFORE,
   HISTORY_VERSION,
   nextSector,
-  SECTOR_BYTES,
 } from "./history-format.ts";
 import { FENCE_KINDS, FLAG_CUT, FLAG_IDEMPOTENCY, KIND_CUT } from "./record-format.ts";
 import { readAnnotations } from "./record-reader.ts";

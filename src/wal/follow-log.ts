@@ -1,8 +1,8 @@
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { WAL_SEGMENT_BLOCKS } from "../limits.ts";
+import { blockHash } from "./block-hash.ts";
 import { advance, type ChainEnd, chainFrom, links, type SoundBlock, soundBlock } from "./chain.ts";
-import { blockHash } from "./format.ts";
 import type { JournalEntry } from "./journal.ts";
 import { findWriter } from "./lock.ts";
 import { RecordAssembler } from "./reader.ts";

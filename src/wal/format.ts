@@ -1,5 +1,5 @@
-import { hash as digest } from "node:crypto";
 import { createRequire } from "node:module";
+import { HASH_BYTES, hashBlock } from "./block-hash.ts";
 
 /**
  * One block of the log, little-endian. docs/formats/wal.md tells it byte by byte with a worked example.
@@ -22,7 +22,7 @@ import { createRequire } from "node:module";
  *  82  length          2  payload bytes
  *  84  continued       2  payload bytes that finish or carry on a record begun earlier
  *  86  zero            2
- *  88  previous hash  16  first half of SHA-256 over the used bytes of the previous block
+ *  88  previous hash  16  MurmurHash3_x86_128 over the used bytes of the previous block
  * 104  payload            records, one after another, across the blocks of one write
  * ```
  *
@@ -34,7 +34,6 @@ export const BLOCK_BYTES = 4096;
 export const HEADER_BYTES = 104;
 export const PAYLOAD_BYTES = BLOCK_BYTES - HEADER_BYTES;
 export const FORMAT_VERSION = 1;
-export const HASH_BYTES = 16;
 export const STORE_ID_BYTES = 16;
 
 /** A record in the payload: length of its content (4), time in µs (8), content. */
@@ -77,10 +76,6 @@ export function crc32c(bytes: Uint8Array): number {
   return loadedCrc(bytes);
 }
 
-export function blockHash(used: Uint8Array): Uint8Array {
-  return digest("sha256", used, "buffer").subarray(0, HASH_BYTES);
-}
-
 /**
  * The checksum starts from where and when the block belongs, so that a block of another epoch or place never
  * passes, whatever its header says.
@@ -111,10 +106,10 @@ export function blockMemory(buffer: Uint8Array, index: number): BlockMemory {
 }
 
 /**
- * Writes the header around a payload that is already in place, pads the rest, and returns the block's hash.
- * Nothing of the block may change after this.
+ * Writes the header around a payload that is already in place, pads the rest, and puts the block's hash into
+ * `hash`, which may be the header's previous one. Nothing of the block may change after this.
  */
-export function sealBlock(block: BlockMemory, header: BlockHeader): Uint8Array {
+export function sealBlock(block: BlockMemory, header: BlockHeader, hash: Uint8Array): void {
   const { bytes, view } = block;
   view.setUint32(0, MAGIC_LOW, true);
   view.setUint32(4, MAGIC_HIGH, true);
@@ -139,7 +134,7 @@ export function sealBlock(block: BlockMemory, header: BlockHeader): Uint8Array {
   bytes.fill(header.kind === "open" ? 0xff : 0, end);
   const used = bytes.subarray(0, end);
   view.setUint32(12, crc32c(used), true);
-  return blockHash(used);
+  hashBlock(view, end, hash);
 }
 
 /** Why bytes are not the block that belongs at a place. */
@@ -204,7 +199,7 @@ function readHeader(bytes: Uint8Array, view: DataView): BlockHeader | undefined 
     recordCount: view.getUint16(80, true),
     length: view.getUint16(82, true),
     continued: view.getUint16(84, true),
-    previousHash: bytes.subarray(88, 104),
+    previousHash: bytes.subarray(88, 88 + HASH_BYTES),
   };
   const sound =
     kind !== undefined &&

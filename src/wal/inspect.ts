@@ -1,11 +1,11 @@
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError } from "../errors.ts";
 import { WAL_SEGMENT_BLOCKS } from "../limits.ts";
+import { blockHash } from "./block-hash.ts";
 import { advance, chainFrom, links, soundBlock } from "./chain.ts";
 import {
   type BlockFault,
   type BlockHeader,
-  blockHash,
   decodeBlock,
   decodeOpenPayload,
   FLAG_MIRROR_DROPPED,

@@ -143,7 +143,7 @@ function openChain(copies: Segments[], recovery: Recovery, storeId: Uint8Array):
     durableThrough: nextSequence - 1,
     logStart: recovery.logStart,
     nextLsn,
-    previousHash: hash,
+    previousHash: hash.slice(),
   };
   writeOpenBlock(copies, chain, 0);
   chain.durableThrough = nextSequence;

@@ -1,6 +1,7 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
+import { blockHash, HASH_BYTES } from "./block-hash.ts";
 import {
   advance,
   type ChainEnd,
@@ -10,7 +11,7 @@ import {
   type SoundBlock,
   soundBlock,
 } from "./chain.ts";
-import { BLOCK_BYTES, type BlockHeader, blockHash, decodeBlock, HASH_BYTES, sameBytes } from "./format.ts";
+import { BLOCK_BYTES, type BlockHeader, decodeBlock, sameBytes } from "./format.ts";
 import { RecordAssembler } from "./reader.ts";
 import { listSegments, SegmentReader, segmentName } from "./segments.ts";
 

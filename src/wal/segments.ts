@@ -96,6 +96,7 @@ export class Segments {
   /** Changes of names so far, and how many of them are durable. */
   #nameChanges = 0;
   #nameChangesSynced = 0;
+  #recycledBelow = 0;
   #spares = 0;
 
   constructor(options: SegmentsOptions) {
@@ -188,14 +189,16 @@ export class Segments {
       if (this.has(ordinal)) continue;
       const spare = this.#sparePath();
       await preallocate(this.disk, spare, this.segmentBlocks * BLOCK_BYTES);
-      // The commit path may have made the same segment meanwhile: this one becomes the next.
-      this.#adoptSpare(spare, this.has(ordinal) ? this.highest + 1 : ordinal);
+      // The commit path may have made the same segment meanwhile, and even be past it: this one becomes the next.
+      const isTaken = this.has(ordinal) || ordinal < this.#recycledBelow;
+      this.#adoptSpare(spare, isTaken ? this.highest + 1 : ordinal);
     }
     await this.syncNames();
   }
 
   /** Gives segments below an ordinal new names beyond the highest, up to `spareTo`; removes the others. */
   recycle(belowOrdinal: number, spareTo: number): void {
+    this.#recycledBelow = belowOrdinal;
     for (const ordinal of this.#ordinals.filter((each) => each < belowOrdinal)) {
       this.#files.get(ordinal)?.close();
       this.#files.delete(ordinal);

@@ -25,6 +25,7 @@ export interface Chain {
   logStart: number;
   /** LSN of the next record that gets a block. */
   nextLsn: number;
+  /** Overwritten in place with every block. */
   previousHash: Uint8Array;
 }
 
@@ -124,7 +125,7 @@ export class Group {
       header.recordCount = recordCount;
       header.length = Math.min(PAYLOAD_BYTES, this.#streamBytes - index * PAYLOAD_BYTES);
       header.continued = this.#continued[index] ?? 0;
-      chain.previousHash = sealBlock(block, header);
+      sealBlock(block, header, chain.previousHash);
       chain.nextSequence++;
       header.firstLsn += recordCount;
     }

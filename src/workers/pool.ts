@@ -1,7 +1,8 @@
 import { Worker } from "node:worker_threads";
 import { builtFile } from "../built.ts";
 import { fromErrorRecord, StoreError } from "../errors.ts";
-import { type Reply, type Request, Transferred } from "./worker.ts";
+import type { Job } from "./job.ts";
+import type { Reply, Request } from "./worker.ts";
 
 /**
  * Runs jobs on worker threads. A job is an exported function of a module, named by that module's URL, so that it
@@ -13,19 +14,14 @@ import { type Reply, type Request, Transferred } from "./worker.ts";
  */
 export interface WorkerPool {
   readonly size: number;
+  /** Whether jobs run on the calling thread. */
+  readonly inline: boolean;
   /**
    * Calls `name` of the module at `url` with `args` (structured-cloned; `transfer` moves buffers) and resolves
    * to what it returns. Errors of the job arrive as the same `StoreError`.
    */
   run<T>(job: Job, args: unknown, transfer?: ArrayBuffer[]): Promise<T>;
   close(): Promise<void>;
-}
-
-export interface Job {
-  /** `import.meta.url` of the module that holds the job. */
-  url: string;
-  /** The exported function: `(args) => result | Promise<result>`. */
-  name: string;
 }
 
 const QUEUED_PER_WORKER = 2;
@@ -92,6 +88,7 @@ export function createWorkerPool(size: number): WorkerPool {
 
   return {
     size,
+    inline: false,
     run<T>(job: Job, args: unknown, transfer: ArrayBuffer[] = []): Promise<T> {
       if (closed) return Promise.reject(new StoreError("ERR_CLOSED", "the worker pool is closed"));
       return new Promise<T>((resolve, reject) => {
@@ -113,10 +110,10 @@ export function createWorkerPool(size: number): WorkerPool {
 export function createInlinePool(): WorkerPool {
   return {
     size: 1,
+    inline: true,
     async run<T>(job: Job, args: unknown): Promise<T> {
       const module = (await import(job.url)) as Record<string, (args: unknown) => unknown>;
-      const result = await module[job.name]!(args);
-      return (result instanceof Transferred ? result.value : result) as T;
+      return (await module[job.name]!(args)) as T;
     },
     async close() {},
   };

@@ -15,26 +15,11 @@ export interface Reply {
   error?: ErrorRecord;
 }
 
-/** What a job returns when some of its buffers should move to the caller instead of being copied. */
-export class Transferred {
-  readonly value: unknown;
-  readonly buffers: ArrayBuffer[];
-
-  constructor(value: unknown, buffers: ArrayBuffer[]) {
-    this.value = value;
-    this.buffers = buffers;
-  }
-}
-
 parentPort?.on("message", async (request: Request) => {
   try {
     const module = (await import(request.url)) as Record<string, (args: unknown) => unknown>;
     const result = await module[request.name]!(request.args);
-    if (result instanceof Transferred) {
-      parentPort!.postMessage({ id: request.id, value: result.value } satisfies Reply, result.buffers);
-    } else {
-      parentPort!.postMessage({ id: request.id, value: result } satisfies Reply);
-    }
+    parentPort!.postMessage({ id: request.id, value: result } satisfies Reply);
   } catch (error) {
     parentPort!.postMessage({ id: request.id, error: toErrorRecord(error) } satisfies Reply);
   }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { blockHash } from "../../src/wal/block-hash.ts";
 import { advance, chainFrom, links, provesCompleted, type SoundBlock } from "../../src/wal/chain.ts";
-import { BLOCK_BYTES, blockHash, decodeBlock, type OpenBlock } from "../../src/wal/format.ts";
+import { BLOCK_BYTES, decodeBlock, type OpenBlock } from "../../src/wal/format.ts";
 import { type Chain, Group } from "../../src/wal/writer.ts";
 
 const STORE_ID = new Uint8Array(16).fill(7);
@@ -23,7 +24,8 @@ function sound(bytes: Uint8Array, sequence: number): SoundBlock {
 }
 
 /** The next block of a chain, with one record or as an open block. */
-function next(at: Chain, open?: Partial<OpenBlock>): SoundBlock {
+function next(position: Chain, open?: Partial<OpenBlock>): SoundBlock {
+  const at = { ...position, previousHash: position.previousHash.slice() };
   const group = new Group(new Uint8Array(BLOCK_BYTES), STORE_ID);
   const sequence = at.nextSequence;
   if (open === undefined) {
@@ -44,8 +46,9 @@ function written(): { end: ReturnType<typeof chainFrom>; at: Chain } {
   const at = chain();
   const end = chainFrom(1030);
   const first = next(at);
-  advance(end, first, blockHash(first.used));
-  return { end, at };
+  const hash = blockHash(first.used);
+  advance(end, first, hash);
+  return { end, at: { ...at, nextSequence: 1031, nextLsn: 10, previousHash: hash } };
 }
 
 describe("a block continues the chain", () => {

@@ -3,7 +3,7 @@ import { explore } from "./explore.ts";
 
 /** Fresh on every run; `VARVE_SEED` repeats one, `VARVE_STATES` explores more or fewer. */
 const seed = Number(process.env["VARVE_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
-const STATES = Number(process.env["VARVE_STATES"] ?? 150_000);
+const STATES = Number(process.env["VARVE_STATES"] ?? 110_000);
 
 describe(`power cuts during any write of the log (VARVE_SEED=${seed})`, () => {
   it("never lose an acknowledged record, nor keep a torn one", { timeout: 900_000 }, async () => {

@@ -153,7 +153,9 @@ async function liveOrFail(
     found.failed++;
     if (error.code === "ERR_POISONED") {
       const code = codeOf(() => living.log!.appendSync({ payload: new Uint8Array(1), timeUs: 1n }));
-      if (code !== "ERR_POISONED") throw new Error(`seed ${options.seed}: acknowledged after a failed write`);
+      // Poisoned while closing, it is closed as well.
+      if (code !== "ERR_POISONED" && code !== "ERR_CLOSED")
+        throw new Error(`seed ${options.seed}: acknowledged after a failed write`);
     }
     return disk.crashed(random, { trace: true });
   }

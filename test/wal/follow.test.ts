@@ -47,7 +47,7 @@ describe("following a log that another opening writes", () => {
     expect(follower.lsn).toBe(2n);
     const again = open(20);
     again.appendSync(record("three"));
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    while (again.stats().sealBlocks === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(texts(follower.refresh())).toEqual(["three"]);
   });
 

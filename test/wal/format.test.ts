@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { blockHash } from "../../src/wal/block-hash.ts";
 import {
   BLOCK_BYTES,
-  blockHash,
   decodeBlock,
   decodeOpenPayload,
   HEADER_BYTES,
@@ -75,7 +75,7 @@ describe("a log block", () => {
     );
     expect(block.subarray(HEADER_BYTES + 17).every((byte) => byte === 0)).toBe(true);
     expect(Buffer.from(blockHash(block.subarray(0, HEADER_BYTES + 17))).toString("hex")).toBe(
-      "08fde1d3653d94976b00ac047b2aa086",
+      "bbd9654b5c920a39d1dc20e45d415640",
     );
   });
 
@@ -130,6 +130,17 @@ describe("a log block", () => {
     ]);
     expect(Buffer.from(headers[1]!.header.previousHash)).toEqual(Buffer.from(blockHash(headers[0]!.used)));
     expect(Buffer.from(headers[2]!.header.previousHash)).toEqual(Buffer.from(blockHash(headers[1]!.used)));
+  });
+
+  it("hashes as published, whatever the length", () => {
+    const hex = (text: string) => Buffer.from(blockHash(new TextEncoder().encode(text))).toString("hex");
+    expect(hex("The quick brown fox jumps over the lazy dog")).toBe("c383152f672ceeec6cf67b5d2c1de9e5");
+    expect(hex("")).toBe("0".repeat(32));
+    const bytes = Uint8Array.from({ length: 64 }, (_, index) => index);
+    const seen = Array.from({ length: 65 }, (_, size) =>
+      Buffer.from(blockHash(bytes.subarray(0, size))).toString("hex"),
+    );
+    expect(new Set(seen).size).toBe(65);
   });
 
   it("refuses a record that does not fit its memory any more", () => {

@@ -1,0 +1,44 @@
+import type { FileLayout, TensorSpan } from "../formats/layout.ts";
+import { DTYPES, dtypeRank, tensorSizeBytes } from "../formats/tensor.ts";
+import { TENSOR_RANK_MAX } from "../src/limits.ts";
+import { ByteReader } from "./byte-reader.ts";
+import { ByteWriter } from "./byte-writer.ts";
+import { LAYOUT_MAGIC } from "./manifest-format.ts";
+
+/** The bytes of a layout node: where a file's tensors lie, relative to each other. */
+export function encodeLayout(layout: FileLayout): Uint8Array {
+  const writer = new ByteWriter().raw(Buffer.from(LAYOUT_MAGIC)).varint(layout.spans.length);
+  let end = 0;
+  for (const { name, dtype, shape, offset, sizeBytes } of layout.spans) {
+    writer
+      .varint(offset - end)
+      .text(name)
+      .byte(dtypeRank(dtype))
+      .varint(shape.length);
+    for (const axis of shape) writer.varint(axis);
+    end = offset + sizeBytes;
+  }
+  return writer.finish();
+}
+
+/** @throws `ERR_STORE_CORRUPT` for bytes `encodeLayout` cannot have written. */
+export function decodeLayout(bytes: Uint8Array, format: string): FileLayout {
+  const reader = new ByteReader(bytes, "layout node");
+  reader.magic(LAYOUT_MAGIC);
+  const spanCount = reader.count(4);
+  const spans: TensorSpan[] = [];
+  let offset = 0;
+  for (let i = 0; i < spanCount; i++) {
+    offset += reader.varint();
+    const name = reader.text();
+    const dtype = DTYPES[reader.byte()] ?? reader.fail("an unknown dtype");
+    const rank = reader.count(1);
+    if (rank > TENSOR_RANK_MAX) reader.fail(`a tensor with ${rank} axes`);
+    const shape = Array.from({ length: rank }, () => reader.varint());
+    const sizeBytes = tensorSizeBytes(dtype, shape, name);
+    spans.push({ name, dtype, shape, offset, sizeBytes });
+    offset += sizeBytes;
+  }
+  reader.end();
+  return { format, spans };
+}

@@ -1,0 +1,204 @@
+import { chunkPlace } from "../src/chunks/chunk-store.ts";
+import { LmdbIndex } from "../src/chunks/lmdb-index.ts";
+import { packFileName } from "../src/chunks/pack-format.ts";
+import { recoverIndex } from "../src/chunks/rebuild-index.ts";
+import { salvagePack } from "../src/chunks/salvage.ts";
+import type { Disk } from "../src/disk/disk.ts";
+import { healStoreFile, newStoreFile, writeStoreFile } from "../src/store-file.ts";
+import { lockStore } from "../src/store-lock.ts";
+import { rewriteLog } from "../src/versions/rewrite-log.ts";
+import { VersionStore } from "../src/versions/version-store.ts";
+import { type CheckResult, checkStore, isUnfinished } from "./check.ts";
+import { type Inspection, inspectStore } from "./inspect.ts";
+import { Registry } from "./registry.ts";
+import type { Progress } from "./save.ts";
+
+export interface RepairOptions {
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+  nowUs: () => bigint;
+}
+
+export interface RepairResult {
+  /** What was done, a sentence each. */
+  actions: string[];
+  /** Files that were damaged, moved here for whoever wants to look into them. */
+  quarantined: string[];
+  /** Versions that have lost chunks, as `ref@12`. */
+  damagedVersions: string[];
+  /** The store, checked again byte by byte. */
+  check: CheckResult;
+}
+
+/**
+ * Mends what can be mended: writes `varve.json` again, keeps the version log's good records, moves damaged packs
+ * aside and keeps their good frames, rebuilds the index, and puts on record which versions lost something. Nothing
+ * damaged is deleted: it goes to `quarantine/`.
+ * @throws `ERR_STORE_LOCKED` while another process has the store open
+ */
+export async function repairStore(
+  disk: Disk,
+  directory: string,
+  options: RepairOptions,
+): Promise<RepairResult> {
+  const lock = lockStore(disk, directory, "exclusive");
+  try {
+    const repair = new Repair(disk, directory, options);
+    const inspection = await inspectStore(disk, directory, { readData: true, ...options });
+    try {
+      repair.storeFile(inspection);
+      repair.versionLog(inspection);
+      await repair.packs(inspection);
+    } finally {
+      inspection.close();
+    }
+    await repair.index(inspection);
+    const check = await repair.record(inspection.storeId);
+    return {
+      actions: repair.actions,
+      quarantined: repair.quarantined,
+      damagedVersions: check.damagedVersions,
+      check,
+    };
+  } finally {
+    lock?.close();
+  }
+}
+
+class Repair {
+  readonly actions: string[] = [];
+  readonly quarantined: string[] = [];
+  readonly #disk: Disk;
+  readonly #directory: string;
+  readonly #options: RepairOptions;
+
+  constructor(disk: Disk, directory: string, options: RepairOptions) {
+    this.#disk = disk;
+    this.#directory = directory;
+    this.#options = options;
+  }
+
+  storeFile({ storeFileDamage, storeId, log }: Inspection): void {
+    if (storeFileDamage === undefined) return;
+    const healed = healStoreFile(this.#disk, this.#directory);
+    this.#quarantine(`${this.#directory}/varve.json`);
+    const createdUs = log.records[0]?.timeUs ?? this.#options.nowUs();
+    writeStoreFile(this.#disk, this.#directory, healed ?? { ...newStoreFile(createdUs), storeId });
+    this.actions.push(
+      healed === undefined
+        ? "wrote varve.json again from the id in the store's other files"
+        : "mended varve.json by turning back a flipped bit",
+    );
+  }
+
+  versionLog({ log, storeId }: Inspection): void {
+    if (log.headerDamage === undefined && log.damage.length === 0 && log.mark === "good") return;
+    const directory = `${this.#directory}/versions`;
+    if (log.headerDamage !== undefined || log.damage.length > 0)
+      this.#quarantine(log.logPath, { keep: true });
+    const { healed } = rewriteLog(this.#disk, { directory, storeId, inspection: log });
+    const lost = log.damage.length - healed;
+    this.actions.push(
+      log.damage.length === 0
+        ? "wrote the version log's header and mark again"
+        : `wrote the version log again with its ${log.records.length + healed} good records` +
+            (healed > 0 ? `, ${healed} of them mended by turning back a flipped bit` : "") +
+            (lost > 0 ? `; ${lost} damaged stretches are lost` : ""),
+    );
+  }
+
+  /** What an interrupted save left is no damage: adoption or gc takes it away. */
+  async packs({ packs, storeId, index }: Inspection): Promise<void> {
+    const place = chunkPlace(`${this.#directory}/chunks`);
+    const damaged = packs.filter((pack) => pack.damage.some((range) => !isUnfinished(pack, range, index)));
+    for (const scan of damaged) {
+      const name = packFileName(scan.packId);
+      const saved = await salvagePack(this.#disk, place.packsDirectory, storeId, scan, this.#options.nowUs());
+      this.#quarantine(scan.path);
+      const healed = saved.healed > 0 ? `, ${saved.healed} of them mended by turning back a flipped bit` : "";
+      this.actions.push(`kept ${saved.frames} good frames of pack ${name}${healed}`);
+    }
+  }
+
+  /** A new index beside nothing: the old one is not trusted with a single page. */
+  async index({ storeId, index }: Inspection): Promise<void> {
+    const place = chunkPlace(`${this.#directory}/chunks`);
+    for (const name of this.#disk.list(place.indexDirectory))
+      this.#disk.remove(`${place.indexDirectory}/${name}`);
+    const rebuilt = recoverIndex(this.#disk, place.packsDirectory, storeId);
+    const packEnds = [...rebuilt.packEnds()];
+    const fresh = LmdbIndex.open(this.#disk, place.indexDirectory, { readOnly: false });
+    try {
+      await fresh.commit({ puts: [...rebuilt.entries()], packEnds });
+      const why =
+        index.state === "read" ? "" : ` (it was ${index.state === "absent" ? "missing" : "damaged"})`;
+      this.actions.push(`rebuilt the index of ${rebuilt.size} chunks from ${packEnds.length} packs${why}`);
+    } finally {
+      await fresh.close();
+    }
+  }
+
+  /** Notes in the log which versions are damaged, and which, marked so before, are whole again. */
+  async record(storeId: Uint8Array): Promise<CheckResult> {
+    const { signal, onProgress, nowUs } = this.#options;
+    const checkOptions = {
+      readData: true,
+      ...(signal === undefined ? {} : { signal }),
+      ...(onProgress === undefined ? {} : { onProgress }),
+    };
+    const before = await checkStore(this.#disk, this.#directory, checkOptions);
+    const hit = new Set(before.damagedVersions);
+    const directory = `${this.#directory}/versions`;
+    const versions = await VersionStore.open({
+      disk: this.#disk,
+      directory,
+      storeId,
+      readOnly: false,
+      nowUs,
+    });
+    try {
+      const registry = new Registry(versions);
+      const named = registry.all().map((record) => ({ record, name: `${record.ref}@${record.version}` }));
+      const damaged = named.filter(({ name, record }) => hit.has(name) && !record.damaged);
+      const whole = named.filter(({ name, record }) => !hit.has(name) && record.damaged);
+      const records = (list: typeof named) => list.map(({ record }) => record);
+      await registry.markDamaged(records(damaged), true);
+      await registry.markDamaged(records(whole), false);
+      for (const { name } of damaged) this.actions.push(`put on record that ${name} is damaged`);
+      for (const { name } of whole) this.actions.push(`${name} is whole again`);
+    } finally {
+      versions.close();
+    }
+    return checkStore(this.#disk, this.#directory, checkOptions);
+  }
+
+  #quarantine(path: string, options: { keep?: boolean } = {}): void {
+    if (this.#disk.stat(path) === undefined) return;
+    const directory = `${this.#directory}/quarantine`;
+    this.#disk.makeDirectory(directory);
+    const target = `${directory}/${path.slice(path.lastIndexOf("/") + 1)}-${this.#options.nowUs()}`;
+    if (options.keep) copyFile(this.#disk, path, target);
+    else this.#disk.rename(path, target);
+    this.#disk.syncDirectory(directory);
+    this.quarantined.push(target);
+  }
+}
+
+const COPY_BYTES = 1 << 20;
+
+function copyFile(disk: Disk, from: string, to: string): void {
+  const source = disk.open(from, { access: "read" });
+  const target = disk.open(to, { access: "write", create: "must" });
+  try {
+    const window = Buffer.alloc(COPY_BYTES);
+    for (let at = 0; ; at += COPY_BYTES) {
+      const count = source.readSync(window, at);
+      if (count === 0) break;
+      target.writeSync(window.subarray(0, count), at);
+    }
+    target.syncSync();
+  } finally {
+    source.close();
+    target.close();
+  }
+}

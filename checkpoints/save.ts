@@ -1,0 +1,193 @@
+import { isStoreError } from "../src/errors.ts";
+import { RESUME_BYTES_MAX } from "../src/limits.ts";
+import { checkName } from "../src/names.ts";
+import type { Engine } from "../src/store.ts";
+import { throwIfAborted } from "./aborted.ts";
+import { Bases } from "./bases.ts";
+import type { Manifest, ManifestFile } from "./manifest-format.ts";
+import { readManifest } from "./manifest-reader.ts";
+import { writeManifest } from "./manifest-writer.ts";
+import type { ParentRule, Registry, VersionRecord } from "./registry.ts";
+import { resolveSelector } from "./selector.ts";
+import { bytesOrigin, type SourceFile } from "./source.ts";
+import { changed, storeChunks } from "./store-chunks.ts";
+import { checkMetadata, checkMetrics, checkStep, limitError } from "./version-fields.ts";
+
+export interface Progress {
+  doneBytes: number;
+  totalBytes: number;
+}
+
+export interface SaveOptions {
+  /** The training step; a whole number. */
+  step?: number;
+  /** Loss, accuracy and the like; finite numbers. */
+  metrics?: Record<string, number>;
+  metadata?: Record<string, string>;
+  /**
+   * The version this one was made from: its number, or `REF@SELECTOR` to begin a branch of another ref's version
+   * under a new ref. It must still be the newest when the save ends, else `ERR_CONFLICT`. Default: whatever is the
+   * newest then.
+   */
+  parent?: number | string;
+  /** What the loop needs to go on exactly where it was: RNG state, data-loader position. At most 64 MiB. */
+  resume?: Uint8Array;
+  /** `compact` (default) spends more time on fewer bytes than `fast`. */
+  profile?: "fast" | "compact";
+  /** Cancels until the version is durable; nothing is left behind. */
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+export interface SaveResult {
+  ref: string;
+  version: number;
+  /** BLAKE3-256 of the manifest's root, hexadecimal: equal for versions with equal content. */
+  manifest: string;
+  files: number;
+  tensors: number;
+  /** Bytes of the files saved. */
+  logicalBytes: number;
+  /** Every byte this version appended to packs and log. */
+  storedBytes: number;
+  /** What the rebuildable index grew by. */
+  indexBytes: number;
+  newChunks: number;
+  durationMs: number;
+}
+
+export interface SaveRequest extends SaveOptions {
+  ref: string;
+  files: SourceFile[];
+  /** Told once nothing will read the files' memory any more. */
+  onCaptured?: () => void;
+  onCopied?: (copyMs: number) => void;
+}
+
+/**
+ * Saves a version: chunks and manifest become durable, then the index knows them, then the ref moves. Resolves when
+ * all of that would survive a power cut; a crash or an error anywhere before leaves the previous version current.
+ */
+export async function saveVersion(
+  engine: Engine,
+  registry: Registry,
+  request: SaveRequest,
+): Promise<SaveResult> {
+  const startMs = performance.now();
+  checkRequest(request);
+  engine.versions.refresh();
+  const rule = parentRule(registry, request);
+  const save = await engine.chunks.beginSave(request.profile ?? "compact");
+  try {
+    engine.versions.refresh();
+    const ancestors = readAncestors(engine, registry, request.ref, rule);
+    const stored = await storeFiles(engine, save, request, new Bases(ancestors));
+    request.onCaptured?.();
+    const manifest = await writeManifest(save, stored, ancestors[0]);
+    throwIfAborted(request.signal);
+    const { indexBytes } = await save.commit();
+    throwIfAborted(request.signal);
+    const files = request.files;
+    const record = await registry.add(
+      {
+        ref: request.ref,
+        manifest,
+        step: request.step,
+        metrics: request.metrics ?? {},
+        metadata: request.metadata ?? {},
+        logicalBytes: files.reduce((sum, file) => sum + file.sizeBytes, 0),
+        packBytes: save.storedBytes,
+        newChunks: save.newChunks,
+        files: files.length,
+        tensors: files.reduce((sum, file) => sum + (file.layout?.spans.length ?? 0), 0),
+        hasResume: request.resume !== undefined,
+      },
+      rule,
+    );
+    return { ...resultOf(record), indexBytes, durationMs: Math.round(performance.now() - startMs) };
+  } finally {
+    await save.end();
+  }
+}
+
+function checkRequest(request: SaveRequest): void {
+  checkName("ref", request.ref);
+  checkStep(request.step);
+  checkMetrics(request.metrics ?? {});
+  checkMetadata(request.metadata ?? {});
+  if (request.resume !== undefined && request.resume.byteLength > RESUME_BYTES_MAX) {
+    throw limitError("the resume blob", request.resume.byteLength, RESUME_BYTES_MAX);
+  }
+}
+
+function parentRule(registry: Registry, { ref, parent }: SaveRequest): ParentRule {
+  if (parent === undefined) return { newest: true };
+  const record =
+    typeof parent === "number" ? registry.require(ref, parent) : resolveSelector(registry, parent);
+  return { ref: record.ref, version: record.version };
+}
+
+/**
+ * The manifests of the version this one is made from and of that one's parent: what its chunks are tried against.
+ * One that cannot be read costs bytes, not the save.
+ */
+function readAncestors(engine: Engine, registry: Registry, ref: string, rule: ParentRule): Manifest[] {
+  let record: VersionRecord | undefined;
+  if ("newest" in rule) record = registry.newest(ref);
+  else if ("ref" in rule) record = registry.require(rule.ref, rule.version);
+  const manifests: Manifest[] = [];
+  while (record !== undefined && manifests.length < ANCESTORS) {
+    try {
+      manifests.push(readManifest(engine.chunks, record.manifest));
+    } catch (error) {
+      if (!isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
+      break;
+    }
+    record = record.parent === undefined ? undefined : registry.get(record.parent.ref, record.parent.version);
+  }
+  return manifests;
+}
+
+/** Parent and grandparent: the codec predicts from one and judges the change by the other. */
+const ANCESTORS = 2;
+
+async function storeFiles(
+  engine: Engine,
+  save: Parameters<typeof storeChunks>[1]["save"],
+  request: SaveRequest,
+  bases: Bases,
+): Promise<ManifestFile[]> {
+  const { files, resume, signal, onProgress } = request;
+  const totalBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  let doneBytes = 0;
+  const onBytes = (bytes: number) => {
+    doneBytes += bytes;
+    onProgress?.({ doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
+  };
+  const onCopied = request.onCopied ?? (() => {});
+  const options = { save, bases, jobsMax: engine.pool.size * 2, signal, onBytes, onCopied };
+  const stored: ManifestFile[] = [];
+  for (const file of files) {
+    const { kind, name, sizeBytes, layout } = file;
+    const chunks = await storeChunks(file, options);
+    requireUnchanged(engine, file);
+    stored.push({ kind, name, sizeBytes, ...(layout === undefined ? {} : { layout }), chunks });
+  }
+  if (resume !== undefined) {
+    const blob = { kind: "resume", name: "", sizeBytes: resume.byteLength } as const;
+    stored.push({ ...blob, chunks: await storeChunks({ ...blob, origin: bytesOrigin(resume) }, options) });
+  }
+  return stored;
+}
+
+function requireUnchanged(engine: Engine, { origin, sizeBytes }: SourceFile): void {
+  if (!("path" in origin)) return;
+  const now = engine.disk.stat(origin.path);
+  if (now?.sizeBytes !== sizeBytes || now.modifiedMs !== origin.modifiedMs) throw changed(origin.path);
+}
+
+function resultOf(record: VersionRecord): Omit<SaveResult, "indexBytes" | "durationMs"> {
+  const { ref, version, manifest, files, tensors, logicalBytes, storedBytes, newChunks } = record;
+  const digest = Buffer.from(manifest).toString("hex");
+  return { ref, version, manifest: digest, files, tensors, logicalBytes, storedBytes, newChunks };
+}

@@ -1,0 +1,45 @@
+import { StoreError } from "../src/errors.ts";
+import { METADATA_ENTRIES_MAX } from "../src/limits.ts";
+
+/** Checks of what a caller says about a version; each error names the field and what it may be. */
+
+export function checkStep(step: number | undefined): void {
+  if (step !== undefined && (!Number.isSafeInteger(step) || step < 0)) {
+    throw invalid("step", step, "a step is a whole number from 0 to 2^53 - 1");
+  }
+}
+
+export function checkMetrics(metrics: Record<string, number>): void {
+  checkCount("metrics", metrics);
+  for (const [name, value] of Object.entries(metrics)) {
+    if (name === "") throw invalid("metrics", name, "a metric has a name");
+    if (typeof value !== "number" || !Number.isFinite(value)) {
+      throw invalid(`metric ${name}`, value, "a metric is a finite number");
+    }
+  }
+}
+
+export function checkMetadata(metadata: Record<string, string>): void {
+  checkCount("metadata", metadata);
+  for (const [name, value] of Object.entries(metadata)) {
+    if (typeof value !== "string") throw invalid(`metadata ${name}`, value, "metadata values are texts");
+  }
+}
+
+function checkCount(what: string, entries: Record<string, unknown>): void {
+  const count = Object.keys(entries).length;
+  if (count > METADATA_ENTRIES_MAX)
+    throw limitError(`the number of ${what} entries`, count, METADATA_ENTRIES_MAX);
+}
+
+export function limitError(what: string, value: number, limit: number): StoreError {
+  return new StoreError("ERR_LIMIT", `${what} is ${value}; the limit is ${limit}`, {
+    context: { value, limit },
+  });
+}
+
+function invalid(field: string, value: unknown, rule: string): StoreError {
+  return new StoreError("ERR_INVALID_ARGUMENT", `${field}: ${String(value)} will not do; ${rule}`, {
+    context: { field, value: String(value) },
+  });
+}

@@ -1,0 +1,54 @@
+/**
+ * What the command line needs of the library, so that `varve --help` loads nothing and tests can stand in a library
+ * of their own.
+ */
+import type {
+  Checkpoints as AllCheckpoints,
+  CheckOptions,
+  CheckResult,
+  OpenStoreOptions,
+  Progress,
+  RepairResult,
+  Store as WholeStore,
+} from "../index.ts";
+
+export type {
+  CheckResult,
+  GcResult,
+  Problem,
+  Progress,
+  PruneOptions,
+  PruneResult,
+  RefInfo,
+  RepairResult,
+  RestoredFiles as RestoreResult,
+  RestoreFilesOptions as RestoreOptions,
+  SaveOptions,
+  StoreStats,
+  TensorDiff,
+  VersionDetails,
+  VersionInfo,
+} from "../index.ts";
+
+/** What every long call takes. */
+export interface Running {
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError">;
+
+export interface Library {
+  openStore(directory: string, options: OpenOptions): Promise<Store>;
+  checkStore(directory: string, options: CheckOptions): Promise<CheckResult>;
+  repairStore(directory: string, options: Running): Promise<RepairResult>;
+}
+
+export interface Store extends Pick<WholeStore, "gc" | "stats" | "close"> {
+  readonly checkpoints: Checkpoints;
+}
+
+export type Checkpoints = Pick<
+  AllCheckpoints,
+  "saveFiles" | "restoreFiles" | "refs" | "log" | "show" | "readResume" | "diff" | "tag" | "prune"
+>;

@@ -1,0 +1,68 @@
+import { Command } from "commander";
+import { addCheck } from "./commands/check.ts";
+import { addDiff } from "./commands/diff.ts";
+import { addGc } from "./commands/gc.ts";
+import { addInit } from "./commands/init.ts";
+import { addLog } from "./commands/log.ts";
+import { addPrune } from "./commands/prune.ts";
+import { addRefs } from "./commands/refs.ts";
+import { addRepair } from "./commands/repair.ts";
+import { addRestore } from "./commands/restore.ts";
+import { addSave } from "./commands/save.ts";
+import { addShow } from "./commands/show.ts";
+import { addStats } from "./commands/stats.ts";
+import { addTag } from "./commands/tag.ts";
+import { addVersion } from "./commands/version.ts";
+import { EXIT_MEANINGS } from "./exit-codes.ts";
+import { packageVersion } from "./package-version.ts";
+import type { Session } from "./session.ts";
+
+/** All verbs, in the order in which `--help` lists them. */
+const verbs = [
+  addInit,
+  addSave,
+  addRestore,
+  addRefs,
+  addLog,
+  addShow,
+  addDiff,
+  addTag,
+  addPrune,
+  addGc,
+  addCheck,
+  addRepair,
+  addStats,
+  addVersion,
+];
+
+export function buildProgram(session: Session): Command {
+  const { terminal } = session;
+  const program = new Command("varve");
+  program
+    .description("a store for model checkpoints, features, market time series and critical trading state")
+    .usage("[--store DIR] VERB …")
+    .option("--store <dir>", "the store's directory (default: $VARVE_STORE, else ./.varve)")
+    .option("--json", "print data as JSON on standard output, errors as JSON on standard error")
+    .option("--quiet", "print no progress and no messages, only the data asked for")
+    .version(packageVersion(), "--version", "print the version")
+    .helpCommand("help [verb]", "show the help of a verb")
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => terminal.writeOut(text),
+      writeErr: (text) => terminal.writeErr(text),
+      // Errors are rendered in one place, where it is known whether as text or as JSON.
+      outputError: () => {},
+    })
+    .hook("preAction", () => {
+      session.flags = program.opts();
+    });
+  for (const add of verbs) add(program, session);
+  for (const command of [program, ...program.commands]) command.addHelpText("after", exitCodesHelp());
+  return program;
+}
+
+function exitCodesHelp(): string {
+  const lines = Object.entries(EXIT_MEANINGS).map(([code, meaning]) => `  ${code.padEnd(4)} ${meaning}`);
+  return `\nExit codes:\n${lines.join("\n")}`;
+}

@@ -1,0 +1,202 @@
+import { type Codec, loadCodec } from "../codec/codec.ts";
+import { elementOf } from "../codec/element.ts";
+import type { Disk } from "../disk/disk.ts";
+import { isStoreError, StoreError } from "../errors.ts";
+import { CHAIN_DEPTH_MAX, DECODED_CACHE_BYTES } from "../limits.ts";
+import type { ChunkEntry, ChunkIndex } from "./chunk-index.ts";
+import { DecodedCache } from "./decoded-cache.ts";
+import { digestKey, digestOf, digestText, sameDigest } from "./digest.ts";
+import { FrameBuffer, PackReader } from "./pack-reader.ts";
+
+/** A chunk to encode another one against. */
+export interface Base {
+  digest: Uint8Array;
+  entry: ChunkEntry;
+  bytes: Uint8Array;
+}
+
+/**
+ * Turns digests into raw bytes: looks the chunk up, reads its frame, decodes it against its bases.
+ *
+ * Every frame read is checked against its checksums, and what is handed out is hashed and compared with the digest
+ * that was asked for: wrong bytes never leave here.
+ */
+export class ChunkReader {
+  readonly index: ChunkIndex;
+  readonly #packs: PackReader;
+  readonly #codec: Codec;
+  readonly #decoded = new DecodedCache(DECODED_CACHE_BYTES);
+  readonly #frames: FrameBuffer[] = [];
+
+  private constructor(index: ChunkIndex, packs: PackReader, codec: Codec) {
+    this.index = index;
+    this.#packs = packs;
+    this.#codec = codec;
+  }
+
+  static async open(disk: Disk, packsDirectory: string, index: ChunkIndex): Promise<ChunkReader> {
+    return new ChunkReader(index, new PackReader(disk, packsDirectory), await loadCodec());
+  }
+
+  /**
+   * The chunk's raw bytes, hashed and compared; they belong to the caller.
+   * @throws `ERR_STORE_CORRUPT` when the chunk is missing, damaged, or not what its digest says.
+   */
+  read(digest: Uint8Array): Uint8Array {
+    const bytes = new Uint8Array(this.#lookUp(digest).rawBytes);
+    this.readInto(digest, bytes);
+    return bytes;
+  }
+
+  /** Like `read`, into `target`, which must have exactly the chunk's raw size. */
+  readInto(digest: Uint8Array, target: Uint8Array): void {
+    this.#decoded.beginOperation();
+    this.#retrying(() => {
+      const entry = this.#lookUp(digest);
+      if (entry.rawBytes !== target.byteLength) throw otherSize(digest, entry.rawBytes, target.byteLength);
+      const known = this.#decoded.get(digestKey(digest));
+      if (known === undefined) this.#decodeInto(entry, digest, target, 0);
+      else target.set(known);
+    });
+    verify(digest, target);
+  }
+
+  /**
+   * Raw bytes of chunks to encode another one against, valid until the next call of this reader. They are not hashed:
+   * the result of that encoding is. One that cannot be read is left out: a base that is lost costs bytes, never a save.
+   */
+  readBases(digests: Uint8Array[]): Base[] {
+    this.#decoded.beginOperation();
+    return digests.flatMap((digest): Base[] => {
+      const entry = this.index.get(digest);
+      if (entry === undefined) return [];
+      try {
+        return [
+          { digest, entry, bytes: this.#retrying(() => this.#decode(this.#lookUp(digest), digest, 0)) },
+        ];
+      } catch (error) {
+        if (isStoreError(error, "ERR_STORE_CORRUPT")) return [];
+        throw error;
+      }
+    });
+  }
+
+  #lookUp(digest: Uint8Array): ChunkEntry {
+    let entry = this.index.get(digest);
+    if (entry === undefined) {
+      this.index.refresh();
+      entry = this.index.get(digest);
+    }
+    if (entry === undefined) throw missing(digest);
+    return entry;
+  }
+
+  /** Another process may have rewritten the pack between look-up and read: look again before giving up. */
+  #retrying<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
+      this.index.refresh();
+      try {
+        return read();
+      } catch (again) {
+        if (!isStoreError(again, "ERR_NOT_FOUND")) throw again;
+        throw new StoreError("ERR_STORE_CORRUPT", `${again.message}; the index says a chunk lies there`, {
+          context: again.context,
+          hint: "Run `varve check`, then `varve repair` to rebuild the index from the packs that are left.",
+        });
+      }
+    }
+  }
+
+  #decode(entry: ChunkEntry, digest: Uint8Array, depth: number): Uint8Array {
+    const key = digestKey(digest);
+    const known = this.#decoded.get(key);
+    if (known !== undefined) return known;
+    const bytes = this.#decoded.allocate(entry.rawBytes);
+    this.#decodeInto(entry, digest, bytes, depth);
+    this.#decoded.put(key, bytes);
+    return bytes;
+  }
+
+  #decodeInto(entry: ChunkEntry, digest: Uint8Array, target: Uint8Array, depth: number): void {
+    if (depth > CHAIN_DEPTH_MAX)
+      throw corruptFrame(entry, digest, "its chain of bases is longer than any varve writes");
+    const { header, payload } = this.#packs.readFrame(
+      entry.packId,
+      entry.offset,
+      entry.frameBytes,
+      this.#frameBuffer(depth),
+    );
+    const chunk = header.chunks[entry.ordinal];
+    if (chunk === undefined || !sameDigest(chunk.digest, digest) || chunk.rawBytes !== target.byteLength) {
+      throw corruptFrame(entry, digest, "the frame there holds another chunk");
+    }
+    const bases = header.bases.map((short) => {
+      const found = this.index.find(short);
+      if (found === undefined) throw missing(short);
+      return this.#decode(found.entry, found.digest, depth + 1);
+    });
+    const frame = { encoding: header.encoding, element: elementOf(header.element), payload, bases };
+    if (header.chunks.length === 1) {
+      this.#codec.decode(frame, target);
+      return;
+    }
+    const start = header.chunks.slice(0, entry.ordinal).reduce((sum, each) => sum + each.rawBytes, 0);
+    const all = new Uint8Array(header.chunks.reduce((sum, each) => sum + each.rawBytes, 0));
+    this.#codec.decode(frame, all);
+    target.set(all.subarray(start, start + target.byteLength));
+  }
+
+  /** Memory for a frame's bytes: one a level of the chain, since a frame waits for its bases to be decoded. */
+  #frameBuffer(depth: number): FrameBuffer {
+    this.#frames[depth] ??= new FrameBuffer();
+    return this.#frames[depth]!;
+  }
+
+  close(): void {
+    this.#packs.close();
+    this.#decoded.clear();
+  }
+}
+
+function verify(digest: Uint8Array, bytes: Uint8Array): void {
+  if (!sameDigest(digestOf(bytes), digest)) {
+    throw new StoreError(
+      "ERR_STORE_CORRUPT",
+      `chunk ${digestText(digest)} decodes to other bytes than were saved`,
+      {
+        context: { digest: Buffer.from(digest).toString("hex") },
+        hint: "Run `varve check --read-data` to see which versions are affected, then `varve repair`.",
+      },
+    );
+  }
+}
+
+function otherSize(digest: Uint8Array, found: number, expected: number): StoreError {
+  const text = digestText(digest);
+  return new StoreError(
+    "ERR_STORE_CORRUPT",
+    `chunk ${text} holds ${found} bytes, not ${expected} as its manifest says`,
+    {
+      context: { digest: Buffer.from(digest).toString("hex") },
+      hint: "Run `varve check --read-data`, then `varve repair`.",
+    },
+  );
+}
+
+function missing(digest: Uint8Array): StoreError {
+  return new StoreError("ERR_STORE_CORRUPT", `chunk ${digestText(digest)} is not in the index`, {
+    context: { digest: Buffer.from(digest).toString("hex") },
+    hint: "Run `varve repair` to rebuild the index from the packs.",
+  });
+}
+
+function corruptFrame(entry: ChunkEntry, digest: Uint8Array, what: string): StoreError {
+  const { packId, offset } = entry;
+  return new StoreError("ERR_STORE_CORRUPT", `chunk ${digestText(digest)}: ${what}`, {
+    context: { pack: packId.toString(16), offset, digest: Buffer.from(digest).toString("hex") },
+    hint: "Run `varve check`, then `varve repair` to rebuild the index from the packs.",
+  });
+}

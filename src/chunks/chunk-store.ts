@@ -1,0 +1,100 @@
+import { loadCodec } from "../codec/codec.ts";
+import type { Disk, DiskFile } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import type { WorkerPool } from "../workers/pool.ts";
+import type { ChunkIndex } from "./chunk-index.ts";
+import { ChunkReader } from "./chunk-reader.ts";
+import { ChunkSave } from "./chunk-save.ts";
+import { type DecodeRequest, decodeJob } from "./decode.job.ts";
+import { lockGc } from "./gc-lock.ts";
+import { type ChunkPlace, forgetJobContext, registerJobContext } from "./job-context.ts";
+import { PackDirectory } from "./pack-directory.ts";
+
+export interface ChunkStoreOptions {
+  disk: Disk;
+  /** The store's `chunks` directory. */
+  directory: string;
+  storeId: Uint8Array;
+  pool: WorkerPool;
+  readOnly: boolean;
+  /** Opens the index; given by the caller so that tests and repair can bring their own. */
+  openIndex: (place: ChunkPlace) => Promise<ChunkIndex>;
+  nowUs: () => bigint;
+}
+
+/**
+ * Content-addressed chunks in packs. Many processes read and save at once: each saver appends to a pack of its own,
+ * the index orders what they add, and a shared lock, held from a save's first look-up until its ref has moved, keeps
+ * gc from removing what the save counts on.
+ */
+export class ChunkStore {
+  readonly place: ChunkPlace;
+  readonly reader: ChunkReader;
+  readonly packs: PackDirectory;
+  readonly #options: ChunkStoreOptions;
+
+  private constructor(options: ChunkStoreOptions, place: ChunkPlace, reader: ChunkReader) {
+    this.#options = options;
+    this.place = place;
+    this.reader = reader;
+    this.packs = new PackDirectory(options.disk, place.packsDirectory, options.storeId, options.nowUs);
+  }
+
+  static async open(options: ChunkStoreOptions): Promise<ChunkStore> {
+    const place = chunkPlace(options.directory);
+    if (!options.readOnly) options.disk.makeDirectory(place.packsDirectory);
+    const index = await options.openIndex(place);
+    const reader = await ChunkReader.open(options.disk, place.packsDirectory, index);
+    if (options.pool.inline) registerJobContext(place, { disk: options.disk, reader });
+    return new ChunkStore(options, place, reader);
+  }
+
+  get index(): ChunkIndex {
+    return this.reader.index;
+  }
+
+  /** The chunk's raw bytes, checked against its digest; for the small chunks that describe others. */
+  read(digest: Uint8Array): Uint8Array {
+    return this.reader.read(digest);
+  }
+
+  /** Decodes a run of chunks on the worker pool, into shared memory or a file. */
+  decode(request: Omit<DecodeRequest, "place">): Promise<void> {
+    return this.#options.pool.run(decodeJob, { ...request, place: this.place });
+  }
+
+  /** Begins a save: from here until its `end`, gc removes nothing it finds. */
+  async beginSave(profile: "fast" | "compact"): Promise<ChunkSave> {
+    const lock = await this.lockGc("shared");
+    try {
+      this.index.refresh();
+      return new ChunkSave(this, this.#options.pool, await loadCodec(), { profile, lock });
+    } catch (error) {
+      lock.close();
+      throw error;
+    }
+  }
+
+  /** The lock between saves (shared) and the sweep (exclusive); closing the file frees it. */
+  lockGc(mode: "shared" | "exclusive"): Promise<DiskFile> {
+    if (this.#options.readOnly) throw readOnly();
+    return lockGc(this.#options.disk, this.#options.directory, mode);
+  }
+
+  async close(): Promise<void> {
+    await this.packs.close();
+    forgetJobContext(this.place);
+    this.reader.close();
+    await this.index.close();
+  }
+}
+
+export function chunkPlace(directory: string): ChunkPlace {
+  return { packsDirectory: `${directory}/packs`, indexDirectory: `${directory}/index` };
+}
+
+function readOnly(): StoreError {
+  return new StoreError("ERR_INVALID_ARGUMENT", "the store was opened read-only", {
+    hint: "Open it without `readOnly` to change it.",
+  });
+}

@@ -1,0 +1,42 @@
+import { JOB_BYTES } from "../limits.ts";
+import type { Job } from "../workers/job.ts";
+import { type ChunkPlace, jobContext } from "./job-context.ts";
+
+/** Decodes a run of chunks, one after the other, into shared memory or into a file. */
+export const decodeJob: Job = { url: import.meta.url, name: "decodeChunks" };
+
+export interface DecodeRequest {
+  place: ChunkPlace;
+  chunks: { digest: Uint8Array; rawBytes: number }[];
+  target: ChunkTarget;
+}
+
+/** `bytes` lies in shared memory and has exactly the size of the chunks together. */
+export type ChunkTarget = { path: string; offset: number } | { bytes: Uint8Array };
+
+export async function decodeChunks({ place, chunks, target }: DecodeRequest): Promise<void> {
+  const { disk, reader } = await jobContext(place);
+  reader.index.refresh();
+  const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
+  const bytes = "bytes" in target ? target.bytes : scratch(sizeBytes);
+  let at = 0;
+  for (const { digest, rawBytes } of chunks) {
+    reader.readInto(digest, bytes.subarray(at, at + rawBytes));
+    at += rawBytes;
+  }
+  if ("bytes" in target) return;
+  const file = disk.open(target.path, { access: "write" });
+  try {
+    file.writeSync(bytes, target.offset);
+  } finally {
+    file.close();
+  }
+}
+
+let kept = new Uint8Array(0);
+
+/** Memory for what goes to a file, kept from job to job. */
+function scratch(sizeBytes: number): Uint8Array {
+  if (kept.byteLength < sizeBytes) kept = new Uint8Array(Math.max(sizeBytes, JOB_BYTES));
+  return kept.subarray(0, sizeBytes);
+}

@@ -1,0 +1,103 @@
+import { loadCodec } from "../codec/codec.ts";
+import type { Element } from "../codec/element.ts";
+import type { Disk } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import { ENCODED_DIGESTS_MAX, JOB_BYTES } from "../limits.ts";
+import type { Job } from "../workers/job.ts";
+import { digestKey, digestOf } from "./digest.ts";
+import { encodeChunk } from "./encode-chunk.ts";
+import { type ChunkPlace, jobContext } from "./job-context.ts";
+import type { FrameToWrite } from "./pack-writer.ts";
+
+/**
+ * Reads, hashes and encodes a run of chunks that lie one after the other in a file or in shared memory. A chunk
+ * that the store has already comes back as its digest alone.
+ */
+export const encodeJob: Job = { url: import.meta.url, name: "encodeChunks" };
+
+export interface EncodeRequest {
+  place: ChunkPlace;
+  /** Chunks already encoded for this save by this thread are not encoded again. */
+  saveId: string;
+  profile: "fast" | "compact";
+  source: ChunkSource;
+  chunks: ChunkToEncode[];
+  /** Shared memory for the answer's payloads, as large as the chunks together: no payload is larger than its chunk. */
+  output: Uint8Array;
+}
+
+/** `bytes` lies in shared memory and is not written until the job is done. */
+export type ChunkSource = FileRange | { bytes: Uint8Array };
+
+interface FileRange {
+  path: string;
+  offset: number;
+}
+
+export interface ChunkToEncode {
+  rawBytes: number;
+  element: Element;
+  /** Digests of chunks to try as bases, the most promising first. */
+  bases: Uint8Array[];
+}
+
+export interface EncodedChunk {
+  digest: Uint8Array;
+  /** Absent when the store, or an earlier answer to this save, has the chunk. Its payload is a part of `output`. */
+  frame?: FrameToWrite;
+}
+
+let lastSave = { saveId: "", encoded: new Set<string>() };
+
+export async function encodeChunks(request: EncodeRequest): Promise<EncodedChunk[]> {
+  const { disk, reader } = await jobContext(request.place);
+  const codec = await loadCodec();
+  reader.index.refresh();
+  if (lastSave.saveId !== request.saveId || lastSave.encoded.size > ENCODED_DIGESTS_MAX) {
+    lastSave = { saveId: request.saveId, encoded: new Set() };
+  }
+  const bytes =
+    "bytes" in request.source ? request.source.bytes : readSource(disk, request.source, request.chunks);
+  const answers: EncodedChunk[] = [];
+  let at = 0;
+  let outputBytes = 0;
+  for (const chunk of request.chunks) {
+    const raw = bytes.subarray(at, at + chunk.rawBytes);
+    at += chunk.rawBytes;
+    const digest = digestOf(raw);
+    const key = digestKey(digest);
+    if (lastSave.encoded.has(key) || reader.index.get(digest) !== undefined) {
+      answers.push({ digest });
+      continue;
+    }
+    lastSave.encoded.add(key);
+    const frame = encodeChunk(codec, reader, { ...chunk, digest, raw, profile: request.profile });
+    const payload = request.output.subarray(outputBytes, outputBytes + frame.payload.byteLength);
+    payload.set(frame.payload);
+    outputBytes += payload.byteLength;
+    answers.push({ digest, frame: { ...frame, payload } });
+  }
+  return answers;
+}
+
+/** Memory for the stretch of a file that is being encoded, kept from job to job. */
+let fileBytes = new Uint8Array(0);
+
+function readSource(disk: Disk, { path, offset }: FileRange, chunks: ChunkToEncode[]): Uint8Array {
+  const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
+  if (fileBytes.byteLength < sizeBytes) fileBytes = new Uint8Array(Math.max(sizeBytes, JOB_BYTES));
+  const bytes = fileBytes.subarray(0, sizeBytes);
+  const file = disk.open(path, { access: "read" });
+  try {
+    if (file.readSync(bytes, offset) !== sizeBytes) {
+      throw new StoreError("ERR_CONFLICT", `${path} became shorter while it was being saved`, {
+        context: { path, offset },
+        retryable: true,
+        hint: "Save files that are complete and no longer written to.",
+      });
+    }
+  } finally {
+    file.close();
+  }
+  return bytes;
+}

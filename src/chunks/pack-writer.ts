@@ -1,0 +1,214 @@
+import { crc32c } from "@node-rs/crc32";
+import { invariant } from "../assert.ts";
+import type { Disk, DiskFile } from "../disk/disk.ts";
+import { CHUNK_BYTES_MAX, FRAME_BASES_MAX, FRAME_CHUNKS_MAX, SECTOR_BYTES } from "../limits.ts";
+import { DIGEST_BYTES, SHORT_DIGEST_BYTES } from "./digest.ts";
+import {
+  FRAME_CHUNK_BYTES,
+  FRAME_FIXED_BYTES,
+  FRAME_MAGIC,
+  type FrameHeader,
+  frameHeaderBytes,
+  PACK_FORMAT_VERSION,
+  PACK_HEADER_BYTES,
+  PACK_MAGIC,
+  packFileName,
+  placeSeed,
+  SEAL_BYTES,
+  SEAL_MAGIC,
+} from "./pack-format.ts";
+
+/** Frames gathered into one write: large enough that a write's own cost vanishes, small enough to stay in cache. */
+const WRITE_BYTES = 1 << 20;
+
+/** Room for one more frame, of any size, and a seal. */
+const FRAME_BYTES_MAX =
+  frameHeaderBytes(FRAME_CHUNKS_MAX, FRAME_BASES_MAX) + CHUNK_BYTES_MAX + 1024 + SEAL_BYTES;
+
+export type FrameToWrite = Omit<FrameHeader, "payloadBytes" | "payloadCrc"> & { payload: Uint8Array };
+
+export function encodePackHeader(storeId: Uint8Array, packId: bigint, timeUs: bigint): Uint8Array {
+  const header = Buffer.alloc(PACK_HEADER_BYTES);
+  header.set(PACK_MAGIC, 0);
+  header.writeUInt16LE(PACK_FORMAT_VERSION, 8);
+  header.set(storeId, 16);
+  header.writeBigUInt64LE(packId, 32);
+  header.writeBigUInt64LE(timeUs, 40);
+  header.writeUInt32LE(crc32c(header.subarray(0, 60)), 60);
+  return header;
+}
+
+/** The header of a frame that will lie at `offset` of pack `packId`; the payload follows it. */
+export function encodeFrameHeader(frame: FrameToWrite, packId: bigint, offset: number): Uint8Array {
+  invariant(
+    frame.chunks.length >= 1 && frame.chunks.length <= FRAME_CHUNKS_MAX,
+    "a frame holds 1..255 chunks",
+  );
+  invariant(frame.bases.length <= FRAME_BASES_MAX, "a frame names at most 8 bases");
+  const header = Buffer.alloc(frameHeaderBytes(frame.chunks.length, frame.bases.length));
+  const seed = placeSeed(packId, offset);
+  header.writeUInt32LE(FRAME_MAGIC, 0);
+  header.writeUInt32LE(crc32c(frame.payload, seed), 8);
+  header.writeUInt32LE(frame.payload.byteLength, 12);
+  header.set([frame.encoding, frame.element, frame.chunks.length, frame.bases.length, 0, frame.depth], 16);
+  header.writeUInt16LE(Math.min(frame.costKiB, 0xffff), 22);
+  let at = FRAME_FIXED_BYTES;
+  for (const chunk of frame.chunks) {
+    header.set(chunk.digest, at);
+    header.writeUInt32LE(chunk.rawBytes, at + DIGEST_BYTES);
+    at += FRAME_CHUNK_BYTES;
+  }
+  for (const base of frame.bases) {
+    header.set(base.subarray(0, SHORT_DIGEST_BYTES), at);
+    at += SHORT_DIGEST_BYTES;
+  }
+  header.writeUInt32LE(crc32c(header.subarray(8), seed), 4);
+  return header;
+}
+
+export function encodeSeal(packId: bigint, offset: number, frameCount: number): Uint8Array {
+  const seal = Buffer.alloc(SEAL_BYTES);
+  seal.writeUInt32LE(SEAL_MAGIC, 0);
+  seal.writeBigUInt64LE(BigInt(offset), 8);
+  seal.writeBigUInt64LE(BigInt(frameCount), 16);
+  seal.writeUInt32LE(crc32c(seal.subarray(8), placeSeed(packId, offset)), 4);
+  return seal;
+}
+
+function wholeSectors(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+}
+
+/**
+ * Appends frames to one pack file that it holds locked.
+ *
+ * Frames are gathered in memory and written a megabyte at a time; nothing is durable before `sync` returns. Any
+ * failed write or sync is final for this writer: the pack is left to its durable part and never written again.
+ */
+export class PackWriter {
+  readonly packId: bigint;
+  readonly #file: DiskFile;
+  #writtenBytes: number;
+  #frameCount: number;
+  /** Frames not yet handed to the operating system; allocated with the first. */
+  #gathered = new Uint8Array(0);
+  #gatheredBytes = 0;
+  #failed = false;
+
+  private constructor(packId: bigint, file: DiskFile, sizeBytes: number, frameCount: number) {
+    this.packId = packId;
+    this.#file = file;
+    this.#writtenBytes = sizeBytes;
+    this.#frameCount = frameCount;
+  }
+
+  /**
+   * A new, locked pack file; its name is durable once `sync` and a sync of the directory have returned. `undefined`
+   * when a collection saw the file first and holds it: it removes it, since nothing is in it.
+   */
+  static create(
+    disk: Disk,
+    directory: string,
+    storeId: Uint8Array,
+    packId: bigint,
+    timeUs: bigint,
+  ): PackWriter | undefined {
+    const file = disk.open(`${directory}/${packFileName(packId)}`, { access: "write", create: "must" });
+    if (!file.tryLock("exclusive")) {
+      file.close();
+      return undefined;
+    }
+    const writer = new PackWriter(packId, file, 0, 0);
+    writer.#gather(encodePackHeader(storeId, packId, timeUs));
+    return writer;
+  }
+
+  /** Goes on after the last good frame of an unsealed pack whose lock the caller already holds in `file`. */
+  static adopt(file: DiskFile, packId: bigint, goodBytes: number, frameCount: number): PackWriter {
+    const sizeBytes = wholeSectors(goodBytes);
+    if (file.sizeBytes() > goodBytes) file.truncate(goodBytes);
+    if (sizeBytes > goodBytes) file.truncate(sizeBytes);
+    return new PackWriter(packId, file, sizeBytes, frameCount);
+  }
+
+  /** Bytes of the pack with everything appended so far. */
+  get sizeBytes(): number {
+    return this.#writtenBytes + this.#gatheredBytes;
+  }
+
+  get failed(): boolean {
+    return this.#failed;
+  }
+
+  /** Appends a frame, which is copied before the call returns, and returns its place. */
+  async append(frame: FrameToWrite): Promise<{ offset: number; frameBytes: number }> {
+    const offset = this.sizeBytes;
+    const header = encodeFrameHeader(frame, this.packId, offset);
+    this.#gather(header);
+    this.#gather(frame.payload);
+    this.#frameCount += 1;
+    if (this.#gatheredBytes >= WRITE_BYTES) await this.flush();
+    return { offset, frameBytes: header.byteLength + frame.payload.byteLength };
+  }
+
+  #gather(bytes: Uint8Array): void {
+    if (this.#gathered.byteLength === 0) this.#gathered = new Uint8Array(WRITE_BYTES + FRAME_BYTES_MAX);
+    this.#gathered.set(bytes, this.#gatheredBytes);
+    this.#gatheredBytes += bytes.byteLength;
+  }
+
+  /** Hands what was gathered to the operating system. */
+  async flush(): Promise<void> {
+    invariant(!this.#failed, "a failed pack is not written again");
+    if (this.#gatheredBytes === 0) return;
+    const bytes = this.#gathered.subarray(0, this.#gatheredBytes);
+    await this.#final(() => this.#file.write(bytes, this.#writtenBytes));
+    this.#writtenBytes += bytes.byteLength;
+    this.#gatheredBytes = 0;
+  }
+
+  /** Makes everything appended so far durable, and ends its last sector: what follows leaves it alone. */
+  async sync(): Promise<void> {
+    const padding = wholeSectors(this.sizeBytes) - this.sizeBytes;
+    if (padding > 0) this.#gather(new Uint8Array(padding));
+    await this.#syncFile();
+  }
+
+  async #syncFile(): Promise<void> {
+    await this.flush();
+    await this.#final(() => this.#file.sync());
+  }
+
+  async #final(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  /** Drops everything after `sizeBytes`, where the pack stood when the failed save began. Best effort. */
+  cutBack(sizeBytes: number, frameCount: number): void {
+    this.#gatheredBytes = 0;
+    this.#writtenBytes = Math.min(this.#writtenBytes, sizeBytes);
+    this.#frameCount = frameCount;
+    this.#file.truncate(this.#writtenBytes);
+  }
+
+  get frameCount(): number {
+    return this.#frameCount;
+  }
+
+  /** Ends the pack: nothing will be appended to it again. */
+  async seal(): Promise<void> {
+    invariant(this.sizeBytes % SECTOR_BYTES === 0, "a pack is sealed once it is synced");
+    this.#gather(encodeSeal(this.packId, this.sizeBytes, this.#frameCount));
+    await this.#syncFile();
+  }
+
+  /** Frees the lock. An unsealed pack may be adopted by the next writer. */
+  close(): void {
+    this.#file.close();
+  }
+}

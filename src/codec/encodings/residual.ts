@@ -1,0 +1,202 @@
+import { CHUNK_ELEMENTS } from "../../limits.ts";
+import { corrupt } from "../corrupt.ts";
+import type { Candidate, DecodeInput, EncodeInput, Encoding, Workshop } from "../encoding.ts";
+import { type Lane, laneOf } from "../lanes.ts";
+import { lay } from "../regions.ts";
+
+/**
+ * Residuals against the parent, entropy-coded by adaptive models whose context is the exponent of the parent's weight
+ * and, with a grandparent, what the last step did to the weight. docs/formats/encodings.md has the stream.
+ *
+ *     flags u8         1: the second base is used   2: residuals of 0 have a symbol   4: unchanged groups are left out
+ *                      8: bins are as wide for every exponent
+ *     threshold i8     how far below the largest exponent bins begin to widen
+ *     streamBytes u24
+ *     stream | raw bits, the last byte filled with zeros | bytes of an incomplete last lane
+ */
+export const residual: Encoding = {
+  id: 6,
+  name: "residual",
+  encode: (workshop, input) => {
+    const parent = input.bases[0];
+    const lane = laneOf(input.element);
+    const count = Math.floor(input.bytes.length / lane.widthBytes);
+    if (parent === undefined || count === 0 || count > MAX_LANES) return undefined;
+    layBases(workshop, parent, input.bases[1], count * lane.widthBytes);
+    lay(workshop.kernels.memory, workshop.kernels.at.input, input.bytes, count * lane.widthBytes);
+    // Residuals of noise take more bits than the lanes have, and no decoder takes what is larger than its chunk.
+    const candidate = assemble(workshop, input, lane, count);
+    return candidate.payload.length < input.bytes.length ? candidate : undefined;
+  },
+  decode: (workshop, input, target) => {
+    const lane = laneOf(input.element);
+    const count = Math.floor(target.length / lane.widthBytes);
+    if (count > MAX_LANES) throw corrupt("residual", `stands for ${count} elements, over ${MAX_LANES}`);
+    decodeLanes(workshop, input, lane, count, target);
+  },
+};
+
+/** A chunk of complex numbers has two lanes an element; the kernels' regions are made for this many. */
+const MAX_LANES = CHUNK_ELEMENTS;
+const HEADER_BYTES = 5;
+const USES_DRIFT = 1;
+const ZEROS = 2;
+const MAPPED = 4;
+const RELATIVE = 8;
+
+/** With fewer groups unchanged than this the map costs more than it saves: contexts know most of it. */
+const MAPPED_SHARE = 0.6;
+
+/** Lanes looked at to choose threshold and flags. */
+const SAMPLE_LANES = 4096;
+
+/** Raw bytes of one lane, at most: 64 bits, and six more where it lies far beyond the bins. */
+const RAW_BYTES_MAX = 9;
+
+const groups16 = (count: number) => Math.ceil(count / 16) * 16;
+
+/** Lays both bases beside a chunk of `sizeBytes`, cut or continued with zeros to whole groups. */
+function layBases(
+  { kernels: { memory, at } }: Workshop,
+  parent: Uint8Array,
+  grandparent: Uint8Array | undefined,
+  sizeBytes: number,
+): void {
+  lay(memory, at.base, parent, sizeBytes);
+  if (grandparent !== undefined) lay(memory, at.base2, grandparent, sizeBytes);
+}
+
+interface Parameters {
+  drift: boolean;
+  zeros: boolean;
+  mapped: boolean;
+  relative: boolean;
+  threshold: number;
+}
+
+function setup({ kernels: { exports } }: Workshop, lane: Lane, parameters: Parameters): void {
+  const { drift, zeros, relative, threshold } = parameters;
+  exports.residualSetup(Number(lane.float), lane.mantissaBits, lane.exponentMask, Number(drift));
+  exports.coderSetup(threshold, Number(relative), Number(zeros), lane.widthBytes);
+}
+
+/** Codes what lies in the input region and puts the payload together. */
+function assemble(workshop: Workshop, input: EncodeInput, lane: Lane, count: number): Candidate {
+  const { exports, memory, at } = workshop.kernels;
+  const lanes = groups16(count);
+  const chosen = choose(workshop, lane, lanes, input.bases.length > 1);
+  setup(workshop, lane, chosen);
+  exports.residualEncode(lanes, lane.widthBytes, Number(chosen.mapped));
+  const stream = exports.encodedStream();
+  const streamBytes = exports.encodedStreamBytes();
+  const rawBytes = Math.ceil(exports.encodedRawBits() / 8);
+  const tail = input.bytes.subarray(count * lane.widthBytes);
+  const payload = workshop.payloads
+    .begin()
+    .put([
+      flagsOf(chosen),
+      chosen.threshold & 255,
+      streamBytes & 255,
+      (streamBytes >> 8) & 255,
+      streamBytes >> 16,
+    ])
+    .put(memory.subarray(stream, stream + streamBytes))
+    .put(memory.subarray(at.bits, at.bits + rawBytes))
+    .put(tail)
+    .finish();
+  return { payload, basesUsed: chosen.drift ? 2 : 1 };
+}
+
+function flagsOf({ drift, zeros, mapped, relative }: Parameters): number {
+  return (drift ? USES_DRIFT : 0) | (zeros ? ZEROS : 0) | (mapped ? MAPPED : 0) | (relative ? RELATIVE : 0);
+}
+
+/** Tries parameters on a sample spread over the chunk: what is lost to the best of them is a fraction of a percent. */
+function choose(workshop: Workshop, lane: Lane, lanes: number, hasGrandparent: boolean): Parameters {
+  const { exports } = workshop.kernels;
+  const { widthBytes } = lane;
+  const start = { drift: false, zeros: false, mapped: false, relative: false, threshold: 0 };
+  setup(workshop, lane, start);
+  exports.residualExponent(lanes, widthBytes);
+  const mapped = exports.mapChanged(lanes, widthBytes) < (lanes / 16) * (1 - MAPPED_SHARE);
+  exports.sampleMark(lanes, widthBytes, Number(mapped), SAMPLE_LANES);
+  exports.samplePrepare(lanes, widthBytes);
+  const costOf = (parameters: Parameters) => {
+    setup(workshop, lane, parameters);
+    if (parameters.drift) exports.samplePrepare(lanes, widthBytes);
+    return exports.sampleCost(widthBytes);
+  };
+  /** Walks from the threshold that nine of ten lanes suggest to where the cost is least. */
+  const search = (relative: boolean) => {
+    let threshold = exports.sampleThreshold(widthBytes, Number(relative));
+    let parameters: Parameters = { ...start, mapped, relative, threshold };
+    let cost = costOf(parameters);
+    for (const step of [1, -1]) {
+      const from = threshold;
+      while (Math.abs(threshold + step) <= THRESHOLD_MAX) {
+        const next = { ...parameters, threshold: threshold + step };
+        const nextCost = costOf(next);
+        if (nextCost >= cost) break;
+        threshold += step;
+        cost = nextCost;
+        parameters = next;
+      }
+      if (threshold !== from) break;
+    }
+    return { cost, parameters };
+  };
+  let best = search(false);
+  const consider = (parameters: Parameters) => {
+    const cost = costOf(parameters);
+    if (cost < best.cost) best = { cost, parameters };
+  };
+  if (widthBytes > 2 && lane.float) {
+    const relative = search(true);
+    if (relative.cost < best.cost) best = relative;
+  }
+  consider({ ...best.parameters, zeros: true });
+  if (hasGrandparent) consider({ ...best.parameters, drift: true });
+  return best.parameters;
+}
+
+/** Thresholds past this leave every bin as it is. */
+const THRESHOLD_MAX = 100;
+
+function decodeLanes(
+  workshop: Workshop,
+  { payload, bases }: DecodeInput,
+  lane: Lane,
+  count: number,
+  target: Uint8Array,
+): void {
+  const { exports, memory, at } = workshop.kernels;
+  const tailBytes = target.length - count * lane.widthBytes;
+  if (payload.length < HEADER_BYTES + tailBytes) throw corrupt("residual", "is shorter than its header");
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  const flags = view.getUint8(0);
+  if (flags > (USES_DRIFT | ZEROS | MAPPED | RELATIVE))
+    throw corrupt("residual", `has unknown flags ${flags}`);
+  const drift = (flags & USES_DRIFT) !== 0;
+  if (bases[0] === undefined || (drift && bases[1] === undefined)) {
+    throw corrupt("residual", `needs ${drift ? 2 : 1} bases, the frame names ${bases.length}`);
+  }
+  const streamBytes = view.getUint16(2, true) | (view.getUint8(4) << 16);
+  const rawBytes = payload.length - HEADER_BYTES - streamBytes - tailBytes;
+  if (streamBytes < 16 || rawBytes < 0 || rawBytes > groups16(count) * RAW_BYTES_MAX) {
+    throw corrupt("residual", `has a stream of ${streamBytes} bytes that does not fit`);
+  }
+  layBases(workshop, bases[0], drift ? bases[1] : undefined, count * lane.widthBytes);
+  // The stream goes where the chunk lies when encoding; a decoder has no use for that region.
+  memory.set(payload.subarray(HEADER_BYTES, HEADER_BYTES + streamBytes), at.input);
+  memory.set(payload.subarray(HEADER_BYTES + streamBytes, payload.length - tailBytes), at.bits);
+  const mapped = (flags & MAPPED) !== 0;
+  const zeros = (flags & ZEROS) !== 0;
+  const relative = (flags & RELATIVE) !== 0;
+  setup(workshop, lane, { drift, zeros, mapped, relative, threshold: view.getInt8(1) });
+  const lanes = groups16(count);
+  exports.residualExponent(lanes, lane.widthBytes);
+  const rawBits = exports.residualDecode(lanes, lane.widthBytes, Number(mapped), at.input, streamBytes);
+  if (rawBits < 0 || Math.ceil(rawBits / 8) !== rawBytes) throw corrupt("residual", "does not decode");
+  target.set(memory.subarray(at.output, at.output + count * lane.widthBytes));
+  target.set(payload.subarray(payload.length - tailBytes), count * lane.widthBytes);
+}

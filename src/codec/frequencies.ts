@@ -1,0 +1,83 @@
+/** Frequencies of a plane's bytes add up to this. */
+const TOTAL = 4096;
+
+/**
+ * Scales byte counts to frequencies that add up to 4096, none of a byte that occurs being 0. `counts` has 256 entries,
+ * not all of them 0.
+ */
+export function frequenciesOf(counts: Uint32Array, total: number): Uint16Array {
+  const frequencies = new Uint16Array(256);
+  let sum = 0;
+  for (let byte = 0; byte < 256; byte++) {
+    const count = counts[byte]!;
+    if (count === 0) continue;
+    frequencies[byte] = Math.max(1, Math.round((count * TOTAL) / total));
+    sum += frequencies[byte]!;
+  }
+  // What rounding left over goes to or comes from the most frequent ones, which notice it least.
+  while (sum !== TOTAL) {
+    let most = 0;
+    for (let byte = 1; byte < 256; byte++) if (frequencies[byte]! > frequencies[most]!) most = byte;
+    const change = sum < TOTAL ? TOTAL - sum : -Math.min(sum - TOTAL, frequencies[most]! >> 1);
+    frequencies[most]! += change;
+    sum += change;
+  }
+  return frequencies;
+}
+
+/** Bits that the bytes take at their frequencies. */
+export function entropyBits(counts: Uint32Array, total: number): number {
+  let bits = total * Math.log2(total);
+  for (const count of counts) if (count > 1) bits -= count * Math.log2(count);
+  return bits;
+}
+
+/**
+ * First and last byte that occurs, u8 each; then for each byte from the one to the other its frequency plus 1 in Elias
+ * gamma code (n - 1 zeros, then the n bits, least significant bit of a byte first), filled with zeros to a whole byte.
+ */
+export function writeFrequencies(frequencies: Uint16Array): Uint8Array {
+  const first = frequencies.findIndex((frequency) => frequency > 0);
+  const last = frequencies.findLastIndex((frequency) => frequency > 0);
+  const bits: number[] = [];
+  for (let byte = first; byte <= last; byte++) {
+    const value = frequencies[byte]! + 1;
+    const length = 32 - Math.clz32(value);
+    for (let i = 1; i < length; i++) bits.push(0);
+    for (let i = length - 1; i >= 0; i--) bits.push((value >> i) & 1);
+  }
+  const bytes = new Uint8Array(2 + Math.ceil(bits.length / 8));
+  bytes[0] = first;
+  bytes[1] = last;
+  bits.forEach((bit, i) => {
+    bytes[2 + (i >> 3)]! |= bit << (i & 7);
+  });
+  return bytes;
+}
+
+/** Reads what `writeFrequencies` wrote; undefined for anything that is no table. `sizeBytes` is how long it was. */
+export function readFrequencies(
+  bytes: Uint8Array,
+): { frequencies: Uint16Array; sizeBytes: number } | undefined {
+  const first = bytes[0];
+  const last = bytes[1];
+  if (first === undefined || last === undefined || first > last) return undefined;
+  const frequencies = new Uint16Array(256);
+  let at = 16;
+  const end = bytes.length * 8;
+  const bit = () => {
+    const value = at < end ? (bytes[at >> 3]! >> (at & 7)) & 1 : 0;
+    at++;
+    return value;
+  };
+  for (let byte = first; byte <= last; byte++) {
+    let zeros = 0;
+    while (bit() === 0) if (++zeros > 12) return undefined;
+    let value = 1;
+    for (let i = 0; i < zeros; i++) value = value * 2 + bit();
+    if (value - 1 > TOTAL) return undefined;
+    frequencies[byte] = value - 1;
+  }
+  if (at > end) return undefined;
+  return { frequencies, sizeBytes: Math.ceil(at / 8) };
+}

@@ -1,0 +1,55 @@
+import { CHUNK_ELEMENTS } from "../limits.ts";
+import { laneWidth } from "./element.ts";
+import type { EncodeInput, Encoding, Workshop } from "./encoding.ts";
+import { delta, differencePlanes, lz4, planes, planesZstd, residual, xorPlanesZstd, zstd } from "./table.ts";
+
+/** One step of the selection: encodings to try, and whether to go on to the next step, given the best share so far. */
+export interface Step {
+  encodings: Encoding[];
+  /** The next step is taken only while the best payload is over this share of the raw bytes. */
+  enough: number;
+}
+
+/**
+ * The encodings worth trying on a chunk, likeliest first; raw is always the fallback and not named. A step is skipped
+ * where experience says it cannot gain: see docs/formats/encodings.md for what that loses against trying everything.
+ */
+export function stepsFor(workshop: Workshop, input: EncodeInput): Step[] {
+  const { bytes, element, bases, profile } = input;
+  if (bytes.length === 0) return [];
+  const hasBase = bases.length > 0;
+  if (element === "bytes") return [{ encodings: opaque(profile === "compact", hasBase), enough: 0 }];
+  const repeats = { encodings: repeatsItself(workshop, bytes) ? repeating(profile, hasBase) : [], enough: 0 };
+  if (profile === "fast") {
+    if (!hasBase) return [{ encodings: [planes], enough: 0.25 }, repeats];
+    // The differences decline what hardly changed; whatever they accept is good enough for a fast profile.
+    return [{ encodings: [differencePlanes], enough: 1 }, { encodings: [residual], enough: 0.25 }, repeats];
+  }
+  const countable = bytes.length / laneWidth(element) <= CHUNK_ELEMENTS;
+  const against = countable ? residual : differencePlanes;
+  // A parent that hardly helps may be another tensor's: then the chunk alone may be less. Alone, floats of two bytes
+  // seldom get below two thirds, those of four below four fifths.
+  const enough = laneWidth(element) <= 2 ? 0.6 : 0.78;
+  if (hasBase) return [{ encodings: [against], enough }, { encodings: [planes], enough: 0 }, repeats];
+  return [{ encodings: [planes], enough: 0 }, repeats];
+}
+
+function opaque(compact: boolean, hasBase: boolean): Encoding[] {
+  if (hasBase) return [zstd, delta];
+  return [compact ? zstd : lz4];
+}
+
+function repeating(profile: "fast" | "compact", hasBase: boolean): Encoding[] {
+  if (profile === "fast") return [lz4];
+  return hasBase ? [planesZstd, xorPlanesZstd, zstd] : [planesZstd, zstd];
+}
+
+/** Bytes in the middle of the chunk that are tried. */
+const PROBE_BYTES = 4096;
+
+/** Whether a probe of the chunk has repetitions that LZ4 finds; trained weights never do. */
+function repeatsItself({ lz4: library }: Workshop, bytes: Uint8Array): boolean {
+  const from = Math.max(0, (bytes.length - PROBE_BYTES) >> 1);
+  const probe = bytes.subarray(from, from + PROBE_BYTES);
+  return library.encode(probe).length < probe.length * 0.9;
+}

@@ -1,0 +1,15 @@
+// The hot loops, compiled to one WebAssembly module. Every pointer is checked by the loader before it gets here.
+export { addressOf } from "./memory";
+export { xorInto, splitPlanes, joinPlanes } from "./planes";
+export { cutScan, cutReset, cutWarm, gearAt } from "./cut";
+export { mapChanged } from "./map";
+export { residualExponent, residualSetup } from "./residual";
+export {
+  coderSetup, encodedRawBits, encodedStream, encodedStreamBytes, residualDecode, residualEncode,
+} from "./coder";
+export { sampleCost, sampleMark, samplePrepare, sampleThreshold } from "./sample";
+export {
+  bytesDecode, bytesEncode, frequencyTable, histogram, sparseFill, sparseList, useFrequencies,
+} from "./bytes";
+export { streamEnd } from "./models";
+export { addBack, differ, turn, turnBack } from "./transform";

@@ -1,0 +1,122 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { type Codec, loadCodec } from "../../src/codec/codec.ts";
+import type { Element } from "../../src/codec/element.ts";
+import { ENCODINGS } from "../../src/codec/table.ts";
+
+const bytesOf = (hex: string) => new Uint8Array(Buffer.from(hex.replaceAll(" ", ""), "hex"));
+const u16 = (values: number[]) => new Uint8Array(new Uint16Array(values).buffer);
+const repeated = (count: number, value: number) => new Array<number>(count).fill(value);
+
+interface Golden {
+  encoding: string;
+  element: Element;
+  chunk: Uint8Array;
+  bases: Uint8Array[];
+  payload: string;
+}
+
+const text = (words: string) => new TextEncoder().encode(words);
+const ones = u16(repeated(16, 0x3f80));
+const stepped = u16([0x3f81, 0x3f7f, ...repeated(14, 0x3f80)]);
+
+/** The worked examples of docs/formats/encodings.md: what was once written must decode for ever. */
+const GOLDEN: Golden[] = [
+  { encoding: "raw", element: "u8", chunk: Uint8Array.of(1, 2, 3), bases: [], payload: "01 02 03" },
+  {
+    encoding: "lz4",
+    element: "bytes",
+    chunk: new Uint8Array(64).fill(0xab),
+    bases: [],
+    payload: "40 00 00 00 1f ab 01 00 26 60 ab ab ab ab ab ab",
+  },
+  {
+    encoding: "zstd",
+    element: "bytes",
+    chunk: new Uint8Array(64).fill(0xab),
+    bases: [],
+    payload: "28 b5 2f fd 00 58 45 00 00 10 ab ab 01 00 93 00 16",
+  },
+  {
+    encoding: "delta",
+    element: "bytes",
+    chunk: text("the quick brown cat jumps over the lazy dog"),
+    bases: [text("the quick brown fox jumps over the lazy dog")],
+    payload: "01 d6 c3 c4 00 00 01 2b 00 0e 2b 00 03 04 02 63 61 74 20 04 13 18 00 13",
+  },
+  {
+    encoding: "planes-zstd",
+    element: "u16",
+    chunk: u16(repeated(32, 256).map((value, i) => value + (i & 1))),
+    bases: [],
+    payload:
+      "11 00 00 28 b5 2f fd 00 58 45 00 00 10 00 01 01 00 89 0e 0b 11 00 00 28 b5 2f fd 00 58 45 00 00 10 01 01 01 00 22 c0 02",
+  },
+  {
+    encoding: "xor-planes-zstd",
+    element: "u16",
+    chunk: u16(repeated(32, 256).map((value, i) => value + i)),
+    bases: [u16(repeated(32, 256).map((value, i) => value + i + (i === 5 ? 1 : 0)))],
+    payload:
+      "16 00 00 28 b5 2f fd 00 58 6d 00 00 38 00 00 00 00 00 03 00 01 00 0b 30 02 11 00 00 28 b5 2f fd 00 58 45 00 00 10 00 00 01 00 22 c0 02",
+  },
+  {
+    encoding: "residual",
+    element: "bf16",
+    chunk: stepped,
+    bases: [ones],
+    payload: "00 02 10 00 00 7e cb 32 00 7e bb 32 00 7e c3 32 00 7e c3 32 00",
+  },
+  {
+    encoding: "planes",
+    element: "bf16",
+    chunk: ones,
+    bases: [],
+    payload: "02 00 00 00 00 00 00 00 02 7f 00 00 00 00 00 00",
+  },
+  {
+    encoding: "planes",
+    element: "u8",
+    chunk: new Uint8Array(64).map((_, i) => (i % 4 === 3 ? 1 : 0)),
+    bases: [],
+    payload:
+      "01 14 00 00 00 01 00 18 40 00 02 08 00 b0 2f 00 00 b0 2f 00 00 b0 2f 00 ff 8f 00 00 ff fc 00 fc",
+  },
+  {
+    encoding: "difference-planes",
+    element: "bf16",
+    chunk: stepped,
+    bases: [ones],
+    payload: "00 02 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 02 00 00 00 00 00 00 00",
+  },
+];
+
+let codec: Codec;
+beforeAll(async () => {
+  codec = await loadCodec();
+});
+
+describe("payloads of the first format", () => {
+  it.each(GOLDEN)(
+    "of $encoding for $element still decode",
+    ({ encoding, element, chunk, bases, payload }) => {
+      const id = [...ENCODINGS.values()].find(({ name }) => name === encoding)!.id;
+      const target = new Uint8Array(chunk.length);
+      codec.decode({ encoding: id, element, payload: bytesOf(payload), bases }, target);
+      expect(target).toEqual(chunk);
+    },
+  );
+
+  it("have the ids they always had", () => {
+    expect([...ENCODINGS.values()].map(({ id, name }) => `${id} ${name}`)).toEqual([
+      "0 raw",
+      "1 lz4",
+      "2 zstd",
+      "3 delta",
+      "4 planes-zstd",
+      "5 xor-planes-zstd",
+      "6 residual",
+      "7 planes",
+      "8 difference-planes",
+    ]);
+  });
+});
