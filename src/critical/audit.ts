@@ -11,7 +11,7 @@ export interface AuditReport {
   /** First and last LSN proved. */
   firstLsn: bigint;
   lastLsn: bigint;
-  /** Links of the chain: blocks of up to 64 KiB of records. */
+  /** Links of the chain: blocks of records. */
   links: number;
   records: number;
   /** The chain's last link in hex; kept elsewhere, it proves later that nothing up to it was rewritten. */

@@ -41,6 +41,8 @@ export const LINK_BYTES = 32;
 export const LINK_OFFSET = 52;
 /** A block is ended at this many raw bytes; one large record may exceed it. */
 export const BLOCK_RAW_BYTES = 64 << 10;
+/** The same while many records wait, so that sealing keeps up with a burst. */
+export const BLOCK_RAW_BYTES_BUSY = 256 << 10;
 /** A history file is ended at this size: the unit that is kept or dropped. */
 export const FILE_BYTES_TARGET = 8 << 20;
 /** Refused when reading: no record with what it replaced comes near it. */

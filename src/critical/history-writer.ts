@@ -38,8 +38,9 @@ export class HistoryBlockWriter {
   #lastLsn = 0;
   #lastTimeUs = 0;
 
-  get full(): boolean {
-    return this.#out.position >= BLOCK_RAW_BYTES;
+  /** Whether the block has reached `rawBytes`. */
+  isFull(rawBytes: number): boolean {
+    return this.#out.position >= rawBytes;
   }
 
   get records(): number {

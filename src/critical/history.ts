@@ -1,6 +1,8 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import type { LogRecord } from "./change.ts";
 import {
+  BLOCK_RAW_BYTES,
+  BLOCK_RAW_BYTES_BUSY,
   encodeFileHeader,
   FILE_BYTES_TARGET,
   FILE_HEADER_BYTES,
@@ -37,6 +39,7 @@ const FILES_MIN = 2;
 /** Rough size of a record beside its values: what decides when a block is worth sealing. */
 const RECORD_BYTES = 64;
 const SEAL_BYTES = 64 << 10;
+const BUSY_BYTES = 512 << 10;
 
 interface HistoryFile {
   path: string;
@@ -198,15 +201,16 @@ export class History {
   /** Writes one block of pending records up to `lastLsn`. */
   async #seal(lastLsn: number): Promise<void> {
     const writer = new HistoryBlockWriter();
+    const rawBytes = this.#pendingBytes > BUSY_BYTES ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES;
     let fromReplayed = 0;
-    for (; fromReplayed < this.#replayedLeft && !writer.full; fromReplayed++) {
+    for (; fromReplayed < this.#replayedLeft && !writer.isFull(rawBytes); fromReplayed++) {
       const index = this.#replayedSealed + fromReplayed;
       if (this.#replayed!.lsnOf(index) > lastLsn) break;
       writer.add(this.#replayed!.record(index));
     }
     let fromPending = 0;
     const replayedDone = fromReplayed === this.#replayedLeft;
-    for (; replayedDone && fromPending < this.#pending.length && !writer.full; fromPending++) {
+    for (; replayedDone && fromPending < this.#pending.length && !writer.isFull(rawBytes); fromPending++) {
       const record = this.#pending[fromPending]!;
       if (record.lsn > lastLsn) break;
       writer.add(record);
