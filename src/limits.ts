@@ -18,6 +18,39 @@ export const FRAME_BASES_MAX = 8;
 /** Chunks one frame may hold. */
 export const FRAME_CHUNKS_MAX = 255;
 
+/** Bytes of a critical map's key in UTF-8: an order id or a symbol fits many times over, an index stays small. */
+export const KEY_BYTES_MAX = 1024;
+
+/** Encoded bytes of one critical value: larger state belongs into a checkpoint or a series. */
+export const VALUE_BYTES_MAX = 1 << 20;
+
+/** Nesting of arrays and objects in one critical value; deeper ones are cycles more often than data. */
+export const VALUE_DEPTH_MAX = 64;
+
+/** Encoded bytes of one transaction: one log record (`WAL_RECORD_BYTES_MAX`). */
+export const TRANSACTION_BYTES_MAX = 2 << 20;
+
+/** Changes in one transaction: what can be applied without holding the event loop noticeably. */
+export const TRANSACTION_CHANGES_MAX = 65_536;
+
+/** Bytes of an actor, a reason or an idempotency key in UTF-8: a sentence, not a document. */
+export const ANNOTATION_BYTES_MAX = 1024;
+
+/** Digests a commit may name as what it was based on: models and feature versions of one decision. */
+export const BASED_ON_MAX = 16;
+
+/** Maps and sequences in one store together: each costs a few kilobytes and a place in every snapshot. */
+export const CRITICAL_NAMES_MAX = 4096;
+
+/** Commits that may wait for the log worker: 64 in flight are its best; this bounds memory, not speed. */
+export const COMMITS_IN_FLIGHT_MAX = 16_384;
+
+/** Idempotency keys remembered at once: about 20 MB; the oldest are forgotten first and `stats` says so. */
+export const IDEMPOTENCY_KEYS_MAX = 100_000;
+
+/** Opaque bytes of one cut record: positions of a few thousand series. */
+export const CUT_RECORD_BYTES_MAX = 256 << 10;
+
 /** Frames a chunk's restore may have to walk: a bound for chains whose links cost next to nothing. */
 export const CHAIN_DEPTH_MAX = 64;
 
@@ -103,3 +136,12 @@ export const WAL_SEGMENT_BLOCKS_MAX = 65_536;
 
 /** Payload bytes that may wait behind a full group before `append` refuses more: bounds memory when the disk stalls. */
 export const WAL_QUEUE_BYTES_MAX = 32 << 20;
+
+/** Bytes of one message on the engine's socket: the largest value with room for its frame and a page of entries. */
+export const SOCKET_MESSAGE_BYTES_MAX = 8 << 20;
+
+/** Connections to the engine's socket at once: people and scripts, never a bus. */
+export const SOCKET_CONNECTIONS_MAX = 32;
+
+/** Entries in one page of a listing over the engine's socket; the caller asks for the next. */
+export const SOCKET_PAGE_ENTRIES = 500;

@@ -1,0 +1,440 @@
+import { isStoreError, StoreError } from "../errors.ts";
+import { LogFollower } from "../wal/follow-log.ts";
+import type { Journal } from "../wal/journal.ts";
+import { WriteAheadLog } from "../wal/log.ts";
+import { openLog } from "../wal/open-log.ts";
+import { type AuditReport, verifyAudit } from "./audit.ts";
+import { type AuditEntry, auditLog, type LogQuery } from "./audit-log.ts";
+import type { Annotations, LogRecord } from "./change.ts";
+import { type Clock, createClock } from "./clock.ts";
+import { type CommitOptions, Committer, type Receipt } from "./committer.ts";
+import { adoptMoved, adoptSequence, raiseFence } from "./fencing.ts";
+import type { HistogramSummary } from "./histogram.ts";
+import { History } from "./history.ts";
+import { findCopy, machineIdOf, settleIdentity } from "./identity.ts";
+import { CriticalMap, type PastMap } from "./map.ts";
+import { type MigrationPlan, olderKeys, planMigration } from "./migration.ts";
+import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
+import { loadSnapshot, replay, replayJournal } from "./recovery.ts";
+import { ReplayedRecords } from "./replayed-records.ts";
+import { type MapOptions, MapSchema } from "./schema.ts";
+import type { SequenceOptions } from "./sequence.ts";
+import { CriticalSequence } from "./sequence-handle.ts";
+import { Snapshots } from "./snapshots.ts";
+import { EngineSocket } from "./socket.ts";
+import { State } from "./state.ts";
+import type { Table } from "./table.ts";
+import { type MapHistoryChange, type Moment, Trail } from "./trail.ts";
+import type { Transaction } from "./transaction.ts";
+import { verbsOf } from "./verbs.ts";
+import { Witness } from "./witness.ts";
+
+export type { CommitOptions, Receipt } from "./committer.ts";
+export type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
+
+/** The critical partition: maps, sequences and counters under transactions that are durable on return. */
+export class Critical {
+  readonly readOnly: boolean;
+  readonly #options: CriticalOptions;
+  readonly #state: State;
+  readonly #clock: Clock;
+  readonly #history: History;
+  readonly #trail: Trail;
+  readonly #committer: Committer | undefined;
+  readonly #snapshots: Snapshots | undefined;
+  readonly #maps = new Map<string, CriticalMap<unknown>>();
+  readonly #sequences = new Map<string, CriticalSequence>();
+  #recovery: RecoveryStats;
+  #journal: Journal | undefined;
+  #witness: Witness | undefined;
+  #socket: EngineSocket | undefined;
+  /** A reader's place in the log, and what it has read from there. */
+  #follower: LogFollower | undefined;
+  #tail: ReplayedRecords | undefined;
+  #closed = false;
+
+  private constructor(options: CriticalOptions) {
+    this.#options = options;
+    this.readOnly = options.readOnly === true;
+    this.#clock = options.clock ?? createClock();
+    this.#state = new State(options.idempotency);
+    this.#history = new History(options.disk, `${options.directory}/history`, options.history);
+    this.#trail = new Trail(this.#history, this.#state);
+    if (this.readOnly) {
+      this.#recovery = this.#loadForReading();
+      return;
+    }
+    const { disk, directory } = options;
+    const journal =
+      options.journal ?? openLog({ ...options.log, ...logPlace(options), onWarning: this.#logWarning });
+    this.#journal = journal;
+    disk.makeDirectory(directory);
+    const recovered = this.#load(journal);
+    this.#recovery = recovered.stats;
+    this.#committer = new Committer(this.#state, journal, this.#clock, this.#published);
+    this.#committer.logRecords = recovered.stats.replayedRecords;
+    this.#snapshots = new Snapshots(
+      {
+        disk,
+        directory,
+        state: this.#state,
+        journal,
+        history: this.#history,
+        committer: this.#committer,
+        recovered: recovered.found,
+        onWarning: this.#warn,
+      },
+      options.snapshots,
+    );
+    this.#recognizeCopy();
+    if (options.socket ?? disk.kind === "real") this.#listen();
+  }
+
+  /**
+   * Loads the newest snapshot and replays the log behind it.
+   *
+   * @throws ERR_STORE_CORRUPT when acknowledged data is missing or does not read, ERR_STORE_VERSION for files of a
+   *   later varve
+   */
+  static open(options: CriticalOptions): Critical {
+    return new Critical(options);
+  }
+
+  /** Before anything else is committed: are these the original's files, with the original's content? */
+  #recognizeCopy(): void {
+    const { disk, directory, witness: witnessPath } = this.#options;
+    const machineId = this.#options.machineId ?? machineIdOf(disk);
+    const committer = this.#committer!;
+    const moved = findCopy(disk, directory, machineId);
+    if (moved !== undefined) raiseFence(committer, this.#state, "copy", moved);
+    settleIdentity(disk, directory, machineId);
+    if (witnessPath === undefined) return;
+    this.#witness = new Witness(disk, witnessPath);
+    const rolledBack = this.#witness.findRollback(this.#state);
+    if (rolledBack !== undefined && this.#state.fence?.kind !== "rollback") {
+      raiseFence(committer, this.#state, "rollback", rolledBack);
+    }
+  }
+
+  /** Without its socket the engine still runs; the command line then has to wait for it. */
+  #listen(): void {
+    const { disk, directory } = this.#options;
+    const failed = (error: unknown) => this.#warn("the engine's socket could not be opened", error);
+    try {
+      this.#socket = new EngineSocket(disk, directory, verbsOf(this), failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  /** What a reader starts with: the newest snapshot, and the log as far as it is known durable. */
+  #loadForReading(): RecoveryStats {
+    const { disk, directory } = this.#options;
+    const startMs = performance.now();
+    this.#state.reset();
+    const found = loadSnapshot(disk, directory, this.#state);
+    const snapshotLsn = this.#state.lsn;
+    const loadedMs = performance.now();
+    this.#history.open(found.history, snapshotLsn, false);
+    this.#tail = new ReplayedRecords(this.#state);
+    const fromLsn = BigInt(snapshotLsn + 1 - this.#state.logBase);
+    this.#follower = new LogFollower({ ...logPlace(this.#options), fromLsn });
+    const replayedRecords = replay(this.#follower.refresh(), this.#state, this.#tail);
+    this.#history.addReplayed(this.#tail);
+    return {
+      snapshotMs: loadedMs - startMs,
+      replayMs: performance.now() - loadedMs,
+      snapshotLsn: BigInt(snapshotLsn),
+      replayedRecords,
+      damaged: found.damaged,
+    };
+  }
+
+  /**
+   * Brings a read-only opening up to date; returns the LSN it shows now. Beside a living writer that is what the
+   * log says is durable, which its last write may be ahead of by up to a second.
+   */
+  refresh(): bigint {
+    this.#checkOpen();
+    if (this.#follower === undefined) return this.lsn;
+    try {
+      replay(this.#follower.refresh(), this.#state, this.#tail!);
+      this.#history.addReplayed(this.#tail!);
+    } catch (error) {
+      if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
+      // The log was trimmed behind a newer snapshot: begin again from that one.
+      this.#recovery = this.#loadForReading();
+    }
+    return this.lsn;
+  }
+
+  #load(journal: Journal) {
+    const { disk, directory } = this.#options;
+    const startMs = performance.now();
+    const found = loadSnapshot(disk, directory, this.#state);
+    const snapshotLsn = this.#state.lsn;
+    const loadedMs = performance.now();
+    const problem = this.#history.open(found.history, snapshotLsn, !this.readOnly);
+    if (problem !== undefined) this.#warn(`the history is damaged: ${problem}`, undefined);
+    for (const path of found.damaged)
+      this.#warn(`snapshot ${path} is damaged, an older one is used`, undefined);
+    const tail = new ReplayedRecords(this.#state);
+    const replayed = replayJournal(journal, this.#state, found.damaged, tail);
+    this.#history.addReplayed(tail);
+    const stats: RecoveryStats = {
+      snapshotMs: loadedMs - startMs,
+      replayMs: performance.now() - loadedMs,
+      snapshotLsn: BigInt(snapshotLsn),
+      replayedRecords: replayed,
+      damaged: found.damaged,
+    };
+    return { found, stats };
+  }
+
+  /** LSN of the last durable commit; 0n before the first. */
+  get lsn(): bigint {
+    return BigInt(this.#state.lsn);
+  }
+
+  /** A typed map; the same name always gives the same data. @throws ERR_STORE_VERSION */
+  map<V = unknown>(name: string, options?: MapOptions<V>): CriticalMap<V> {
+    this.#checkOpen();
+    let map = this.#maps.get(name);
+    if (map === undefined) {
+      map = new CriticalMap<unknown>(this, this.#state.table(name));
+      this.#maps.set(name, map);
+    }
+    if (options !== undefined) this.#useSchema(map.table, new MapSchema(name, options as MapOptions<never>));
+    return map as CriticalMap<V>;
+  }
+
+  #useSchema(table: Table, schema: MapSchema): void {
+    schema.checkAgainst(table.storedVersion);
+    if (table.schema !== undefined && table.schema.version !== schema.version) {
+      throw new StoreError(
+        "ERR_INVALID_ARGUMENT",
+        `map ${table.name} is open with version ${table.schema.version} already`,
+        { context: { map: table.name, version: schema.version, openVersion: table.schema.version } },
+      );
+    }
+    table.schema = schema;
+    if (schema.version > 1 && !this.readOnly) void this.#upgradeInBackground(table);
+  }
+
+  /** Values are upgraded when they are read; meanwhile all of them are written anew, so that this ends some day. */
+  async #upgradeInBackground(table: Table): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    try {
+      await this.#upgrade(table);
+    } catch (error) {
+      if (!this.#closed) this.#warn(`map ${table.name} could not be upgraded in the background`, error);
+    }
+  }
+
+  sequence(name: string, options?: SequenceOptions): CriticalSequence {
+    this.#checkOpen();
+    let sequence = this.#sequences.get(name);
+    if (sequence === undefined) {
+      sequence = new CriticalSequence(this, this.#state.sequence(name));
+      this.#sequences.set(name, sequence);
+    }
+    if (options !== undefined) sequence.state.configure(options);
+    return sequence;
+  }
+
+  /**
+   * Runs `fn` as a transaction; its changes are durable when this returns.
+   *
+   * @throws ERR_CONFLICT (`require`, `ifVersion`), ERR_INVALID_ARGUMENT, ERR_LIMIT, ERR_SEQUENCE_FENCED: nothing
+   *   was changed. ERR_IO, ERR_DISK_FULL: it is not known whether the change is durable, and everything after it
+   *   is ERR_POISONED until the store is opened again; retry with an idempotency key.
+   */
+  commit<T>(fn: (tx: Transaction) => T, options?: CommitOptions): Receipt<T> {
+    return this.#writable().commit(fn, options);
+  }
+
+  /** The same without waiting for the disk: `fn` runs at once, the promise resolves when its changes are durable. */
+  commitAsync<T>(fn: (tx: Transaction) => T, options?: CommitOptions): Promise<Receipt<T>> {
+    if (this.#committer === undefined) return Promise.reject(readOnlyError());
+    return this.#committer.commitAsync(fn, options);
+  }
+
+  /** Writes a cut: a named moment with an opaque body, durable on return. */
+  cut(name: string, body: Uint8Array, annotations?: Annotations): Receipt<undefined> {
+    return this.#writable().commitCut(name, body, annotations);
+  }
+
+  /** Takes a snapshot now; one is taken by itself whenever the log has grown enough. */
+  async snapshot(): Promise<{ lsn: bigint; sizeBytes: number }> {
+    this.#writable();
+    const { lsn, bodyBytes } = await this.#snapshots!.take();
+    return { lsn: BigInt(lsn), sizeBytes: bodyBytes };
+  }
+
+  /**
+   * Takes a fenced sequence over: its next number is at least `atLeast`. Make sure first that the original issues
+   * no more. Returns the next number.
+   */
+  adoptSequence(name: string, atLeast: bigint): bigint {
+    return adoptSequence(this.#writable(), this.sequence(name).state, atLeast, this.#witness);
+  }
+
+  /** Confirms that this store was moved, not copied. @throws ERR_SEQUENCE_FENCED for a backup, fork or rollback */
+  adoptMoved(): void {
+    adoptMoved(this.#writable(), this.#state);
+  }
+
+  /** The audit trail: every kept commit with its changes before and after, oldest first. */
+  log(query: LogQuery = {}): IterableIterator<AuditEntry> {
+    return auditLog(this.#trail, this.#state, query, this.#history.firstLsn);
+  }
+
+  /** Proves the audit trail whole, or names the first bad link. Reads all history kept. */
+  verifyAudit(): AuditReport {
+    return verifyAudit(this.#history, this.#state);
+  }
+
+  /** What `migrate` would change; nothing is written. */
+  planMigration(): MigrationPlan[] {
+    return planMigration(this.#state);
+  }
+
+  /**
+   * Rewrites every entry that is older than the schema its map is open with, in small commits. Returns how many.
+   *
+   * @throws ERR_STORE_VERSION when an upgrade function fails; what came before it stays upgraded
+   */
+  async migrate(signal?: AbortSignal): Promise<number> {
+    this.#writable();
+    let upgraded = 0;
+    for (const table of this.#state.tables()) upgraded += await this.#upgrade(table, signal);
+    return upgraded;
+  }
+
+  async #upgrade(table: Table, signal?: AbortSignal): Promise<number> {
+    let upgraded = 0;
+    let after: string | undefined;
+    for (;;) {
+      const keys = olderKeys(table, after, UPGRADE_BATCH);
+      if (keys.length === 0 || this.#closed || signal?.aborted) return upgraded;
+      await this.commitAsync(
+        (tx) => {
+          for (const key of keys) tx.upgrade(table, key);
+        },
+        { actor: "varve", reason: `upgrade to version ${table.schema?.version}` },
+      );
+      upgraded += keys.length;
+      after = keys.at(-1);
+    }
+  }
+
+  /** @internal */
+  nowUs(): number {
+    return Math.max(this.#clock(), this.#state.timeUs);
+  }
+
+  /** @internal */
+  mapHistory<V>(table: Table, key: string): IterableIterator<MapHistoryChange<V>> {
+    return this.#trail.mapHistory(table, key);
+  }
+
+  /** @internal */
+  mapAt<V>(table: Table, moment: Moment): PastMap<V> {
+    return this.#trail.mapAt(table, moment);
+  }
+
+  stats(): CriticalStats {
+    const state = this.#state;
+    return {
+      lsn: BigInt(state.lsn),
+      timeUs: BigInt(state.timeUs),
+      maps: state.tables().map((table) => ({
+        name: table.name,
+        entries: table.size,
+        version: table.storedVersion,
+      })),
+      sequences: state.sequences().map((sequence) => ({
+        name: sequence.name,
+        next: sequence.visibleNext,
+        fenced: state.isFenced(sequence),
+      })),
+      fence: state.fence,
+      poisoned: this.#committer?.poisoned ?? false,
+      inFlight: this.#committer?.inFlight ?? 0,
+      commitNs: this.#committer?.commitNs.summary() ?? EMPTY,
+      commitAsyncNs: this.#committer?.commitAsyncNs.summary() ?? EMPTY,
+      recovery: this.#recovery,
+      snapshots: this.#snapshots?.stats(),
+      history: this.#history.stats(),
+      log: this.#journal instanceof WriteAheadLog ? this.#journal.stats() : undefined,
+      idempotency: state.idempotency.stats(),
+    };
+  }
+
+  /** Waits for what is in flight, gives unused reservations back and closes the log. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const committer = this.#committer;
+    await this.#socket?.close();
+    if (committer !== undefined) {
+      await this.#snapshots!.close();
+      await committer.settled();
+      // A witness never goes back, so what it has seen reserved stays used.
+      if (this.#witness === undefined) this.#releaseReservations(committer);
+      committer.close();
+      this.#witness?.close();
+    }
+    await this.#history.close();
+    await this.#journal?.close();
+  }
+
+  #releaseReservations(committer: Committer): void {
+    const state = this.#state;
+    const unused = state
+      .sequences()
+      .filter((sequence) => sequence.visibleNext < sequence.loggedNext && !state.isFenced(sequence));
+    if (unused.length === 0 || committer.poisoned) return;
+    committer.commit((tx) => {
+      for (const sequence of unused) tx.release(sequence);
+    });
+  }
+
+  readonly #published = (record: LogRecord): void => {
+    if (this.#witness !== undefined && record.changes.some(({ kind }) => kind === "sequence")) {
+      this.#witness.update(this.#state);
+    }
+    this.#history.add(record);
+    this.#snapshots?.consider();
+  };
+
+  readonly #warn = (message: string, error: unknown): void => {
+    this.#options.onWarning?.(message, error);
+  };
+
+  readonly #logWarning = (warning: StoreError): void => this.#warn(warning.message, warning);
+
+  #writable(): Committer {
+    if (this.#committer === undefined) throw readOnlyError();
+    return this.#committer;
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new StoreError("ERR_CLOSED", "the critical partition is closed");
+  }
+}
+
+function logPlace({ disk, directory, storeId }: CriticalOptions) {
+  return { disk, directory, storeId };
+}
+
+/** Entries rewritten in one commit: short enough for the event loop. */
+const UPGRADE_BATCH = 64;
+
+const EMPTY: HistogramSummary = { count: 0, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };
+
+function readOnlyError(): StoreError {
+  return new StoreError("ERR_INVALID_ARGUMENT", "the store was opened read-only", {
+    hint: "Open it for writing, or reach the engine that has it open through its socket.",
+  });
+}

@@ -1,0 +1,349 @@
+import type { Disk, DiskFile } from "../disk/disk.ts";
+import type { LogRecord } from "./change.ts";
+import {
+  BLOCK_RAW_BYTES,
+  BLOCK_RAW_BYTES_BUSY,
+  encodeFileHeader,
+  FILE_BYTES_TARGET,
+  FILE_HEADER_BYTES,
+  LINK_BYTES,
+  NO_LINK,
+  nextSector,
+} from "./history-format.ts";
+import { type BlockPlace, blockPlaces } from "./history-reader.ts";
+import { HistoryBlockWriter } from "./history-writer.ts";
+import type { ReplayedRecords } from "./replayed-records.ts";
+import type { HistoryPosition } from "./snapshot-writer.ts";
+
+export interface HistoryOptions {
+  /** Files whose last record is older are dropped. Default: 30 days. */
+  keepMs?: number;
+  /** Oldest files are dropped while all together take more. Default: 1 GiB. */
+  keepBytes?: number;
+}
+
+export interface HistoryStats {
+  /** Oldest LSN that can still be read, 0n when there is no record yet. */
+  firstLsn: bigint;
+  files: number;
+  sizeBytes: number;
+  /** Records that wait in memory for their block, and roughly what they hold. */
+  pendingRecords: number;
+  pendingBytes: number;
+}
+
+const KEEP_MS = 30 * 24 * 3600 * 1000;
+const KEEP_BYTES = 2 ** 30;
+/** Two files always stay: a snapshot's position lies in one of them. */
+const FILES_MIN = 2;
+/** Rough size of a record beside its values: what decides when a block is worth sealing. */
+const RECORD_BYTES = 64;
+const SEAL_BYTES = 64 << 10;
+const BUSY_BYTES = 512 << 10;
+
+interface HistoryFile {
+  path: string;
+  name: string;
+  sizeBytes: number;
+  /** Its blocks, once someone asked for them. */
+  places: BlockPlace[] | undefined;
+}
+
+interface Boundary {
+  lsn: number;
+  resolve(position: HistoryPosition): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * Keeps what the log will forget. Durable records wait in memory with what they replaced until a block of them is
+ * compressed, linked to the block before and written; a boundary ends a block at an LSN and makes everything up to
+ * it durable, so that a snapshot can name the place and the log can be trimmed.
+ *
+ * Blocks past the last snapshot's boundary are not trusted after a crash: they are cut off, and come again from
+ * the log.
+ */
+export class History {
+  readonly #disk: Disk;
+  readonly #directory: string;
+  readonly #keepUs: number;
+  readonly #keepBytes: number;
+  /** What waits to be sealed: first what was replayed at opening, from `#replayedSealed` on… */
+  #replayed: ReplayedRecords | undefined;
+  #replayedSealed = 0;
+  /** …then what was committed since. */
+  readonly #pending: LogRecord[] = [];
+  #pendingBytes = 0;
+  readonly #boundaries: Boundary[] = [];
+  /** The sealing in progress. */
+  #running: Promise<void> | undefined;
+  #closing = false;
+  #files: HistoryFile[] = [];
+  #file: DiskFile | undefined;
+  #link: Buffer = NO_LINK;
+  #lastLsn = 0;
+
+  constructor(disk: Disk, directory: string, options: HistoryOptions = {}) {
+    this.#disk = disk;
+    this.#directory = directory;
+    this.#keepUs = (options.keepMs ?? KEEP_MS) * 1000;
+    this.#keepBytes = options.keepBytes ?? KEEP_BYTES;
+  }
+
+  /**
+   * Starts at a snapshot's position. The writer cuts off what lies beyond it; a reader only looks away.
+   * Returns what is wrong with the files, if anything: the state does not depend on them.
+   */
+  open(position: HistoryPosition | undefined, lsn: number, writable: boolean): string | undefined {
+    this.#pending.length = 0;
+    this.#pendingBytes = 0;
+    this.#replayed = undefined;
+    this.#replayedSealed = 0;
+    this.#files = [];
+    this.#link = position?.head ?? NO_LINK;
+    this.#lastLsn = lsn;
+    let problem = position === undefined || position.file === "" ? undefined : `${position.file} is missing`;
+    for (const name of this.#disk.list(this.#directory)) {
+      const path = `${this.#directory}/${name}`;
+      if (!/^\d{16}\.hist$/.test(name)) continue;
+      if (position === undefined || name > position.file) {
+        if (writable) this.#disk.remove(path);
+        continue;
+      }
+      let sizeBytes = this.#disk.stat(path)?.sizeBytes ?? 0;
+      if (name === position.file) {
+        problem =
+          sizeBytes < position.sizeBytes
+            ? `${name} has ${sizeBytes} bytes, not ${position.sizeBytes}`
+            : undefined;
+        if (writable && sizeBytes > position.sizeBytes) this.#cut(path, position.sizeBytes);
+        sizeBytes = Math.min(sizeBytes, position.sizeBytes);
+      }
+      this.#files.push({ path, name, sizeBytes, places: undefined });
+    }
+    if (writable && problem === undefined && this.#files.length > 0) {
+      this.#file = this.#disk.open(this.#files.at(-1)!.path, { access: "write" });
+    }
+    return problem;
+  }
+
+  #cut(path: string, sizeBytes: number): void {
+    const file = this.#disk.open(path, { access: "write" });
+    try {
+      file.truncate(sizeBytes);
+    } finally {
+      file.close();
+    }
+  }
+
+  /** Takes what was replayed at opening, before anything is committed. */
+  addReplayed(replayed: ReplayedRecords): void {
+    this.#replayed = replayed.count > 0 ? replayed : undefined;
+    // Sealing is left for the first block's worth of commits: an opening has better things to do.
+  }
+
+  get #replayedLeft(): number {
+    return this.#replayed === undefined ? 0 : this.#replayed.count - this.#replayedSealed;
+  }
+
+  /** Takes a durable record; its changes must not be touched afterwards. */
+  add(record: LogRecord): void {
+    this.#pending.push(record);
+    let sizeBytes = RECORD_BYTES;
+    for (const change of record.changes) {
+      if (change.kind === "put" || change.kind === "delete") {
+        sizeBytes += (change.after?.lengthBytes ?? 0) + (change.before?.lengthBytes ?? 0);
+      } else if (change.kind === "clear") sizeBytes += change.cleared.length * RECORD_BYTES;
+    }
+    this.#pendingBytes += sizeBytes;
+    if (this.#pendingBytes >= SEAL_BYTES) this.#start();
+  }
+
+  /** Resolves once every record added so far is durable in the files, ending with a block of its own. */
+  boundary(lsn: number): Promise<HistoryPosition> {
+    return new Promise((resolve, reject) => {
+      this.#boundaries.push({ lsn, resolve, reject });
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    if (this.#running !== undefined || this.#closing) return;
+    this.#running = this.#run();
+  }
+
+  async #run(): Promise<void> {
+    try {
+      // Sealing starts in a turn of its own, never inside a commit.
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      while (!this.#closing) {
+        const boundary = this.#boundaries[0];
+        const nextLsn = this.#nextLsn();
+        if (boundary !== undefined && (nextLsn === undefined || nextLsn > boundary.lsn)) {
+          const position = await this.#settle();
+          this.#boundaries.shift();
+          boundary.resolve(position);
+        } else if (boundary !== undefined || this.#pendingBytes >= SEAL_BYTES) {
+          await this.#seal(boundary?.lsn ?? Number.POSITIVE_INFINITY);
+        } else {
+          return;
+        }
+      }
+    } catch (error) {
+      // Nothing is lost: the records stay pending and the log keeps them until a snapshot gets through.
+      for (const boundary of this.#boundaries.splice(0)) boundary.reject(error);
+    } finally {
+      // In the same turn as the decision to stop, so that nobody waits for a loop that has ended.
+      this.#running = undefined;
+    }
+  }
+
+  /** Writes one block of pending records up to `lastLsn`. */
+  async #seal(lastLsn: number): Promise<void> {
+    const writer = new HistoryBlockWriter();
+    const rawBytes = this.#pendingBytes > BUSY_BYTES ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES;
+    let fromReplayed = 0;
+    for (; fromReplayed < this.#replayedLeft && !writer.isFull(rawBytes); fromReplayed++) {
+      const index = this.#replayedSealed + fromReplayed;
+      if (this.#replayed!.lsnOf(index) > lastLsn) break;
+      writer.add(this.#replayed!.record(index));
+    }
+    let fromPending = 0;
+    const replayedDone = fromReplayed === this.#replayedLeft;
+    for (; replayedDone && fromPending < this.#pending.length && !writer.isFull(rawBytes); fromPending++) {
+      const record = this.#pending[fromPending]!;
+      if (record.lsn > lastLsn) break;
+      writer.add(record);
+    }
+    const { block, header } = await writer.finish(this.#link);
+    const current = this.#files.at(-1);
+    if (this.#file === undefined || current === undefined || current.sizeBytes >= FILE_BYTES_TARGET) {
+      await this.#nextFile(header.firstLsn);
+    }
+    const file = this.#files.at(-1)!;
+    const offset = nextSector(file.sizeBytes);
+    await this.#file!.write(block, offset);
+    file.places?.push({ path: file.path, offset, ...header });
+    file.sizeBytes = offset + block.byteLength;
+    this.#link = header.link;
+    this.#lastLsn = header.lastLsn;
+    this.#replayedSealed += fromReplayed;
+    if (this.#replayedLeft === 0) this.#replayed = undefined;
+    this.#pending.splice(0, fromPending);
+    if (fromPending > 0) this.#pendingBytes = Math.max(0, this.#pendingBytes - header.rawBytes);
+    if (this.#pending.length === 0) this.#pendingBytes = 0;
+  }
+
+  #nextLsn(): number | undefined {
+    if (this.#replayedLeft > 0) return this.#replayed!.lsnOf(this.#replayedSealed);
+    return this.#pending[0]?.lsn;
+  }
+
+  async #nextFile(firstLsn: number): Promise<void> {
+    if (this.#file !== undefined) {
+      await this.#file.sync();
+      this.#file.close();
+      this.#file = undefined;
+    }
+    const name = `${String(firstLsn).padStart(16, "0")}.hist`;
+    const path = `${this.#directory}/${name}`;
+    this.#disk.makeDirectory(this.#directory);
+    this.#disk.remove(path);
+    const file = this.#disk.open(path, { access: "write", create: "must" });
+    await file.write(encodeFileHeader(firstLsn, this.#link), 0);
+    this.#file = file;
+    this.#files.push({ path, name, sizeBytes: FILE_HEADER_BYTES, places: [] });
+    this.#disk.syncDirectory(this.#directory);
+  }
+
+  async #settle(): Promise<HistoryPosition> {
+    await this.#file?.sync();
+    this.#drop();
+    const last = this.#files.at(-1);
+    return {
+      file: last?.name ?? "",
+      sizeBytes: last?.sizeBytes ?? 0,
+      head: Buffer.from(this.#link.subarray(0, LINK_BYTES)),
+    };
+  }
+
+  /** Removes whole files that are beyond age or size. */
+  #drop(): void {
+    let total = this.#files.reduce((sum, file) => sum + file.sizeBytes, 0);
+    const oldestUs = Date.now() * 1000 - this.#keepUs;
+    while (this.#files.length > FILES_MIN) {
+      const oldest = this.#files[0]!;
+      const tooMuch = total > this.#keepBytes;
+      if (!tooMuch && (this.#placesOf(oldest).at(-1)?.lastTimeUs ?? 0) >= oldestUs) break;
+      this.#disk.remove(oldest.path);
+      total -= oldest.sizeBytes;
+      this.#files.shift();
+    }
+  }
+
+  #placesOf(file: HistoryFile): BlockPlace[] {
+    file.places ??= blockPlaces(this.#disk, file.path, file.sizeBytes);
+    return file.places;
+  }
+
+  /** Every sealed block from the one that holds `fromLsn` on. */
+  places(fromLsn: number): BlockPlace[] {
+    const found: BlockPlace[] = [];
+    for (const [index, file] of this.#files.entries()) {
+      const next = this.#files[index + 1];
+      // A file's name is its first LSN: files before the wanted one are not even opened.
+      if (next !== undefined && Number(next.name.slice(0, 16)) <= fromLsn) continue;
+      for (const place of this.#placesOf(file)) if (place.lastLsn >= fromLsn) found.push(place);
+    }
+    return found;
+  }
+
+  /** Records not sealed yet, oldest first. */
+  pending(): Iterable<LogRecord> {
+    const replayed = this.#replayed;
+    const pending = this.#pending.slice();
+    const first = this.#replayedSealed;
+    return (function* () {
+      for (let i = first; replayed !== undefined && i < replayed.count; i++) yield replayed.record(i);
+      yield* pending;
+    })();
+  }
+
+  /** The oldest LSN kept; one past the last record when nothing is. */
+  get firstLsn(): number {
+    const first = this.#files[0];
+    if (first !== undefined) return Number(first.name.slice(0, 16));
+    return this.#nextLsn() ?? this.#lastLsn + 1;
+  }
+
+  /** The last link of the chain. */
+  get head(): Buffer {
+    return this.#link;
+  }
+
+  /** Paths and sizes of the files, oldest first. */
+  get files(): readonly { path: string; name: string; sizeBytes: number }[] {
+    return this.#files;
+  }
+
+  get disk(): Disk {
+    return this.#disk;
+  }
+
+  stats(): HistoryStats {
+    return {
+      firstLsn: this.#files.length === 0 && this.#nextLsn() === undefined ? 0n : BigInt(this.firstLsn),
+      files: this.#files.length,
+      sizeBytes: this.#files.reduce((sum, file) => sum + file.sizeBytes, 0),
+      pendingRecords: this.#pending.length + this.#replayedLeft,
+      pendingBytes: this.#pendingBytes,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    await this.#running;
+    this.#file?.close();
+    this.#file = undefined;
+  }
+}

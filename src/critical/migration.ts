@@ -1,0 +1,59 @@
+import type { State } from "./state.ts";
+import type { Table } from "./table.ts";
+
+/** What upgrading a map would change. */
+export interface MigrationPlan {
+  map: string;
+  /** Version the map is open with; the data's own when it is not open with a schema. */
+  version: number;
+  entries: number;
+  /** Entries by the schema version they were written with. */
+  byVersion: Record<number, number>;
+  /** Entries an upgrade would rewrite. */
+  older: number;
+  /** Keys whose upgrade fails, with the reason; at most ten. */
+  failing: { key: string; problem: string }[];
+}
+
+const FAILING_MAX = 10;
+
+/** Tries the upgrade of every older entry without keeping any. */
+export function planMigration(state: State): MigrationPlan[] {
+  return state.tables().map((table) => {
+    const version = table.schema?.version ?? table.storedVersion;
+    const plan: MigrationPlan = {
+      map: table.name,
+      version,
+      entries: 0,
+      byVersion: {},
+      older: 0,
+      failing: [],
+    };
+    const cursor = table.order.cursor(undefined, undefined, false);
+    for (let slot = cursor.next(); slot !== undefined; slot = cursor.next()) {
+      const { schemaVersion } = slot.entry;
+      plan.entries++;
+      plan.byVersion[schemaVersion] = (plan.byVersion[schemaVersion] ?? 0) + 1;
+      if (schemaVersion >= version) continue;
+      plan.older++;
+      try {
+        table.decode(slot.entry);
+      } catch (error) {
+        const problem = error instanceof Error ? String(error.cause ?? error.message) : String(error);
+        if (plan.failing.length < FAILING_MAX) plan.failing.push({ key: slot.key, problem });
+      }
+    }
+    return plan;
+  });
+}
+
+/** Keys whose entries are older than the map's schema, from `after` on, in key order. */
+export function olderKeys(table: Table, after: string | undefined, limit: number): string[] {
+  const version = table.schema?.version ?? 0;
+  const keys: string[] = [];
+  const cursor = table.order.cursor(after, undefined, false);
+  for (let slot = cursor.next(); slot !== undefined && keys.length < limit; slot = cursor.next()) {
+    if (slot.key !== after && slot.entry.schemaVersion < version) keys.push(slot.key);
+  }
+  return keys;
+}

@@ -1,0 +1,139 @@
+import { TRANSACTION_BYTES_MAX } from "../limits.ts";
+import { ByteWriter } from "./byte-writer.ts";
+import type { LogRecord } from "./change.ts";
+import {
+  CHANGE_ADOPT,
+  CHANGE_CLEAR,
+  CHANGE_DEFINE_MAP,
+  CHANGE_DEFINE_SEQUENCE,
+  CHANGE_DELETE,
+  CHANGE_END,
+  CHANGE_FENCE,
+  CHANGE_LIFT_FENCE,
+  CHANGE_PUT,
+  CHANGE_PUT_EXPIRING,
+  CHANGE_SEQUENCE,
+  FENCE_KINDS,
+  FLAG_ACTOR,
+  FLAG_BASED_ON,
+  FLAG_CUT,
+  FLAG_IDEMPOTENCY,
+  FLAG_REASON,
+  KIND_CUT,
+  KIND_TRANSACTION,
+} from "./record-format.ts";
+import type { Fence } from "./sequence.ts";
+
+const INITIAL_BYTES = 16 << 10;
+
+/** Writes one record at a time, each change as the transaction makes it, into a buffer that is used again. */
+export class RecordWriter {
+  readonly #out = new ByteWriter(INITIAL_BYTES, TRANSACTION_BYTES_MAX);
+
+  begin(kind: LogRecord["kind"]): void {
+    const out = this.#out;
+    out.position = 0;
+    out.u8(kind === "cut" ? KIND_CUT : KIND_TRANSACTION);
+    out.u8(0);
+  }
+
+  put(tableId: number, key: string, schemaVersion: number, expiresAtUs: number, value: Uint8Array): void {
+    const out = this.#out;
+    out.u8(expiresAtUs === 0 ? CHANGE_PUT : CHANGE_PUT_EXPIRING);
+    out.varint(tableId);
+    out.text16(key);
+    out.varint(schemaVersion);
+    if (expiresAtUs !== 0) out.u64(expiresAtUs);
+    out.varint(value.byteLength);
+    out.bytes(value);
+  }
+
+  delete(tableId: number, key: string): void {
+    this.#out.u8(CHANGE_DELETE);
+    this.#out.varint(tableId);
+    this.#out.text16(key);
+  }
+
+  clear(tableId: number): void {
+    this.#out.u8(CHANGE_CLEAR);
+    this.#out.varint(tableId);
+  }
+
+  defineMap(tableId: number, name: string): void {
+    this.#out.u8(CHANGE_DEFINE_MAP);
+    this.#out.varint(tableId);
+    this.#out.text16(name);
+  }
+
+  defineSequence(sequenceId: number, name: string): void {
+    this.#out.u8(CHANGE_DEFINE_SEQUENCE);
+    this.#out.varint(sequenceId);
+    this.#out.text16(name);
+  }
+
+  sequence(sequenceId: number, next: bigint, adopts: boolean): void {
+    this.#out.u8(adopts ? CHANGE_ADOPT : CHANGE_SEQUENCE);
+    this.#out.varint(sequenceId);
+    this.#out.i64(next);
+  }
+
+  fence(fence: Fence | undefined): void {
+    if (fence === undefined) {
+      this.#out.u8(CHANGE_LIFT_FENCE);
+      return;
+    }
+    this.#out.u8(CHANGE_FENCE);
+    this.#out.u8(FENCE_KINDS.indexOf(fence.kind) + 1);
+    this.#out.varint(fence.number);
+    this.#out.text16(fence.detail);
+  }
+
+  /** Adds who, why and the rest; returns the payload, valid until the next `begin`. */
+  finish(record: LogRecord): Uint8Array {
+    const out = this.#out;
+    out.u8(CHANGE_END);
+    const { annotations, idempotencyKey, cut } = record;
+    let flags = 0;
+    if (annotations !== undefined) flags = writeAnnotations(out, annotations);
+    if (idempotencyKey !== undefined) {
+      flags |= FLAG_IDEMPOTENCY;
+      const valueBytes = record.valueBytes ?? "";
+      out.text16(idempotencyKey);
+      out.varint(valueBytes.length);
+      out.latin1(valueBytes);
+    }
+    if (cut !== undefined) {
+      flags |= FLAG_CUT;
+      out.text16(cut.name);
+      out.varint(cut.body.byteLength);
+      out.bytes(cut.body);
+    }
+    out.buffer[1] = flags;
+    return out.written();
+  }
+}
+
+export function writeAnnotations(
+  out: ByteWriter,
+  annotations: { actor?: string; reason?: string; basedOn?: readonly string[] },
+): number {
+  const { actor, reason, basedOn } = annotations;
+  let flags = 0;
+  if (actor !== undefined) {
+    flags |= FLAG_ACTOR;
+    out.text16(actor);
+  }
+  if (reason !== undefined) {
+    flags |= FLAG_REASON;
+    out.text16(reason);
+  }
+  if (basedOn !== undefined) {
+    flags |= FLAG_BASED_ON;
+    out.u8(basedOn.length);
+    for (const digest of basedOn) {
+      out.u8(digest.length / 2);
+      out.bytes(Buffer.from(digest, "hex"));
+    }
+  }
+  return flags;
+}

@@ -1,0 +1,110 @@
+import type { Disk } from "../disk/disk.ts";
+import { isStoreError, StoreError } from "../errors.ts";
+import type { Journal, JournalEntry } from "../wal/journal.ts";
+import { readRecord } from "./record-reader.ts";
+import type { ReplayedRecords } from "./replayed-records.ts";
+import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
+import { readSnapshot, readSnapshotHeader } from "./snapshot-reader.ts";
+import type { HistoryPosition } from "./snapshot-writer.ts";
+import type { State } from "./state.ts";
+
+/** What opening found. */
+export interface Recovered {
+  /** The snapshot it started from, if there was one. */
+  snapshot: SnapshotHeader | undefined;
+  /** Slot of that snapshot; the next one goes into the other. */
+  slot: 0 | 1;
+  /** Highest number any slot's header has: the next one is higher. */
+  lastNumber: number;
+  history: HistoryPosition | undefined;
+  /** Slots whose header was whole and whose contents were not. */
+  damaged: string[];
+}
+
+/** The newest whole snapshot in the directory, loaded into an empty `state`. */
+export function loadSnapshot(disk: Disk, directory: string, state: State): Recovered {
+  const found = SLOT_NAMES.map((name, slot) => ({
+    path: `${directory}/${name}`,
+    slot: slot as 0 | 1,
+    header: readSnapshotHeader(disk, `${directory}/${name}`),
+  }));
+  const whole = found.filter((each) => each.header !== undefined);
+  whole.sort((a, b) => b.header!.number - a.header!.number);
+  const lastNumber = whole[0]?.header?.number ?? 0;
+  const damaged: string[] = [];
+  for (const { path, slot, header } of whole) {
+    try {
+      const history = readSnapshot(disk, path, state);
+      return { snapshot: header, slot, lastNumber, history, damaged };
+    } catch (error) {
+      if (!isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
+      damaged.push(path);
+      state.reset();
+    }
+  }
+  return { snapshot: undefined, slot: 1, lastNumber, history: undefined, damaged };
+}
+
+/**
+ * Applies what the log holds beyond `state`; returns how many records that were.
+ *
+ * @throws ERR_STORE_CORRUPT when a record does not read or does not follow, ERR_NOT_FOUND when the next one was trimmed
+ */
+export function replay(entries: Iterable<JournalEntry>, state: State, replayed: ReplayedRecords): number {
+  let records = 0;
+  for (const { lsn, timeUs, payload } of entries) {
+    const place = replayed.place(payload, Number(lsn) + state.logBase, Number(timeUs));
+    if (place.lsn <= state.lsn) continue;
+    if (place.lsn !== state.lsn + 1) {
+      throw new StoreError("ERR_STORE_CORRUPT", `the log goes from LSN ${state.lsn} to ${place.lsn}`, {
+        context: { afterLsn: BigInt(state.lsn), lsn: BigInt(place.lsn) },
+      });
+    }
+    const record = readRecord(place, state);
+    state.apply(record);
+    replayed.add(place, record);
+    records++;
+  }
+  // Sequences resume after everything that may have been handed out.
+  for (const sequence of state.sequences()) sequence.recovered(sequence.durableNext);
+  return records;
+}
+
+/** Replays a journal that is open for writing: from here on it must hold everything the snapshot does not. */
+export function replayJournal(
+  journal: Journal,
+  state: State,
+  damaged: readonly string[],
+  replayed: ReplayedRecords,
+): number {
+  const lastLsn = Number(journal.durableLsn) + state.logBase;
+  if (lastLsn < state.lsn) {
+    throw new StoreError(
+      "ERR_STORE_CORRUPT",
+      `the log ends with LSN ${lastLsn}, before the snapshot's LSN ${state.lsn}`,
+      {
+        context: { lastLsn: BigInt(lastLsn), snapshotLsn: BigInt(state.lsn) },
+        hint: "The log was truncated or replaced from outside: restore it, or open a backup.",
+      },
+    );
+  }
+  try {
+    return replay(journal.read(BigInt(state.lsn + 1 - state.logBase)), state, replayed);
+  } catch (cause) {
+    if (!isStoreError(cause, "ERR_NOT_FOUND")) throw cause;
+    const hint =
+      damaged.length > 0
+        ? `The snapshot that reached further is damaged (${damaged.join(", ")}): restore it from a backup.`
+        : "A snapshot is missing: restore it from a backup.";
+    const context = { neededLsn: BigInt(state.lsn + 1), damaged };
+    throw new StoreError(
+      "ERR_STORE_CORRUPT",
+      `the log no longer holds LSN ${state.lsn + 1}, the next needed`,
+      {
+        cause,
+        context,
+        hint,
+      },
+    );
+  }
+}

@@ -1,0 +1,95 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { StoreError } from "../errors.ts";
+
+/** How a map's values look, and how older ones become so. */
+export interface MapOptions<V> {
+  /** Any Standard Schema validator (zod, valibot, arktype…); its output is what is stored. */
+  schema?: StandardSchemaV1<unknown, V>;
+  /** Version of the schema, a whole number from 1; stored with every value. Default 1. */
+  version?: number;
+  /** Turns a value of an older version into one of this version; runs when such a value is read. */
+  upgrade?: (value: unknown, fromVersion: number) => V;
+}
+
+const VERSION_MAX = 0xffff;
+
+/** A map's options, checked. */
+export class MapSchema {
+  readonly mapName: string;
+  readonly version: number;
+  readonly validator: StandardSchemaV1 | undefined;
+  readonly upgrade: ((value: unknown, fromVersion: number) => unknown) | undefined;
+
+  constructor(mapName: string, options: MapOptions<never>) {
+    const version = options.version ?? 1;
+    if (!Number.isInteger(version) || version < 1 || version > VERSION_MAX) {
+      throw new StoreError(
+        "ERR_INVALID_ARGUMENT",
+        `map ${mapName}: version must be a whole number from 1 to ${VERSION_MAX}`,
+      );
+    }
+    this.mapName = mapName;
+    this.version = version;
+    this.validator = options.schema;
+    this.upgrade = options.upgrade as ((value: unknown, fromVersion: number) => unknown) | undefined;
+  }
+
+  /** The validator's output for `value`. @throws ERR_INVALID_ARGUMENT naming map, key and every issue */
+  validated(value: unknown, what: string): unknown {
+    if (this.validator === undefined) return value;
+    const result = this.validator["~standard"].validate(value);
+    if (result instanceof Promise) {
+      throw new StoreError(
+        "ERR_INVALID_ARGUMENT",
+        `map ${this.mapName}: its schema validates asynchronously`,
+        {
+          hint: "A commit is synchronous: use a schema without asynchronous refinements.",
+        },
+      );
+    }
+    if (result.issues === undefined) return result.value;
+    const issues = result.issues.map((issue) => {
+      const path = (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part));
+      return { path: path.join("."), message: issue.message };
+    });
+    const listed = issues
+      .map(({ path, message }) => (path === "" ? message : `${path}: ${message}`))
+      .join("; ");
+    throw new StoreError("ERR_INVALID_ARGUMENT", `map ${this.mapName}, ${what}: ${listed}`, {
+      context: { map: this.mapName, issues },
+    });
+  }
+
+  /** A stored value of `fromVersion` as a value of this version. */
+  upgraded(value: unknown, fromVersion: number): unknown {
+    if (fromVersion >= this.version || fromVersion === 0) return value;
+    const what = `a value of version ${fromVersion}`;
+    if (this.upgrade === undefined) return this.validated(value, what);
+    try {
+      return this.validated(this.upgrade(value, fromVersion), what);
+    } catch (cause) {
+      throw new StoreError(
+        "ERR_STORE_VERSION",
+        `map ${this.mapName}: ${what} could not be upgraded to ${this.version}`,
+        {
+          cause,
+          context: { map: this.mapName, fromVersion, toVersion: this.version },
+          hint: "Correct the map's upgrade function; the stored value is untouched.",
+        },
+      );
+    }
+  }
+
+  /** Refuses to open data that a newer program wrote. */
+  checkAgainst(storedVersion: number): void {
+    if (storedVersion <= this.version) return;
+    throw new StoreError(
+      "ERR_STORE_VERSION",
+      `map ${this.mapName} holds values of version ${storedVersion}, opened with version ${this.version}`,
+      {
+        context: { map: this.mapName, storedVersion, version: this.version },
+        hint: "Run the newer program, or give the map the schema and version its data has.",
+      },
+    );
+  }
+}

@@ -1,0 +1,284 @@
+import { crc32c } from "@node-rs/crc32";
+import type { Disk, DiskFile } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import { ByteWriter } from "./byte-writer.ts";
+import { FENCE_KINDS } from "./record-format.ts";
+import {
+  CHUNK_BYTES_TARGET,
+  CHUNK_CATALOG,
+  CHUNK_ENTRIES,
+  CHUNK_HEADER_BYTES,
+  CHUNK_HISTORY,
+  CHUNK_IDEMPOTENCY,
+  COLUMN_EXPIRY,
+  COLUMN_ONE_VERSION,
+  chainCrc,
+  encodeHeader,
+  HEADER_BYTES,
+  type SnapshotHeader,
+} from "./snapshot-format.ts";
+import { verifySnapshot } from "./snapshot-verify.ts";
+import type { State } from "./state.ts";
+import type { Entry, Preserver, Slot, Table } from "./table.ts";
+
+/** Where the sealed history ended when the snapshot was taken. */
+export interface HistoryPosition {
+  /** Name of the newest history file; empty when there is none. */
+  file: string;
+  sizeBytes: number;
+  /** Head of the audit chain. */
+  head: Buffer;
+}
+
+/** The event loop is given back after this long, half of what is promised. */
+const SLICE_MS = 0.4;
+const WRITE_BYTES = 512 << 10;
+const CHUNK_ENTRIES_MAX = 512;
+const SNAPSHOT_BYTES_MAX = 4 * 2 ** 30;
+
+interface KeyedEntry {
+  key: string;
+  entry: Entry;
+}
+
+/**
+ * Takes a snapshot of `state` as it is at the moment of construction, while commits go on: before a slot changes
+ * the table calls `preserve`, which keeps what the slot held. Work is done in slices of under half a millisecond;
+ * for the constructor to be as short, cold leaves are filled before (`warmUp`).
+ */
+export class SnapshotWriter implements Preserver {
+  readonly number: number;
+  readonly lsn: number;
+  readonly #timeUs: number;
+  readonly #state: State;
+  readonly #tables: { table: Table; leaves: readonly (readonly Slot[])[] }[];
+  readonly #catalog: Buffer;
+  /** What slots held that have changed since. */
+  readonly #preserved = new Map<Slot, Entry>();
+  readonly #out = new ByteWriter(WRITE_BYTES + CHUNK_BYTES_TARGET, SNAPSHOT_BYTES_MAX);
+  #file: DiskFile | undefined;
+  #written = HEADER_BYTES;
+  #chunks = 0;
+  #chunksCrc = 0;
+  #sliceEndMs = 0;
+  /** Entries that had expired, met on the way. */
+  readonly expired: { table: Table; key: string }[] = [];
+
+  constructor(state: State, number: number) {
+    this.#state = state;
+    this.number = number;
+    this.lsn = state.lsn;
+    this.#timeUs = state.timeUs;
+    this.#tables = state.tables().map((table) => ({ table, leaves: table.order.leaves() }));
+    this.#catalog = encodeCatalog(state);
+    state.preserver = this;
+  }
+
+  preserve(slot: Slot): void {
+    slot.snapshot = this.number;
+    this.#preserved.set(slot, slot.entry);
+  }
+
+  /**
+   * Writes the slot at `path`, syncs it, reads it back. Only then does the promise resolve.
+   *
+   * @throws ERR_DISK_FULL, ERR_IO, ERR_ABORTED
+   */
+  async write(
+    disk: Disk,
+    path: string,
+    history: () => Promise<HistoryPosition | undefined>,
+    signal?: AbortSignal,
+  ): Promise<SnapshotHeader> {
+    const file = disk.open(path, { access: "write", create: "may" });
+    this.#file = file;
+    try {
+      await file.write(Buffer.alloc(HEADER_BYTES), 0);
+      await file.sync();
+      await this.#body(history, signal);
+      file.truncate(this.#written);
+      await file.sync();
+      const header: SnapshotHeader = {
+        number: this.number,
+        lsn: this.lsn,
+        timeUs: this.#timeUs,
+        bodyBytes: this.#written - HEADER_BYTES,
+        chunks: this.#chunks,
+        chunksCrc: this.#chunksCrc,
+      };
+      await file.write(encodeHeader(header), 0);
+      await file.sync();
+      await verifySnapshot(file, path);
+      return header;
+    } finally {
+      this.stop();
+      file.close();
+    }
+  }
+
+  /** Lets the state change freely again. */
+  stop(): void {
+    if (this.#state.preserver === this) this.#state.preserver = undefined;
+    this.#preserved.clear();
+  }
+
+  async #body(history: () => Promise<HistoryPosition | undefined>, signal?: AbortSignal): Promise<void> {
+    this.#sliceEndMs = performance.now() + SLICE_MS;
+    await this.#chunk(CHUNK_CATALOG, () => this.#out.bytes(this.#catalog));
+    for (const { table, leaves } of this.#tables) await this.#table(table, leaves, signal);
+    if (this.#state.preserver === this) this.#state.preserver = undefined;
+    await this.#idempotency();
+    const position = await history();
+    if (position !== undefined) {
+      await this.#chunk(CHUNK_HISTORY, () => {
+        this.#out.text16(position.file);
+        this.#out.u64(position.sizeBytes);
+        this.#out.bytes(position.head);
+      });
+    }
+    await this.#flush();
+  }
+
+  async #table(table: Table, leaves: readonly (readonly Slot[])[], signal?: AbortSignal): Promise<void> {
+    let run: KeyedEntry[] = [];
+    let runBytes = 0;
+    for (const leaf of leaves) {
+      for (const slot of leaf) {
+        // Taken care of already: it has changed, and what it held is kept here.
+        const entry = slot.snapshot === this.number ? this.#preserved.get(slot)! : slot.entry;
+        slot.snapshot = this.number;
+        if (!entry.liveAt(this.#timeUs)) this.expired.push({ table, key: slot.key });
+        run.push({ key: slot.key, entry });
+        runBytes += entry.lengthBytes + slot.key.length;
+        if (run.length < CHUNK_ENTRIES_MAX && runBytes < CHUNK_BYTES_TARGET) continue;
+        const full = run;
+        run = [];
+        runBytes = 0;
+        await this.#run(table, full);
+      }
+      if (signal?.aborted) throw new StoreError("ERR_ABORTED", "the snapshot was aborted");
+    }
+    if (run.length > 0) await this.#run(table, run);
+  }
+
+  #run(table: Table, run: readonly KeyedEntry[]): Promise<void> {
+    return this.#chunk(CHUNK_ENTRIES, () => encodeRun(this.#out, table.id, run));
+  }
+
+  async #idempotency(): Promise<void> {
+    let rows: [string, { lsn: number; timeUs: number; valueBytes: string }][] = [];
+    const flush = () => {
+      const batch = rows;
+      rows = [];
+      return this.#chunk(CHUNK_IDEMPOTENCY, () => {
+        const out = this.#out;
+        out.varint(batch.length);
+        for (const [key, commit] of batch) {
+          out.text16(key);
+          out.u64(commit.lsn);
+          out.u64(commit.timeUs);
+          out.varint(commit.valueBytes.length);
+          out.latin1(commit.valueBytes);
+        }
+      });
+    };
+    for (const row of this.#state.idempotency.entries()) {
+      if (row[1].lsn > this.lsn) break;
+      rows.push(row);
+      if (rows.length >= CHUNK_ENTRIES_MAX) await flush();
+    }
+    if (rows.length > 0) await flush();
+  }
+
+  /** Adds one chunk; gives the event loop back, and writes what has gathered, when it is time. */
+  async #chunk(type: number, encode: () => void): Promise<void> {
+    const out = this.#out;
+    const start = out.position;
+    out.position += CHUNK_HEADER_BYTES;
+    out.u8(type);
+    encode();
+    const payload = out.buffer.subarray(start + CHUNK_HEADER_BYTES, out.position);
+    const crc = crc32c(payload, this.number);
+    out.buffer.writeUInt32LE(payload.byteLength, start);
+    out.buffer.writeUInt32LE(crc, start + 4);
+    this.#chunks++;
+    this.#chunksCrc = chainCrc(this.#chunksCrc, crc);
+    if (out.position >= WRITE_BYTES) await this.#flush();
+    else if (performance.now() > this.#sliceEndMs)
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    else return;
+    this.#sliceEndMs = performance.now() + SLICE_MS;
+  }
+
+  async #flush(): Promise<void> {
+    const out = this.#out;
+    if (out.position === 0) return;
+    await this.#file!.write(out.buffer.subarray(0, out.position), this.#written);
+    this.#written += out.position;
+    out.position = 0;
+  }
+}
+
+/** Fills every cold leaf, a short slice at a time. */
+export async function warmUp(state: State): Promise<void> {
+  let sliceEndMs = performance.now() + SLICE_MS;
+  for (const table of state.tables()) {
+    for (let next = table.order.warmNext(0); next >= 0; next = table.order.warmNext(next)) {
+      if (performance.now() < sliceEndMs) continue;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      sliceEndMs = performance.now() + SLICE_MS;
+    }
+  }
+}
+
+function encodeRun(out: ByteWriter, tableId: number, run: readonly KeyedEntry[]): void {
+  const first = run[0]!.entry.schemaVersion;
+  let columns = COLUMN_ONE_VERSION;
+  let keysText = "";
+  for (const { key, entry } of run) {
+    keysText += key;
+    if (entry.expiresAtUs !== 0) columns |= COLUMN_EXPIRY;
+    if (entry.schemaVersion !== first) columns &= ~COLUMN_ONE_VERSION;
+  }
+  const ascii = Buffer.byteLength(keysText) === keysText.length;
+  out.varint(tableId);
+  out.varint(run.length);
+  out.u8(columns);
+  for (const { key } of run) out.u16(ascii ? key.length : Buffer.byteLength(key));
+  for (const { entry } of run) out.u32(entry.lengthBytes);
+  for (const { entry } of run) out.u64(entry.lsn);
+  if ((columns & COLUMN_EXPIRY) !== 0) for (const { entry } of run) out.u64(entry.expiresAtUs);
+  if ((columns & COLUMN_ONE_VERSION) !== 0) out.varint(first);
+  else for (const { entry } of run) out.u16(entry.schemaVersion);
+  if (ascii) out.latin1(keysText);
+  else out.bytes(Buffer.from(keysText));
+  for (const { entry } of run) {
+    out.ensure(entry.lengthBytes);
+    entry.copyTo(out.buffer, out.position);
+    out.position += entry.lengthBytes;
+  }
+}
+
+function encodeCatalog(state: State): Buffer {
+  const out = new ByteWriter(4096, 8 << 20);
+  const tables = state.tables();
+  out.varint(tables.length);
+  for (const table of tables) {
+    out.varint(table.id);
+    out.text16(table.name);
+    out.varint(table.storedVersion);
+  }
+  const sequences = state.sequences();
+  out.varint(sequences.length);
+  for (const sequence of sequences) {
+    out.varint(sequence.id);
+    out.text16(sequence.name);
+    out.i64(sequence.durableNext);
+    out.varint(sequence.adoptedFence);
+  }
+  out.u64(state.logBase);
+  out.varint(state.fences);
+  out.u8(state.fence === undefined ? 0 : FENCE_KINDS.indexOf(state.fence.kind) + 1);
+  out.text16(state.fence?.detail ?? "");
+  return Buffer.from(out.written());
+}

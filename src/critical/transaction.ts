@@ -1,0 +1,415 @@
+import { StoreError } from "../errors.ts";
+import { TRANSACTION_CHANGES_MAX } from "../limits.ts";
+import { checkKey, checkTime, counted } from "./arguments.ts";
+import type { Annotations, Change, LogRecord, MapChange, RecordKind } from "./change.ts";
+import { bounds, type CriticalMap, type KeyRange, type VersionedEntry, versioned } from "./map.ts";
+import type { RecordWriter } from "./record-writer.ts";
+import { checkNumber, type Fence, fencedError, SEQUENCE_MAX, type SequenceState } from "./sequence.ts";
+import type { CriticalSequence } from "./sequence-handle.ts";
+import type { State } from "./state.ts";
+import { Entry, type Table } from "./table.ts";
+
+export interface PutOptions {
+  /** Microseconds since the Unix epoch from which on the entry is gone. */
+  expiresAtUs?: bigint;
+  /** Only if the entry's version is this one; 0n: only if there is no entry. Else `ERR_CONFLICT`. */
+  ifVersion?: bigint;
+}
+
+export interface DeleteOptions {
+  ifVersion?: bigint;
+}
+
+/**
+ * What a commit's callback works on. It sees everything committed or queued before it, and its own writes; nobody
+ * sees these until they are durable. Each change is encoded into the log record the moment it is made.
+ *
+ * It is valid during the callback only.
+ */
+export class Transaction implements LogRecord {
+  readonly kind: RecordKind;
+  readonly changes: Change[] = [];
+  annotations: Annotations | undefined = undefined;
+  idempotencyKey: string | undefined = undefined;
+  valueBytes: string | undefined = undefined;
+  cut: LogRecord["cut"] = undefined;
+  /** @internal The LSN its record gets if it is written. */
+  readonly lsn: number;
+  /** @internal Microseconds since the Unix epoch. */
+  readonly timeUs: number;
+  readonly #state: State;
+  readonly #writer: RecordWriter;
+  #open = true;
+  /** Why it cannot commit any more, even if the callback caught the error. */
+  #doom: StoreError | undefined;
+  /** A change was begun and not finished: the record no longer says what happened. */
+  #halfway = false;
+  /** What this transaction defined or moved, for taking it back. */
+  #undo: (() => void)[] | undefined;
+
+  /** @internal */
+  constructor(state: State, writer: RecordWriter, lsn: number, timeUs: number, kind: RecordKind) {
+    this.#state = state;
+    this.#writer = writer;
+    this.lsn = lsn;
+    this.timeUs = timeUs;
+    this.kind = kind;
+  }
+
+  /** The time of this transaction in microseconds; later than that of every commit before it. */
+  get time(): bigint {
+    return BigInt(this.timeUs);
+  }
+
+  get<V>(map: CriticalMap<V>, key: string): V | undefined {
+    const table = this.#table(map);
+    const entry = this.#entry(table, key);
+    return entry === undefined ? undefined : (table.decode(entry) as V);
+  }
+
+  has(map: CriticalMap<unknown>, key: string): boolean {
+    return this.#entry(this.#table(map), key) !== undefined;
+  }
+
+  /** The version of a key's entry for `ifVersion`: 0n when there is none. */
+  version(map: CriticalMap<unknown>, key: string): bigint {
+    return BigInt(this.#entry(this.#table(map), key)?.lsn ?? 0);
+  }
+
+  put<V>(map: CriticalMap<V>, key: string, value: V, options?: PutOptions): void {
+    const table = this.#table(map);
+    checkKey(key);
+    let expiresAtUs = 0;
+    if (options !== undefined) {
+      if (options.ifVersion !== undefined) this.#checkVersion(table, key, options.ifVersion);
+      if (options.expiresAtUs !== undefined) expiresAtUs = checkTime(options.expiresAtUs);
+    }
+    this.#put(table, key, value, expiresAtUs);
+  }
+
+  /** Removes a key; `false` when there was none. */
+  delete(map: CriticalMap<unknown>, key: string, options?: DeleteOptions): boolean {
+    const table = this.#table(map);
+    checkKey(key);
+    if (options?.ifVersion !== undefined) this.#checkVersion(table, key, options.ifVersion);
+    if (table.visible(key) === undefined) return false;
+    const was = this.#entry(table, key) !== undefined;
+    this.#halfway = true;
+    this.#writer.delete(table.id, key);
+    this.#hide(table, key, this.changes);
+    this.#halfway = false;
+    return was;
+  }
+
+  /** Removes every key of a map. */
+  clear(map: CriticalMap<unknown>): void {
+    const table = this.#table(map);
+    if (table.id === 0) return;
+    this.#halfway = true;
+    this.#writer.clear(table.id);
+    const hiding: MapChange[] = [];
+    const durable = table.order.leaves().flat();
+    for (const key of [...table.overlay.keys(), ...durable.map((slot) => slot.key)]) {
+      if (table.visible(key) !== undefined) this.#hide(table, key, hiding);
+    }
+    this.#add({ kind: "clear", table, hiding, cleared: [] });
+    this.#halfway = false;
+  }
+
+  /**
+   * Adds to a counter and returns what it is then; an absent one counts from zero. Number and bigint counters keep
+   * their kind. An expiry is set when the counter is created, or again when one is given.
+   */
+  increment<V extends number | bigint>(map: CriticalMap<V>, key: string, by?: V, options?: PutOptions): V {
+    const table = this.#table(map);
+    checkKey(key);
+    if (options?.ifVersion !== undefined) this.#checkVersion(table, key, options.ifVersion);
+    const entry = this.#entry(table, key);
+    const current = entry === undefined ? undefined : table.decode(entry);
+    const sum = counted(map.name, key, current, by);
+    const given = options?.expiresAtUs;
+    const expiresAtUs = given === undefined ? (entry?.expiresAtUs ?? 0) : checkTime(given);
+    this.#put(table, key, sum, expiresAtUs);
+    return sum as V;
+  }
+
+  /** The next number of a sequence. @throws ERR_SEQUENCE_FENCED in a copy of the store */
+  next(handle: CriticalSequence): bigint {
+    const sequence = this.#sequence(handle);
+    this.#checkFence(sequence);
+    let value = sequence.visibleNext;
+    if (sequence.floorTime && value < this.timeUs) value = BigInt(this.timeUs);
+    if (value + sequence.reserve > SEQUENCE_MAX) {
+      throw new StoreError("ERR_LIMIT", `sequence ${sequence.name} has reached the end of 64-bit numbers`);
+    }
+    const logged = value >= sequence.loggedNext ? value + sequence.reserve : sequence.loggedNext;
+    // A number is only safe once a record that covers it is durable; one that is still queued does not do.
+    if (value >= sequence.durableNext) this.#advance(sequence, logged, value + 1n, false);
+    else this.#advanceInMemory(sequence, sequence.loggedNext, value + 1n);
+    return value;
+  }
+
+  /** Makes the next number at least `n`; never lowers it. */
+  atLeast(handle: CriticalSequence, n: bigint): void {
+    const sequence = this.#sequence(handle);
+    checkNumber(sequence.name, n);
+    this.#checkFence(sequence);
+    if (n <= sequence.visibleNext) return;
+    if (n > sequence.durableNext) {
+      this.#advance(sequence, n > sequence.loggedNext ? n : sequence.loggedNext, n, false);
+    } else {
+      this.#advanceInMemory(sequence, sequence.loggedNext, n);
+    }
+  }
+
+  /** Aborts the transaction with `ERR_CONFLICT` unless `condition` holds: nothing is written. */
+  require(condition: unknown, reason: string): asserts condition {
+    this.#checkOpen();
+    if (condition) return;
+    this.#doom = new StoreError("ERR_CONFLICT", reason, {
+      hint: "Nothing was changed; read again and decide anew.",
+    });
+    throw this.#doom;
+  }
+
+  /** Key and value of a range in key order, own writes included; do not write to the map within the loop. */
+  *entries<V>(map: CriticalMap<V>, range: KeyRange = {}): IterableIterator<[string, V]> {
+    for (const { key, value } of this.versionedEntries(map, range)) yield [key, value];
+  }
+
+  *keys(map: CriticalMap<unknown>, range: KeyRange = {}): IterableIterator<string> {
+    for (const { key } of this.versionedEntries(map, range)) yield key;
+  }
+
+  *versionedEntries<V>(map: CriticalMap<V>, range: KeyRange = {}): IterableIterator<VersionedEntry<V>> {
+    const table = this.#table(map);
+    const reverse = range.reverse === true;
+    const { from, to } = bounds(range);
+    let left = range.limit ?? Number.POSITIVE_INFINITY;
+    const added = [...table.overlay.keys()].filter(
+      (key) =>
+        table.slot(key) === undefined &&
+        (from === undefined || key >= from) &&
+        (to === undefined || key < to),
+    );
+    added.sort();
+    if (!reverse) added.reverse();
+    const cursor = table.order.cursor(from, to, reverse);
+    for (let slot = cursor.next(); slot !== undefined; slot = cursor.next()) {
+      for (let key = added.at(-1); key !== undefined; key = added.at(-1)) {
+        if (reverse ? key < slot.key : key > slot.key) break;
+        added.pop();
+        const entry = this.#entry(table, key);
+        if (entry !== undefined && left-- > 0) yield versioned<V>(table, key, entry);
+      }
+      const entry = this.#entry(table, slot.key);
+      if (entry !== undefined && left-- > 0) yield versioned<V>(table, slot.key, entry);
+      if (left <= 0) return;
+    }
+    for (const key of added.reverse()) {
+      const entry = this.#entry(table, key);
+      if (entry !== undefined && left-- > 0) yield versioned<V>(table, key, entry);
+    }
+  }
+
+  /** @internal Ends the callback: the transaction can no longer be used. Throws what doomed it. */
+  close(): void {
+    this.#open = false;
+    if (this.#doom !== undefined) throw this.#doom;
+    if (!this.#halfway) return;
+    throw new StoreError("ERR_INVALID_ARGUMENT", "a change failed halfway and the callback went on", {
+      hint: "Let errors of a transaction leave its callback. Nothing was changed.",
+    });
+  }
+
+  /** @internal Takes everything back, newest first. */
+  rollback(): void {
+    this.#open = false;
+    for (let i = this.changes.length - 1; i >= 0; i--) {
+      const change = this.changes[i]!;
+      if (change.kind === "put" || change.kind === "delete") takeBack(change);
+      else if (change.kind === "clear") for (const hidden of change.hiding.reverse()) takeBack(hidden);
+    }
+    if (this.#undo !== undefined) for (const undo of this.#undo.reverse()) undo();
+  }
+
+  /** @internal Its changes are durable and in memory: what covered them goes, unless a later write covers it. */
+  uncover(): void {
+    for (let i = 0; i < this.changes.length; i++) {
+      const change = this.changes[i]!;
+      if (change.kind === "put" || change.kind === "delete") settle(change);
+      else if (change.kind === "clear") for (const hidden of change.hiding) settle(hidden);
+    }
+  }
+
+  /** @internal Raises a fence, or lifts it. */
+  fence(fence: Fence | undefined): void {
+    this.#writer.fence(fence);
+    this.#add({ kind: "fence", fence });
+  }
+
+  /** @internal Takes a fenced sequence over: its next number is `next`. */
+  adopt(sequence: SequenceState, next: bigint): void {
+    this.#advance(sequence, next, next, true);
+  }
+
+  /** @internal Removes an entry that has expired, unless it was written again. */
+  expire(table: Table, key: string): void {
+    const entry = table.visible(key);
+    if (entry === undefined || entry.liveAt(this.timeUs)) return;
+    this.#halfway = true;
+    this.#writer.delete(table.id, key);
+    this.#hide(table, key, this.changes);
+    this.#halfway = false;
+  }
+
+  /** @internal Writes an entry of an older schema version anew. */
+  upgrade(table: Table, key: string): void {
+    const entry = this.#entry(table, key);
+    if (entry === undefined || entry.schemaVersion >= (table.schema?.version ?? 0)) return;
+    this.#put(table, key, table.decode(entry), entry.expiresAtUs);
+  }
+
+  /** @internal Gives back what is left of a reservation. */
+  release(sequence: SequenceState): void {
+    this.#advance(sequence, sequence.visibleNext, sequence.visibleNext, false);
+  }
+
+  #put(table: Table, key: string, value: unknown, expiresAtUs: number): void {
+    const { schema } = table;
+    if (value === undefined) {
+      throw new StoreError("ERR_INVALID_ARGUMENT", `map ${table.name}: the value of ${key} is undefined`, {
+        hint: "Use delete to remove a key, null for a value that says nothing.",
+      });
+    }
+    const checked = schema === undefined ? value : schema.validated(value, `key ${key}`);
+    const bytes = table.codec.encode(checked);
+    const version = schema === undefined ? table.storedVersion || 1 : schema.version;
+    this.#halfway = true;
+    if (table.id === 0) this.#defineTable(table);
+    this.#writer.put(table.id, key, version, expiresAtUs, bytes);
+    if (expiresAtUs !== 0) table.expires = true;
+    const text = (bytes as Buffer).toString("latin1", 0, bytes.byteLength);
+    const after = new Entry(text, undefined, 0, bytes.byteLength, version, expiresAtUs, this.lsn);
+    const under = table.overlay.get(key);
+    const change: MapChange = { kind: "put", table, key, after, before: undefined, under };
+    table.overlay.set(key, change);
+    this.#add(change);
+    this.#halfway = false;
+  }
+
+  #hide(table: Table, key: string, list: Change[]): void {
+    const under = table.overlay.get(key);
+    const change: MapChange = { kind: "delete", table, key, after: undefined, before: undefined, under };
+    table.overlay.set(key, change);
+    if (list === this.changes) this.#add(change);
+    else list.push(change);
+  }
+
+  #add(change: Change): void {
+    if (this.changes.length >= TRANSACTION_CHANGES_MAX) {
+      throw new StoreError("ERR_LIMIT", `a transaction of more than ${TRANSACTION_CHANGES_MAX} changes`, {
+        context: { limit: TRANSACTION_CHANGES_MAX },
+        hint: "Split it into several commits.",
+      });
+    }
+    this.changes.push(change);
+  }
+
+  #entry(table: Table, key: string): Entry | undefined {
+    const entry = table.visible(key);
+    return entry?.liveAt(this.timeUs) ? entry : undefined;
+  }
+
+  #checkVersion(table: Table, key: string, expected: bigint): void {
+    const entry = this.#entry(table, key);
+    const version = BigInt(entry?.lsn ?? 0);
+    if (version === expected) return;
+    this.#doom = new StoreError(
+      "ERR_CONFLICT",
+      `map ${table.name}: ${key} has version ${version}, not ${expected}`,
+      {
+        context: { map: table.name, key, version, expected },
+        hint: "Someone changed it since it was read: read again and decide anew. Nothing was changed.",
+      },
+    );
+    throw this.#doom;
+  }
+
+  #checkFence(sequence: SequenceState): void {
+    if (this.#state.isFenced(sequence)) throw fencedError(sequence.name, this.#state.fence!);
+  }
+
+  #advance(sequence: SequenceState, logged: bigint, visible: bigint, adopts: boolean): void {
+    this.#halfway = true;
+    this.#define(sequence);
+    this.#writer.sequence(sequence.id, logged, adopts);
+    this.#advanceInMemory(sequence, logged, visible);
+    this.#add({ kind: "sequence", sequence, next: logged, adopts, before: 0n });
+    this.#halfway = false;
+  }
+
+  #advanceInMemory(sequence: SequenceState, logged: bigint, visible: bigint): void {
+    const { loggedNext, visibleNext } = sequence;
+    sequence.loggedNext = logged;
+    sequence.visibleNext = visible;
+    this.#undoing(() => {
+      sequence.loggedNext = loggedNext;
+      sequence.visibleNext = visibleNext;
+    });
+  }
+
+  #define(sequence: SequenceState): void {
+    if (sequence.id !== 0) return;
+    this.#state.defineSequence(sequence);
+    this.#undoing(() => this.#state.undefineSequence(sequence));
+    this.#writer.defineSequence(sequence.id, sequence.name);
+  }
+
+  #defineTable(table: Table): void {
+    this.#state.defineTable(table);
+    this.#undoing(() => this.#state.undefineTable(table));
+    this.#writer.defineMap(table.id, table.name);
+  }
+
+  #undoing(undo: () => void): void {
+    if (this.#undo === undefined) this.#undo = [undo];
+    else this.#undo.push(undo);
+  }
+
+  #table(map: CriticalMap<unknown>): Table {
+    this.#checkOpen();
+    const { table } = map;
+    if (table?.owner !== this.#state) {
+      throw new StoreError("ERR_INVALID_ARGUMENT", "this map belongs to another store");
+    }
+    return table;
+  }
+
+  #sequence(handle: CriticalSequence): SequenceState {
+    this.#checkOpen();
+    const { state } = handle;
+    if (state?.owner !== this.#state) {
+      throw new StoreError("ERR_INVALID_ARGUMENT", "this sequence belongs to another store");
+    }
+    return state;
+  }
+
+  #checkOpen(): void {
+    if (this.#open) return;
+    throw new StoreError("ERR_INVALID_ARGUMENT", "a transaction was used after its callback returned", {
+      hint: "Do all reads and writes of a commit within its callback.",
+    });
+  }
+}
+
+function settle(change: MapChange): void {
+  change.under = undefined;
+  const { overlay } = change.table;
+  if (overlay.get(change.key) === change) overlay.delete(change.key);
+}
+
+function takeBack(change: MapChange): void {
+  if (change.under === undefined) change.table.overlay.delete(change.key);
+  else change.table.overlay.set(change.key, change.under);
+}

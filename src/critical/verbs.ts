@@ -1,0 +1,122 @@
+import { StoreError } from "../errors.ts";
+import { SOCKET_PAGE_ENTRIES } from "../limits.ts";
+import type { AuditReport } from "./audit.ts";
+import type { AuditEntry, LogQuery } from "./audit-log.ts";
+import type { Annotations } from "./change.ts";
+import type { Critical } from "./critical.ts";
+import type { KeyRange, VersionedEntry } from "./map.ts";
+import type { MigrationPlan } from "./migration.ts";
+import type { CriticalStats } from "./options.ts";
+import type { MapHistoryChange, Moment } from "./trail.ts";
+import type { PutOptions } from "./transaction.ts";
+
+/** Part of a listing; `next` is where the following page begins. */
+export interface Page<T, N> {
+  items: T[];
+  next: N | undefined;
+}
+
+/** A sequence as the command line shows it. */
+export interface SequenceState {
+  name: string;
+  next: bigint;
+  reservedTo: bigint;
+  fenced: boolean;
+}
+
+/**
+ * Everything the command line can ask of the critical partition: of an engine in this process, or over its socket
+ * of one in another. Arguments and results are plain data.
+ */
+export interface CriticalVerbs {
+  put(args: { map: string; key: string; value: unknown; options?: PutOptions } & Annotated): { lsn: bigint };
+  get(args: { map: string; key: string }): VersionedEntry<unknown> | undefined;
+  list(args: { map: string; range?: KeyRange }): Page<VersionedEntry<unknown>, string>;
+  remove(args: { map: string; key: string; ifVersion?: bigint } & Annotated): {
+    lsn: bigint;
+    removed: boolean;
+  };
+  history(args: { map: string; key: string; since?: bigint }): Page<MapHistoryChange<unknown>, bigint>;
+  at(args: { moment: Moment; map: string; range?: KeyRange }): Page<[string, unknown], string>;
+  sequences(args: object): SequenceState[];
+  next(args: { name: string } & Annotated): bigint;
+  adopt(args: { name: string; atLeast: bigint }): bigint;
+  adoptMoved(args: object): void;
+  log(args: LogQuery): Page<AuditEntry, bigint>;
+  verifyAudit(args: object): AuditReport;
+  planMigration(args: object): MigrationPlan[];
+  stats(args: object): CriticalStats;
+}
+
+interface Annotated {
+  annotations?: Annotations;
+}
+
+export type Verb = keyof CriticalVerbs;
+
+/** The verbs on an open partition. */
+export function verbsOf(critical: Critical): CriticalVerbs {
+  return {
+    put({ map, key, value, options, annotations }) {
+      const target = critical.map(map);
+      const { lsn } = critical.commit((tx) => tx.put(target, key, value, options), annotations);
+      return { lsn };
+    },
+    get: ({ map, key }) => critical.map(map).entry(key),
+    list: ({ map, range }) => pageOf(critical.map(map).versionedEntries(paged(range)), ({ key }) => key),
+    remove({ map, key, ifVersion, annotations }) {
+      const target = critical.map(map);
+      const options = ifVersion === undefined ? {} : { ifVersion };
+      const { lsn, value } = critical.commit((tx) => tx.delete(target, key, options), annotations);
+      return { lsn, removed: value };
+    },
+    history({ map, key, since = 0n }) {
+      const changes = critical.map(map).history(key);
+      return pageOf(
+        skipped(changes, ({ lsn }) => lsn < since),
+        ({ lsn }) => lsn,
+      );
+    },
+    at: ({ moment, map, range }) =>
+      pageOf(critical.map(map).at(moment).entries(paged(range)), ([key]) => key),
+    sequences: () =>
+      critical.stats().sequences.map(({ name, next, fenced }) => {
+        return { name, next, reservedTo: critical.sequence(name).reservedTo, fenced };
+      }),
+    next: ({ name, annotations }) => critical.sequence(name).next(annotations),
+    adopt: ({ name, atLeast }) => critical.adoptSequence(name, atLeast),
+    adoptMoved: () => critical.adoptMoved(),
+    log: (query) => pageOf(critical.log(query), ({ lsn }) => lsn),
+    verifyAudit: () => critical.verifyAudit(),
+    planMigration: () => critical.planMigration(),
+    stats: () => critical.stats(),
+  };
+}
+
+export function isVerb(verbs: CriticalVerbs, name: unknown): name is Verb {
+  return typeof name === "string" && Object.hasOwn(verbs, name);
+}
+
+export function unknownVerb(name: unknown): StoreError {
+  return new StoreError("ERR_INVALID_ARGUMENT", `the engine does not know the verb ${String(name)}`, {
+    hint: "The engine and the command line are of different versions: use the same.",
+  });
+}
+
+/** One entry more than a page holds, so that a full page knows where the next begins. */
+function paged(range: KeyRange = {}): KeyRange {
+  return { ...range, limit: Math.min(range.limit ?? Number.POSITIVE_INFINITY, SOCKET_PAGE_ENTRIES + 1) };
+}
+
+function pageOf<T, N>(all: Iterable<T>, place: (item: T) => N): Page<T, N> {
+  const items: T[] = [];
+  for (const item of all) {
+    if (items.length === SOCKET_PAGE_ENTRIES) return { items, next: place(item) };
+    items.push(item);
+  }
+  return { items, next: undefined };
+}
+
+function* skipped<T>(all: Iterable<T>, unwanted: (item: T) => boolean): Generator<T> {
+  for (const item of all) if (!unwanted(item)) yield item;
+}

@@ -1,0 +1,94 @@
+import { StoreError } from "../../src/errors.ts";
+import type { Appended, Journal, JournalEntry, JournalRecord } from "../../src/wal/journal.ts";
+
+/**
+ * A journal in memory: what is durable outlives the journal (`crashed` gives what a new process would find), what
+ * was appended asynchronously becomes durable a turn later, in order.
+ */
+export class MemoryJournal implements Journal {
+  readonly #entries: JournalEntry[];
+  #queued: { entry: JournalEntry; resolve(appended: Appended): void; reject(error: unknown): void }[] = [];
+  #firstLsn: bigint;
+  #flushing = false;
+  /** Thrown by the next append instead of keeping the record. */
+  failure: unknown;
+
+  constructor(entries: JournalEntry[] = [], firstLsn = 1n) {
+    this.#entries = entries;
+    this.#firstLsn = firstLsn;
+  }
+
+  get durableLsn(): bigint {
+    return this.#firstLsn + BigInt(this.#entries.length) - 1n;
+  }
+
+  /** The journal as the next process finds it: queued records are gone. */
+  crashed(): MemoryJournal {
+    return new MemoryJournal(this.#entries.slice(), this.#firstLsn);
+  }
+
+  /** Loses the last durable records, as rot or a rolled-back disk would. */
+  truncated(count: number): MemoryJournal {
+    return new MemoryJournal(this.#entries.slice(0, this.#entries.length - count), this.#firstLsn);
+  }
+
+  appendSync(record: JournalRecord): Appended {
+    this.#fail();
+    this.#flush();
+    const entry = this.#entry(record, this.durableLsn + 1n);
+    this.#entries.push(entry);
+    return { lsn: entry.lsn };
+  }
+
+  append(record: JournalRecord): Promise<Appended> {
+    const entry = this.#entry(record, this.durableLsn + BigInt(this.#queued.length) + 1n);
+    return new Promise((resolve, reject) => {
+      this.#queued.push({ entry, resolve, reject });
+      if (this.#flushing) return;
+      this.#flushing = true;
+      setImmediate(() => {
+        this.#flushing = false;
+        this.#flush();
+      });
+    });
+  }
+
+  *read(lsn: bigint): Iterable<JournalEntry> {
+    if (lsn < this.#firstLsn) throw new StoreError("ERR_NOT_FOUND", `LSN ${lsn} was trimmed`);
+    yield* this.#entries.slice(Number(lsn - this.#firstLsn));
+  }
+
+  trim(lsn: bigint): void {
+    if (lsn <= this.#firstLsn) return;
+    this.#entries.splice(0, Number(lsn - this.#firstLsn));
+    this.#firstLsn = lsn;
+  }
+
+  get firstLsn(): bigint {
+    return this.#firstLsn;
+  }
+
+  async close(): Promise<void> {
+    this.#flush();
+  }
+
+  #entry(record: JournalRecord, lsn: bigint): JournalEntry {
+    return { lsn, timeUs: record.timeUs, payload: Uint8Array.from(record.payload) };
+  }
+
+  #flush(): void {
+    for (const { entry, resolve, reject } of this.#queued.splice(0)) {
+      try {
+        this.#fail();
+        this.#entries.push(entry);
+        resolve({ lsn: entry.lsn });
+      } catch (error) {
+        reject(error);
+      }
+    }
+  }
+
+  #fail(): void {
+    if (this.failure !== undefined) throw this.failure;
+  }
+}

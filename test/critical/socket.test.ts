@@ -1,0 +1,107 @@
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Critical } from "../../src/critical/critical.ts";
+import type { VersionedEntry } from "../../src/critical/map.ts";
+import { EngineClient, EngineSocket } from "../../src/critical/socket.ts";
+import { type Page, verbsOf } from "../../src/critical/verbs.ts";
+import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
+import { openTestStore } from "./store.ts";
+
+let directory: string;
+let critical: Critical;
+let socket: EngineSocket;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "varve-socket-"));
+  ({ critical } = openTestStore({ socket: false }));
+  const mask = process.umask(0);
+  try {
+    socket = new EngineSocket(new SimulatedDisk(), directory, verbsOf(critical), (error) => {
+      throw error;
+    });
+  } finally {
+    process.umask(mask);
+  }
+});
+
+afterEach(async () => {
+  await socket.close();
+  rmSync(directory, { recursive: true });
+});
+
+describe("the engine's socket", () => {
+  it("is open to its owner alone, whatever the process's mask", () => {
+    expect(statSync(socket.path).mode & 0o777).toBe(0o600);
+  });
+
+  it("serves every verb to another process's client, errors included", async () => {
+    const client = await EngineClient.connect(directory);
+    const value = { max: 5n, list: [new Uint8Array([1])] };
+    await client.call("put", { map: "limits", key: "BTC", value, annotations: { actor: "risk" } });
+    expect(critical.map("limits").get("BTC")).toEqual(value);
+    expect(await client.call("get", { map: "limits", key: "BTC" })).toMatchObject({ version: 1n, value });
+    expect(await client.call("get", { map: "limits", key: "none" })).toBeUndefined();
+    await expect(
+      client.call("put", { map: "limits", key: "BTC", value: 1, options: { ifVersion: 9n } }),
+    ).rejects.toMatchObject({ code: "ERR_CONFLICT" });
+    expect(await client.call("next", { name: "nonce" })).toBe(1n);
+    expect(await client.call("sequences", {})).toMatchObject([{ name: "nonce", next: 2n, fenced: false }]);
+    expect((await client.call("history", { map: "limits", key: "BTC" })).items).toMatchObject([
+      { actor: "risk" },
+    ]);
+    expect((await client.call("at", { moment: 1n, map: "limits" })).items).toEqual([["BTC", value]]);
+    expect(await client.call("remove", { map: "limits", key: "BTC" })).toMatchObject({ removed: true });
+    expect((await client.call("log", {})).items).toHaveLength(3);
+    expect(await client.call("verifyAudit", {})).toMatchObject({ whole: true });
+    expect(await client.call("adopt", { name: "nonce", atLeast: 90n })).toBe(90n);
+    expect((await client.call("stats", {})).lsn).toBe(4n);
+    expect(await client.call("planMigration", {})).toMatchObject([{ map: "limits" }]);
+    await expect(client.call("format" as never, {} as never)).rejects.toThrow(/does not know the verb/);
+    client.close();
+  });
+
+  it("gives long listings in pages", async () => {
+    const map = critical.map<number>("m");
+    critical.commit((tx) => {
+      for (let i = 0; i < 1200; i++) tx.put(map, String(i).padStart(5, "0"), i);
+    });
+    const client = await EngineClient.connect(directory);
+    const keys: string[] = [];
+    let from: string | undefined = "";
+    while (from !== undefined) {
+      const page: Page<VersionedEntry<unknown>, string> = await client.call("list", {
+        map: "m",
+        range: { from },
+      });
+      keys.push(...page.items.map(({ key }) => key));
+      from = page.next;
+    }
+    expect(keys).toEqual([...map.keys()]);
+    client.close();
+  });
+
+  it("cuts off who sends nonsense and goes on serving the others", async () => {
+    const client = await EngineClient.connect(directory);
+    for (const nonsense of [
+      Buffer.alloc(4, 0xff),
+      Buffer.from([1, 0, 0, 0, 0xc1]),
+      Buffer.from([1, 0, 0, 0, 5]),
+    ]) {
+      const rude = createConnection(socket.path);
+      rude.write(nonsense);
+      await new Promise((resolve) => rude.on("close", resolve));
+    }
+    expect(await client.call("next", { name: "nonce" })).toBe(1n);
+    client.close();
+  });
+
+  it("is not found where no engine runs, and refuses paths the system cannot hold", async () => {
+    await expect(EngineClient.connect(join(directory, "none"))).rejects.toMatchObject({
+      code: "ERR_NOT_FOUND",
+    });
+    expect(() => EngineClient.connect("x".repeat(200))).toThrow(/over 107 bytes/);
+  });
+});
