@@ -117,11 +117,7 @@ async function soloCommits() {
   const floor = openFloor();
   const { peers, skipped } = await openPeers();
   const commit = (i) => critical.commit((tx) => tx.put(orders, key(i), order(i)));
-  const runners = [
-    { name: "varve commit", commit },
-    { name: "floor", commit: floor.write },
-    ...peers,
-  ];
+  const runners = [{ name: "varve commit", commit }, { name: "floor", commit: floor.write }, ...peers];
   const samples = runners.map(() => []);
   const warmUp = Math.min(500, ROUNDS);
   let before;
@@ -148,7 +144,9 @@ async function soloCommits() {
     ratioToFloor: Math.round((own.p50Us / bare.p50Us) * 100) / 100,
     overFloorUs: Math.round((own.p50Us - bare.p50Us) * 10) / 10,
     timesFasterThanBestPeer: others.length === 0 ? undefined : Math.round((best / own.p50Us) * 100) / 100,
-    deviceBytesPerCommit: Math.round((after.deviceBytes - before.deviceBytes) / (after.records - before.records)),
+    deviceBytesPerCommit: Math.round(
+      (after.deviceBytes - before.deviceBytes) / (after.records - before.records),
+    ),
   };
 }
 
@@ -248,7 +246,9 @@ async function snapshotting(critical) {
   running = false;
   await committing;
   await critical.close();
-  return { snapshot: { sizeBytes, ms: performance.now() - startMs - 500, commits, longestMs, idleP999Ms: idle } };
+  return {
+    snapshot: { sizeBytes, ms: performance.now() - startMs - 500, commits, longestMs, idleP999Ms: idle },
+  };
 }
 
 async function reads() {
@@ -296,7 +296,9 @@ function print({ machine, solo, grouped, reads: read, opening, snapshot }) {
   }
   for (const each of solo.skipped) console.log(`  skipped ${each}`);
   console.log(`  ${solo.ratioToFloor} × the floor, ${solo.overFloorUs} µs over it`);
-  console.log(`  ${solo.timesFasterThanBestPeer} × as fast as the best peer, ${solo.deviceBytesPerCommit} device bytes each`);
+  console.log(
+    `  ${solo.timesFasterThanBestPeer} × as fast as the best peer, ${solo.deviceBytesPerCommit} device bytes each`,
+  );
   console.log(
     `commitAsync, 64 in flight: ${grouped.commitsPerSecond}/s (${grouped.spread.join("–")}),` +
       ` event loop p99.9 ${grouped.loopDelayP999Ms} ms (idle ${grouped.idleLoopDelayP999Ms})`,

@@ -30,36 +30,47 @@ export class Bases {
   }
 }
 
+/** One ancestor's chunks; each way to find one is prepared when it is first needed, since most saves need only one. */
 class FileBases {
   readonly #manifest: Manifest;
-  readonly #inFile = new Map<string, { byKey: Map<string, ChunkRef>; byPlace: Map<string, ChunkRef> }>();
-  readonly #byKey = new Map<string, ChunkRef>();
+  readonly #byKey = new Map<ManifestFile, Map<string, ChunkRef>>();
+  readonly #byPlace = new Map<ManifestFile, Map<string, ChunkRef>>();
 
   constructor(manifest: Manifest) {
     this.#manifest = manifest;
-    for (const file of manifest.files) {
-      if (file.layout === undefined) continue;
-      const byKey = new Map<string, ChunkRef>();
-      const byPlace = new Map<string, ChunkRef>();
-      planChunks(file.layout, file.sizeBytes).forEach((chunk, i) => {
-        const ref = file.chunks[i]!;
-        byKey.set(chunk.key, ref);
-        byPlace.set(placeKey(chunk), ref);
-        // Skeletons are told apart by their file alone.
-        if (chunk.element !== "bytes" && !this.#byKey.has(chunk.key)) this.#byKey.set(chunk.key, ref);
-      });
-      this.#inFile.set(file.name, { byKey, byPlace });
-    }
   }
 
   find(fileName: string, chunk: PlannedChunk): ChunkRef | undefined {
-    const file = this.#inFile.get(fileName) ?? this.#onlyFile();
-    return file?.byKey.get(chunk.key) ?? this.#byKey.get(chunk.key) ?? file?.byPlace.get(placeKey(chunk));
+    const files = this.#manifest.files.filter((file) => file.layout !== undefined);
+    // A run that names its one file after the step still has one file to compare with.
+    const file = files.find((each) => each.name === fileName) ?? (files.length === 1 ? files[0] : undefined);
+    return (
+      (file && this.#keys(file).get(chunk.key)) ??
+      this.#inOthers(files, file, chunk) ??
+      (file && this.#places(file).get(placeKey(chunk)))
+    );
   }
 
-  /** A run that names its one file after the step still has one file to compare with. */
-  #onlyFile() {
-    return this.#inFile.size === 1 ? this.#inFile.values().next().value : undefined;
+  /** Skeletons are told apart by their file alone; tensors keep their names wherever they lie. */
+  #inOthers(
+    files: ManifestFile[],
+    file: ManifestFile | undefined,
+    chunk: PlannedChunk,
+  ): ChunkRef | undefined {
+    if (chunk.element === "bytes") return undefined;
+    for (const other of files) {
+      const found = other === file ? undefined : this.#keys(other).get(chunk.key);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #keys(file: ManifestFile): Map<string, ChunkRef> {
+    return indexed(this.#byKey, file, (chunk) => chunk.key);
+  }
+
+  #places(file: ManifestFile): Map<string, ChunkRef> {
+    return indexed(this.#byPlace, file, placeKey);
   }
 
   opaque(fileName: string): OpaqueBases | undefined {
@@ -68,6 +79,20 @@ class FileBases {
       opaque.find((each) => each.name === fileName) ?? (opaque.length === 1 ? opaque[0] : undefined);
     return file === undefined ? undefined : new OpaqueBases(file);
   }
+}
+
+function indexed(
+  indexes: Map<ManifestFile, Map<string, ChunkRef>>,
+  file: ManifestFile,
+  keyOf: (chunk: PlannedChunk) => string,
+): Map<string, ChunkRef> {
+  let index = indexes.get(file);
+  if (index === undefined) {
+    const planned = planChunks(file.layout!, file.sizeBytes);
+    index = new Map(planned.map((chunk, i) => [keyOf(chunk), file.chunks[i]!]));
+    indexes.set(file, index);
+  }
+  return index;
 }
 
 function placeKey({ offset, rawBytes, element }: PlannedChunk): string {

@@ -83,9 +83,11 @@ function readChunks(chunks: NodeSource, reader: ByteReader, context: ListContext
 
 function readEntries(reader: ByteReader, count: number, planned: number[] | undefined): ChunkRef[] {
   const sizes = planned ?? Array.from({ length: count }, () => reader.varint());
-  return sizes.map((rawBytes) => {
+  // One copy for all of them: a digest with memory of its own takes several times its 32 bytes.
+  const digests = copy(reader.raw(count * DIGEST_BYTES));
+  return sizes.map((rawBytes, i) => {
     if (rawBytes > CHUNK_BYTES_MAX) reader.fail(`a chunk of ${rawBytes} bytes`);
-    return { digest: copy(reader.raw(DIGEST_BYTES)), rawBytes };
+    return { digest: digests.subarray(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES), rawBytes };
   });
 }
 

@@ -30,8 +30,8 @@ export function stepsFor(workshop: Workshop, input: EncodeInput): Step[] {
   // A parent that hardly helps may be another tensor's: then the chunk alone may be less. Alone, floats of two bytes
   // seldom get below two thirds, those of four below four fifths.
   const enough = laneWidth(element) <= 2 ? 0.6 : 0.78;
-  if (hasBase) return [{ encodings: [against], enough }, { encodings: [planes], enough: 0 }, repeats];
-  return [{ encodings: [planes], enough: 0 }, repeats];
+  const alone = { encodings: [planes], enough: ALL_BUT_NOTHING };
+  return hasBase ? [{ encodings: [against], enough }, alone, repeats] : [alone, repeats];
 }
 
 /** Bytes without elements: what moved, a delta finds; what changed where it lies, residuals tell in less. */
@@ -44,6 +44,9 @@ function repeating(profile: "fast" | "compact", hasBase: boolean): Encoding[] {
   if (profile === "fast") return [lz4];
   return hasBase ? [planesZstd, xorPlanesZstd, zstd] : [planesZstd, zstd];
 }
+
+/** A chunk that comes down to this share is one value or nearly so: nothing is left to gain. */
+const ALL_BUT_NOTHING = 0.005;
 
 /** Bytes in the middle of the chunk that are tried. */
 const PROBE_BYTES = 4096;

@@ -25,6 +25,7 @@ export interface WorkerPool {
 }
 
 const QUEUED_PER_WORKER = 2;
+const NURSERY_MEGABYTES = 4;
 
 interface Waiting {
   request: Request;
@@ -45,7 +46,11 @@ export function createWorkerPool(size: number): WorkerPool {
   let closed = false;
 
   function start(): Slot {
-    const worker = new Worker(new URL(builtFile(import.meta.url, "./worker.js")), { name: "varve" });
+    const worker = new Worker(new URL(builtFile(import.meta.url, "./worker.js")), {
+      name: "varve",
+      // Jobs keep next to nothing on the heap: a small nursery, so that two threads do not cost two large ones.
+      resourceLimits: { maxYoungGenerationSizeMb: NURSERY_MEGABYTES },
+    });
     const slot: Slot = { worker, running: new Map() };
     worker.on("message", (reply: Reply) => {
       const job = slot.running.get(reply.id);
