@@ -61,7 +61,7 @@ export const CHAIN_DEPTH_MAX = 64;
 export const CHAIN_COST_FACTOR = 8;
 
 /** Decoded chunks a reader keeps, for chunks that several tensors, frames or chains share. */
-export const DECODED_CACHE_BYTES = 8 << 20;
+export const DECODED_CACHE_BYTES = 4 << 20;
 
 /** A pack that has grown past this is sealed: few files even for terabytes, and gc rewrites one quickly. */
 export const PACK_BYTES_TARGET = 256 << 20;

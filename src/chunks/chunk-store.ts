@@ -68,7 +68,9 @@ export class ChunkStore {
     const lock = await this.lockGc("shared");
     try {
       this.index.refresh();
-      return new ChunkSave(this, this.#options.pool, await loadCodec(), { profile, lock });
+      const codec = await loadCodec();
+      await codec.loadDeltas();
+      return new ChunkSave(this, this.#options.pool, codec, { profile, lock });
     } catch (error) {
       lock.close();
       throw error;

@@ -62,5 +62,5 @@ export class DecodedCache {
 /** What a chunk of 65,536 four-byte elements takes; smaller ones use as much, so that any buffer serves any of them. */
 const BUFFER_BYTES = 1 << 18;
 
-/** Buffers kept for later: as many as one operation pushes out of the cache. */
-const FREE_MAX = 32;
+/** Buffers kept for later: about as many as one operation pushes out of the cache. */
+const FREE_MAX = 8;

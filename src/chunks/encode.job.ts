@@ -52,6 +52,8 @@ let lastSave = { saveId: "", encoded: new Set<string>() };
 export async function encodeChunks(request: EncodeRequest): Promise<EncodedChunk[]> {
   const { disk, reader } = await jobContext(request.place);
   const codec = await loadCodec();
+  if (request.chunks.some(({ element, bases }) => element === "bytes" && bases.length > 0))
+    await codec.loadDeltas();
   reader.index.refresh();
   if (lastSave.saveId !== request.saveId || lastSave.encoded.size > ENCODED_DIGESTS_MAX) {
     lastSave = { saveId: request.saveId, encoded: new Set() };

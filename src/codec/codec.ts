@@ -4,7 +4,7 @@ import { loadKernels } from "../kernels/kernels.ts";
 import { CHUNK_BYTES_MAX } from "../limits.ts";
 import { corrupt } from "./corrupt.ts";
 import type { Candidate, DecodeInput, EncodeInput, Workshop } from "./encoding.ts";
-import { loadDelta, loadLz4, loadZstd } from "./libraries.ts";
+import { lazyDelta, loadLz4, loadZstd } from "./libraries.ts";
 import { PayloadRooms } from "./payload.ts";
 import { stepsFor } from "./selection.ts";
 import { ENCODINGS, raw } from "./table.ts";
@@ -18,6 +18,8 @@ export interface Encoded extends Candidate {
 
 /** Turns raw chunks into payloads and back. Not reentrant; one per thread. */
 export interface Codec {
+  /** To be awaited before bytes are encoded against bases; without it they are stored without deltas. */
+  loadDeltas(): Promise<void>;
   /**
    * The smallest payload among the encodings that fit the chunk; never longer than the raw bytes.
    *
@@ -41,9 +43,11 @@ export function loadCodec(): Promise<Codec> {
 let loading: Promise<Codec> | undefined;
 
 async function load(): Promise<Codec> {
-  const [kernels, lz4, zstd, delta] = await Promise.all([loadKernels(), loadLz4(), loadZstd(), loadDelta()]);
+  const [kernels, lz4, zstd] = await Promise.all([loadKernels(), loadLz4(), loadZstd()]);
+  const delta = lazyDelta();
   const workshop: Workshop = { kernels, lz4, zstd, delta, payloads: new PayloadRooms() };
   return {
+    loadDeltas: () => delta.load(),
     encode: (input) => encode(workshop, input),
     decode: (input, target) => decode(workshop, input, target),
   };

@@ -23,6 +23,8 @@ export interface Lz4Library {
 }
 
 export interface DeltaLibrary {
+  /** Makes `encode` work; without it, it finds nothing. */
+  load(): Promise<void>;
   /** A VCDIFF delta of at most `limitBytes`, or undefined when it would be larger. */
   encode(source: Uint8Array, base: Uint8Array, limitBytes: number): Uint8Array | undefined;
   decode(payload: Uint8Array, base: Uint8Array, sizeBytes: number): Uint8Array | undefined;
@@ -95,23 +97,27 @@ export async function loadLz4(): Promise<Lz4Library> {
   };
 }
 
-export async function loadDelta(): Promise<DeltaLibrary> {
+/** Decoding is our own; what encodes takes 8 MB a thread and is loaded by the first thread that has a use for it. */
+export function lazyDelta(): DeltaLibrary {
+  let encode: DeltaLibrary["encode"] | undefined;
+  return {
+    load: async () => {
+      encode ??= await loadDeltaEncoder();
+    },
+    encode: (source, base, limitBytes) => encode?.(source, base, limitBytes),
+    decode: decodeVcdiff,
+  };
+}
+
+async function loadDeltaEncoder(): Promise<DeltaLibrary["encode"]> {
   const { default: xdelta3 } = await import("xdelta3-wasm");
   await xdelta3.init();
-  return {
-    encode: (source, base, limitBytes) => {
-      const { ret, output } = xdelta3.xd3_encode_memory(
-        source,
-        base,
-        limitBytes,
-        xdelta3.xd3_smatch_cfg.SLOW,
-      );
-      if (ret !== 0) return undefined;
-      // Its memory is fixed and its allocator unchecked: a delta counts only once it has decoded to the source.
-      const decoded = decodeVcdiff(output, base, source.length);
-      return decoded !== undefined && Buffer.compare(decoded, source) === 0 ? output : undefined;
-    },
-    decode: decodeVcdiff,
+  return (source, base, limitBytes) => {
+    const { ret, output } = xdelta3.xd3_encode_memory(source, base, limitBytes, xdelta3.xd3_smatch_cfg.SLOW);
+    if (ret !== 0) return undefined;
+    // Its memory is fixed and its allocator unchecked: a delta counts only once it has decoded to the source.
+    const decoded = decodeVcdiff(output, base, source.length);
+    return decoded !== undefined && Buffer.compare(decoded, source) === 0 ? output : undefined;
   };
 }
 

@@ -10,6 +10,7 @@ import { property } from "./seeded.ts";
 let codec: Codec;
 beforeAll(async () => {
   codec = await loadCodec();
+  await codec.loadDeltas();
 });
 
 function roundTrip(bytes: Uint8Array, element: (typeof ELEMENTS)[number], bases: Uint8Array[]) {

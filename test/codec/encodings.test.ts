@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { ELEMENTS, type Element, elementWidth } from "../../src/codec/element.ts";
 import type { Workshop } from "../../src/codec/encoding.ts";
-import { loadDelta, loadLz4, loadZstd } from "../../src/codec/libraries.ts";
+import { lazyDelta, loadLz4, loadZstd } from "../../src/codec/libraries.ts";
 import { PayloadRooms } from "../../src/codec/payload.ts";
 import { ENCODINGS, residual } from "../../src/codec/table.ts";
 import { loadKernels } from "../../src/kernels/kernels.ts";
@@ -13,7 +13,9 @@ import { noise, property, SEED } from "./seeded.ts";
 
 let workshop: Workshop;
 beforeAll(async () => {
-  const [kernels, lz4, zstd, delta] = await Promise.all([loadKernels(), loadLz4(), loadZstd(), loadDelta()]);
+  const [kernels, lz4, zstd] = await Promise.all([loadKernels(), loadLz4(), loadZstd()]);
+  const delta = lazyDelta();
+  await delta.load();
   workshop = { kernels, lz4, zstd, delta, payloads: new PayloadRooms() };
 });
 

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { loadCodec } from "../../src/codec/codec.ts";
-import { loadDelta, loadLz4, loadZstd } from "../../src/codec/libraries.ts";
+import { lazyDelta, loadLz4, loadZstd } from "../../src/codec/libraries.ts";
 import { PayloadRooms } from "../../src/codec/payload.ts";
 import { loadKernels } from "../../src/kernels/kernels.ts";
 import { fuzzDecoders } from "../campaigns/fuzz-codec.ts";
@@ -11,12 +11,9 @@ const seconds = Number(process.env.VARVE_FUZZ_SECONDS ?? 3);
 it(
   "survives payloads that no encoder wrote",
   async () => {
-    const [kernels, lz4, zstd, delta] = await Promise.all([
-      loadKernels(),
-      loadLz4(),
-      loadZstd(),
-      loadDelta(),
-    ]);
+    const delta = lazyDelta();
+    await delta.load();
+    const [kernels, lz4, zstd] = await Promise.all([loadKernels(), loadLz4(), loadZstd()]);
     const report = fuzzDecoders(
       { kernels, lz4, zstd, delta, payloads: new PayloadRooms() },
       await loadCodec(),
