@@ -67,8 +67,8 @@ function quantiles(samples) {
   return { p50Us: at(0.5), p90Us: at(0.9), p99Us: at(0.99) };
 }
 
-function openFloor() {
-  const path = join(directory, "floor");
+function openFloor(name = "floor") {
+  const path = join(directory, name);
   preallocateSync(realDisk, path, FLOOR_BLOCKS * 4096);
   const file = realDisk.open(path, { access: "write", durable: true });
   const block = allocatePages(4096).fill(7);
@@ -148,6 +148,32 @@ async function soloCommits() {
       (after.deviceBytes - before.deviceBytes) / (after.records - before.records),
     ),
   };
+}
+
+/** Runs of commits and of floor writes in turn: what the software adds when nothing else pushes it out of the caches. */
+async function softwareCost() {
+  const critical = openPartition("software");
+  const orders = critical.map("orders", { version: 1 });
+  const floor = openFloor("floor-software");
+  const samples = [[], []];
+  for (let round = 0; round < 12; round++) {
+    for (let i = 0; i < 1000; i++) {
+      const value = order(i);
+      const at = key(round * 1000 + i);
+      const startMs = performance.now();
+      critical.commit((tx) => tx.put(orders, at, value));
+      if (round > 2) samples[0].push((performance.now() - startMs) * 1000);
+    }
+    for (let i = 0; i < 1000; i++) {
+      const startMs = performance.now();
+      floor.write(i);
+      if (round > 2) samples[1].push((performance.now() - startMs) * 1000);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await critical.close();
+  const [commit, bare] = samples.map(quantiles);
+  return { commit, floor: bare };
 }
 
 async function groupedCommits() {
@@ -278,6 +304,7 @@ try {
   const report = {
     machine: `${cpus().length} × ${cpus()[0].model}, Node ${process.version}, ${values.dir}`,
     solo: await soloCommits(),
+    software: await softwareCost(),
     grouped: await groupedCommits(),
     reads: await reads(),
     ...(await reopening()),
@@ -289,7 +316,7 @@ try {
   rmSync(directory, { recursive: true, force: true });
 }
 
-function print({ machine, solo, grouped, reads: read, opening, snapshot }) {
+function print({ machine, solo, software, grouped, reads: read, opening, snapshot }) {
   console.log(`${machine}; log durable by ${solo.durability}`);
   for (const { name, p50Us, p90Us, p99Us } of solo.results) {
     console.log(`  ${name.padEnd(26)} p50 ${p50Us} µs  p90 ${p90Us}  p99 ${p99Us}`);
@@ -299,6 +326,7 @@ function print({ machine, solo, grouped, reads: read, opening, snapshot }) {
   console.log(
     `  ${solo.timesFasterThanBestPeer} × as fast as the best peer, ${solo.deviceBytesPerCommit} device bytes each`,
   );
+  console.log(`in runs of 1,000: commit p50 ${software.commit.p50Us} µs, floor ${software.floor.p50Us} µs`);
   console.log(
     `commitAsync, 64 in flight: ${grouped.commitsPerSecond}/s (${grouped.spread.join("–")}),` +
       ` event loop p99.9 ${grouped.loopDelayP999Ms} ms (idle ${grouped.idleLoopDelayP999Ms})`,

@@ -5,13 +5,13 @@ import { WriteAheadLog } from "../wal/log.ts";
 import { openLog } from "../wal/open-log.ts";
 import { type AuditReport, verifyAudit } from "./audit.ts";
 import { type AuditEntry, auditLog, type LogQuery } from "./audit-log.ts";
+import { type BackupOptions, type BackupResult, backupCritical } from "./backup.ts";
 import type { Annotations, LogRecord } from "./change.ts";
 import { type Clock, createClock } from "./clock.ts";
 import { type CommitOptions, Committer, type Receipt } from "./committer.ts";
-import { adoptMoved, adoptSequence, raiseFence } from "./fencing.ts";
+import { adoptMoved, adoptSequence, recognizeCopy } from "./fencing.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
-import { findCopy, machineIdOf, settleIdentity } from "./identity.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
 import { type MigrationPlan, olderKeys, planMigration } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
@@ -27,7 +27,7 @@ import type { Table } from "./table.ts";
 import { type MapHistoryChange, type Moment, Trail } from "./trail.ts";
 import type { Transaction } from "./transaction.ts";
 import { verbsOf } from "./verbs.ts";
-import { Witness } from "./witness.ts";
+import type { Witness } from "./witness.ts";
 
 export type { CommitOptions, Receipt } from "./committer.ts";
 export type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
@@ -86,7 +86,7 @@ export class Critical {
       },
       options.snapshots,
     );
-    this.#recognizeCopy();
+    this.#witness = recognizeCopy(this.#committer, this.#state, options);
     if (options.socket ?? disk.kind === "real") this.#listen();
   }
 
@@ -98,22 +98,6 @@ export class Critical {
    */
   static open(options: CriticalOptions): Critical {
     return new Critical(options);
-  }
-
-  /** Before anything else is committed: are these the original's files, with the original's content? */
-  #recognizeCopy(): void {
-    const { disk, directory, witness: witnessPath } = this.#options;
-    const machineId = this.#options.machineId ?? machineIdOf(disk);
-    const committer = this.#committer!;
-    const moved = findCopy(disk, directory, machineId);
-    if (moved !== undefined) raiseFence(committer, this.#state, "copy", moved);
-    settleIdentity(disk, directory, machineId);
-    if (witnessPath === undefined) return;
-    this.#witness = new Witness(disk, witnessPath);
-    const rolledBack = this.#witness.findRollback(this.#state);
-    if (rolledBack !== undefined && this.#state.fence?.kind !== "rollback") {
-      raiseFence(committer, this.#state, "rollback", rolledBack);
-    }
   }
 
   /** Without its socket the engine still runs; the command line then has to wait for it. */
@@ -326,6 +310,18 @@ export class Critical {
       upgraded += keys.length;
       after = keys.at(-1);
     }
+  }
+
+  /**
+   * Writes a verified copy of the partition to `directory`, as of now and while it is in use; its sequences are
+   * fenced. Onto an earlier backup only new history is written.
+   *
+   * @throws ERR_EXISTS when the directory was opened as a store since
+   */
+  backup(directory: string, options?: BackupOptions): Promise<BackupResult> {
+    this.#writable();
+    const parts = { disk: this.#options.disk, state: this.#state, history: this.#history };
+    return this.#snapshots!.alone(() => backupCritical(parts, directory, options));
   }
 
   /** @internal */

@@ -1,11 +1,39 @@
+import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import type { Committer } from "./committer.ts";
+import { findCopy, machineIdOf, settleIdentity } from "./identity.ts";
 import { checkNumber, type FenceKind, type SequenceState } from "./sequence.ts";
 import type { State } from "./state.ts";
-import type { Witness } from "./witness.ts";
+import { Witness } from "./witness.ts";
+
+interface Place {
+  disk: Disk;
+  directory: string;
+  witness?: string;
+  machineId?: string;
+}
+
+/**
+ * Asks, before anything else is committed, whether these are the original's files with the original's content, and
+ * fences the sequences if not. Returns the witness, if there is one.
+ */
+export function recognizeCopy(committer: Committer, state: State, place: Place): Witness | undefined {
+  const { disk, directory } = place;
+  const machineId = place.machineId ?? machineIdOf(disk);
+  const moved = findCopy(disk, directory, machineId);
+  if (moved !== undefined) raiseFence(committer, state, "copy", moved);
+  settleIdentity(disk, directory, machineId);
+  if (place.witness === undefined) return undefined;
+  const witness = new Witness(disk, place.witness);
+  const rolledBack = witness.findRollback(state);
+  if (rolledBack !== undefined && state.fence?.kind !== "rollback") {
+    raiseFence(committer, state, "rollback", rolledBack);
+  }
+  return witness;
+}
 
 /** Records that this store is a copy: from here on its sequences refuse to issue numbers. */
-export function raiseFence(committer: Committer, state: State, kind: FenceKind, detail: string): void {
+function raiseFence(committer: Committer, state: State, kind: FenceKind, detail: string): void {
   const fence = { kind, detail, number: state.fences + 1 };
   committer.commit((tx) => tx.fence(fence), { actor: "varve", reason: `the store is a copy: ${detail}` });
 }

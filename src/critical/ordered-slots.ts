@@ -2,6 +2,8 @@ import type { Slot, Table } from "./table.ts";
 
 /** Slots of one leaf: an insertion moves at most this many pointers. */
 const LEAF_SLOTS_MAX = 256;
+/** New slots that may wait to be put in order. */
+const FRESH_MAX = 512;
 
 interface Leaf {
   /** `undefined` while the leaf is a run of the table's cold rows. */
@@ -22,7 +24,11 @@ interface Leaf {
 export class OrderedSlots {
   readonly #table: Table;
   #leaves: Leaf[] = [];
+  /** The generation in which the list of leaves was last copied. */
+  #listGeneration = 0;
   #generation = 0;
+  /** New slots, in no order yet. */
+  #fresh: Slot[] = [];
 
   constructor(table: Table) {
     this.#table = table;
@@ -30,8 +36,9 @@ export class OrderedSlots {
 
   /** Every leaf as of now, for reading only. */
   leaves(): readonly (readonly Slot[])[] {
+    this.#settle();
     this.#generation++;
-    return this.#leaves.map((leaf) => this.#slotsOf(leaf));
+    return this.#leaves.map((leaf) => this.slotsOf(leaf));
   }
 
   /** The table's cold rows become leaves, to be filled when they are asked for. */
@@ -48,7 +55,7 @@ export class OrderedSlots {
   warmNext(index: number): number {
     for (let at = index; at < this.#leaves.length; at++) {
       if (this.#leaves[at]!.slots !== undefined) continue;
-      this.#slotsOf(this.#leaves[at]!);
+      this.slotsOf(this.#leaves[at]!);
       return at + 1;
     }
     return -1;
@@ -56,11 +63,29 @@ export class OrderedSlots {
 
   clear(): void {
     this.#leaves = [];
+    this.#fresh = [];
   }
 
+  /**
+   * Takes a new slot. It is put in its place in the next turn of the event loop, or when someone asks for the order:
+   * finding the place touches a dozen keys all over memory, which after waiting for the disk are in no cache.
+   */
   insert(slot: Slot): void {
+    const waiting = this.#fresh.push(slot);
+    if (waiting === 1) setImmediate(() => this.#settle());
+    else if (waiting >= FRESH_MAX) this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#fresh.length === 0) return;
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    for (let i = 0; i < fresh.length; i++) this.#place(fresh[i]!);
+  }
+
+  #place(slot: Slot): void {
     if (this.#leaves.length === 0) {
-      this.#leaves.push(this.#leaf([slot]));
+      this.#leaves = [this.#leaf([slot])];
       return;
     }
     const index = this.#leafFor(slot.key);
@@ -81,6 +106,7 @@ export class OrderedSlots {
   }
 
   remove(key: string): void {
+    this.#settle();
     const index = this.#leafFor(key);
     const slots = this.#writable(index);
     const at = lowerBound(slots, key);
@@ -91,20 +117,21 @@ export class OrderedSlots {
 
   /** Walks the slots with `from` ≤ key < `to`, in order or in reverse; keys as of now. */
   cursor(from: string | undefined, to: string | undefined, reverse: boolean): SlotCursor {
+    this.#settle();
     const leaves = this.#leaves;
     const first = from === undefined || leaves.length === 0 ? 0 : this.#leafFor(from);
     const last = to === undefined || leaves.length === 0 ? leaves.length - 1 : this.#leafFor(to);
-    // Held leaves are copied before they change, so the walk is steady.
+    // The list and the leaves are copied before they change, so the walk is steady.
     this.#generation++;
-    const held = first === last ? [leaves[first]!] : leaves.slice(first, last + 1);
-    return new SlotCursor(held, (leaf) => this.#slotsOf(leaf), from, to, reverse);
+    return new SlotCursor(this, { leaves, first, last, from, to, reverse });
   }
 
   #leaf(slots: Slot[]): Leaf {
     return { slots, fromRow: 0, toRow: 0, generation: this.#generation, firstKey: slots[0]!.key };
   }
 
-  #slotsOf(leaf: Leaf): Slot[] {
+  /** @internal A leaf's slots, filled if they are still cold. */
+  slotsOf(leaf: Leaf): Slot[] {
     if (leaf.slots !== undefined) return leaf.slots;
     const table = this.#table;
     const cold = table.cold!;
@@ -120,8 +147,12 @@ export class OrderedSlots {
   }
 
   #writable(index: number): Slot[] {
+    if (this.#listGeneration !== this.#generation) {
+      this.#leaves = this.#leaves.slice();
+      this.#listGeneration = this.#generation;
+    }
     const leaf = this.#leaves[index]!;
-    const slots = this.#slotsOf(leaf);
+    const slots = this.slotsOf(leaf);
     if (leaf.generation === this.#generation) return slots;
     // A new leaf object: whoever walks holds the old one.
     const copied = slots.slice();
@@ -142,47 +173,45 @@ export class OrderedSlots {
   }
 }
 
+interface Walk {
+  leaves: readonly Leaf[];
+  /** First and last leaf that may hold wanted keys. */
+  first: number;
+  last: number;
+  from: string | undefined;
+  to: string | undefined;
+  reverse: boolean;
+}
+
 /** A walk over slots; `next` gives one after the other, then `undefined`. */
 export class SlotCursor {
-  readonly #leaves: Leaf[];
-  readonly #slotsOf: (leaf: Leaf) => Slot[];
-  readonly #from: string | undefined;
-  readonly #to: string | undefined;
-  readonly #reverse: boolean;
+  readonly #order: OrderedSlots;
+  readonly #walk: Walk;
   #leaf: number;
   #slots: Slot[] = [];
   #at = 0;
   #left = 0;
 
-  constructor(
-    leaves: Leaf[],
-    slotsOf: (leaf: Leaf) => Slot[],
-    from: string | undefined,
-    to: string | undefined,
-    reverse: boolean,
-  ) {
-    this.#leaves = leaves[0] === undefined ? [] : leaves;
-    this.#slotsOf = slotsOf;
-    this.#from = from;
-    this.#to = to;
-    this.#reverse = reverse;
-    this.#leaf = reverse ? this.#leaves.length : -1;
+  constructor(order: OrderedSlots, walk: Walk) {
+    this.#order = order;
+    this.#walk = walk;
+    this.#leaf = walk.reverse ? walk.last + 1 : walk.first - 1;
   }
 
   next(): Slot | undefined {
+    const { leaves, first, last, from, to, reverse } = this.#walk;
     while (this.#left === 0) {
-      this.#leaf += this.#reverse ? -1 : 1;
-      if (this.#leaf < 0 || this.#leaf >= this.#leaves.length) return undefined;
-      const slots = this.#slotsOf(this.#leaves[this.#leaf]!);
-      const low = this.#leaf === 0 && this.#from !== undefined ? lowerBound(slots, this.#from) : 0;
-      const ends = this.#leaf === this.#leaves.length - 1 && this.#to !== undefined;
-      const high = ends ? lowerBound(slots, this.#to!) : slots.length;
+      this.#leaf += reverse ? -1 : 1;
+      if (this.#leaf < first || this.#leaf > last) return undefined;
+      const slots = this.#order.slotsOf(leaves[this.#leaf]!);
+      const low = this.#leaf === first && from !== undefined ? lowerBound(slots, from) : 0;
+      const high = this.#leaf === last && to !== undefined ? lowerBound(slots, to) : slots.length;
       this.#slots = slots;
       this.#left = Math.max(0, high - low);
-      this.#at = this.#reverse ? high - 1 : low;
+      this.#at = reverse ? high - 1 : low;
     }
     this.#left--;
-    return this.#slots[this.#reverse ? this.#at-- : this.#at++];
+    return this.#slots[reverse ? this.#at-- : this.#at++];
   }
 }
 

@@ -3,6 +3,7 @@ import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { FENCE_KINDS } from "./record-format.ts";
+import type { Fence } from "./sequence.ts";
 import {
   CHUNK_BYTES_TARGET,
   CHUNK_CATALOG,
@@ -41,12 +42,16 @@ interface KeyedEntry {
   entry: Entry;
 }
 
+/** Snapshots and backups begun by this process. */
+let marks = 0;
+
 /**
  * Takes a snapshot of `state` as it is at the moment of construction, while commits go on: before a slot changes
  * the table calls `preserve`, which keeps what the slot held. Work is done in slices of under half a millisecond;
  * for the constructor to be as short, cold leaves are filled before (`warmUp`).
  */
 export class SnapshotWriter implements Preserver {
+  readonly mark = ++marks;
   readonly number: number;
   readonly lsn: number;
   readonly #timeUs: number;
@@ -64,18 +69,19 @@ export class SnapshotWriter implements Preserver {
   /** Entries that had expired, met on the way. */
   readonly expired: { table: Table; key: string }[] = [];
 
-  constructor(state: State, number: number) {
+  /** `copy`: what a copy of the store says instead of this one. */
+  constructor(state: State, number: number, copy?: { fence: Fence; logBase: number }) {
     this.#state = state;
     this.number = number;
     this.lsn = state.lsn;
     this.#timeUs = state.timeUs;
     this.#tables = state.tables().map((table) => ({ table, leaves: table.order.leaves() }));
-    this.#catalog = encodeCatalog(state);
+    this.#catalog = encodeCatalog(state, copy);
     state.preserver = this;
   }
 
   preserve(slot: Slot): void {
-    slot.snapshot = this.number;
+    slot.snapshot = this.mark;
     this.#preserved.set(slot, slot.entry);
   }
 
@@ -145,8 +151,8 @@ export class SnapshotWriter implements Preserver {
     for (const leaf of leaves) {
       for (const slot of leaf) {
         // Taken care of already: it has changed, and what it held is kept here.
-        const entry = slot.snapshot === this.number ? this.#preserved.get(slot)! : slot.entry;
-        slot.snapshot = this.number;
+        const entry = slot.snapshot === this.mark ? this.#preserved.get(slot)! : slot.entry;
+        slot.snapshot = this.mark;
         if (!entry.liveAt(this.#timeUs)) this.expired.push({ table, key: slot.key });
         run.push({ key: slot.key, entry });
         runBytes += entry.lengthBytes + slot.key.length;
@@ -259,7 +265,7 @@ function encodeRun(out: ByteWriter, tableId: number, run: readonly KeyedEntry[])
   }
 }
 
-function encodeCatalog(state: State): Buffer {
+function encodeCatalog(state: State, copy?: { fence: Fence; logBase: number }): Buffer {
   const out = new ByteWriter(4096, 8 << 20);
   const tables = state.tables();
   out.varint(tables.length);
@@ -276,9 +282,10 @@ function encodeCatalog(state: State): Buffer {
     out.i64(sequence.durableNext);
     out.varint(sequence.adoptedFence);
   }
-  out.u64(state.logBase);
-  out.varint(state.fences);
-  out.u8(state.fence === undefined ? 0 : FENCE_KINDS.indexOf(state.fence.kind) + 1);
-  out.text16(state.fence?.detail ?? "");
+  const fence = copy?.fence ?? state.fence;
+  out.u64(copy?.logBase ?? state.logBase);
+  out.varint(copy?.fence.number ?? state.fences);
+  out.u8(fence === undefined ? 0 : FENCE_KINDS.indexOf(fence.kind) + 1);
+  out.text16(fence?.detail ?? "");
   return Buffer.from(out.written());
 }

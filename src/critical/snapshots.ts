@@ -65,7 +65,7 @@ export class Snapshots {
   #taken = 0;
   #lastError: unknown;
   #notBeforeMs = 0;
-  #running: Promise<SnapshotHeader> | undefined;
+  #running: Promise<void> | undefined;
   readonly #abort = new AbortController();
 
   constructor(parts: SnapshotParts, options: SnapshotOptions = {}) {
@@ -90,12 +90,24 @@ export class Snapshots {
   }
 
   /** Takes a snapshot of now; one that is running is waited for first. */
-  async take(): Promise<SnapshotHeader> {
-    if (this.#running !== undefined) await this.#running.catch(() => {});
-    this.#running ??= this.#take().finally(() => {
-      this.#running = undefined;
-    });
-    return this.#running;
+  take(): Promise<SnapshotHeader> {
+    return this.alone(() => this.#take());
+  }
+
+  /** Runs something that preserves the state while no snapshot does, and keeps snapshots waiting meanwhile. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#running !== undefined) await this.#running.catch(() => {});
+    const running = work();
+    const ended = running.then(
+      () => {},
+      () => {},
+    );
+    this.#running = ended;
+    try {
+      return await running;
+    } finally {
+      if (this.#running === ended) this.#running = undefined;
+    }
   }
 
   async #take(): Promise<SnapshotHeader> {

@@ -73,7 +73,8 @@ export class Slot {
 
 /** Keeps what a slot held before it changes: a snapshot in progress. */
 export interface Preserver {
-  readonly number: number;
+  /** No other has had it. */
+  readonly mark: number;
   preserve(slot: Slot): void;
 }
 
@@ -147,13 +148,13 @@ export class Table {
     if (entry.expiresAtUs !== 0) this.expires = true;
     const slot = this.slot(key);
     if (slot === undefined) {
-      const added = new Slot(key, entry, preserver === undefined ? 0 : preserver.number);
+      const added = new Slot(key, entry, preserver === undefined ? 0 : preserver.mark);
       this.slots.set(key, added);
       this.order.insert(added);
       return undefined;
     }
     const before = slot.entry;
-    if (preserver !== undefined && slot.snapshot !== preserver.number) preserver.preserve(slot);
+    if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
     slot.entry = entry;
     return before;
   }
@@ -161,7 +162,7 @@ export class Table {
   remove(key: string, preserver: Preserver | undefined): Entry | undefined {
     const slot = this.slot(key);
     if (slot === undefined) return undefined;
-    if (preserver !== undefined && slot.snapshot !== preserver.number) preserver.preserve(slot);
+    if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
     slot.removed = true;
     this.slots.delete(key);
     this.order.remove(key);
@@ -172,7 +173,7 @@ export class Table {
   clear(preserver: Preserver | undefined): Slot[] {
     const slots = this.order.leaves().flat();
     for (const slot of slots) {
-      if (preserver !== undefined && slot.snapshot !== preserver.number) preserver.preserve(slot);
+      if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
       slot.removed = true;
     }
     this.slots.clear();

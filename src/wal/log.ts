@@ -76,6 +76,8 @@ export class WriteAheadLog implements Journal {
   #inFlight: GatheredWrite | undefined;
   #carrier: WriteCarrier | undefined;
   #isFlushScheduled = false;
+  /** A group was handed on in this turn of the event loop. */
+  #hasFlushed = false;
   #poison: StoreError | undefined;
   #isClosed = false;
   #isSealed = true;
@@ -199,17 +201,26 @@ export class WriteAheadLog implements Journal {
   }
 
   /**
-   * In the next turn of the event loop, so that whoever was just answered can join with the next record. A microtask
-   * would do for that, but when commits take longer than the disk, the worker's answer to each write lies ready
-   * before the turn ends, and the message port would hand over a thousand of them before timers get a turn.
+   * In a microtask, so that whoever was just answered can join with the next record; a second time in one turn of
+   * the event loop only in the next turn. When commits take longer than the disk, the worker's answer lies ready
+   * before the turn ends, and the message port would hand over a thousand of them before timers get theirs.
    */
   #flushSoon(): void {
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
-    setImmediate(() => {
+    const flush = () => {
       this.#isFlushScheduled = false;
       if (this.#inFlight === undefined && this.#gathering.records > 0) this.#startGathered();
+    };
+    if (this.#hasFlushed) {
+      setImmediate(flush);
+      return;
+    }
+    this.#hasFlushed = true;
+    setImmediate(() => {
+      this.#hasFlushed = false;
     });
+    queueMicrotask(flush);
   }
 
   /** Hands the gathered records to the carrier. */

@@ -69,6 +69,8 @@ async function live(random: Random, commits: number): Promise<Run> {
   }
   await critical.snapshot();
   await critical.close();
+  // Closing gave the rest of a reservation back.
+  models.set(Number(critical.lsn), copyModel(model));
   return { disk, models };
 }
 

@@ -1,0 +1,155 @@
+import type { Disk } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import type { History } from "./history.ts";
+import { BLOCK_HEADER_BYTES, FILE_HEADER_BYTES } from "./history-format.ts";
+import { blockPlaces } from "./history-reader.ts";
+import type { FenceKind } from "./sequence.ts";
+import { SLOT_NAMES } from "./snapshot-format.ts";
+import { readSnapshotHeader } from "./snapshot-reader.ts";
+import { type HistoryPosition, SnapshotWriter, warmUp } from "./snapshot-writer.ts";
+import type { State } from "./state.ts";
+
+export interface BackupOptions {
+  signal?: AbortSignal;
+  onProgress?: (progress: { doneBytes: number; totalBytes: number }) => void;
+  /** Why the copy's sequences are fenced. Default: `backup`. */
+  kind?: Extract<FenceKind, "backup" | "fork">;
+}
+
+export interface BackupResult {
+  /** The copy is the state right after this commit. */
+  lsn: bigint;
+  /** Bytes written; files an earlier backup had already are not. */
+  writtenBytes: number;
+}
+
+export interface BackupParts {
+  disk: Disk;
+  state: State;
+  history: History;
+}
+
+const COPY_BYTES = 1 << 20;
+
+/**
+ * Writes a copy of the critical partition, as it is now, to `directory`, while commits go on: a verified snapshot
+ * whose sequences are fenced, and the history. The copy's log begins when it is first opened. Onto an earlier
+ * backup that nobody has opened, history it has already is not written again.
+ *
+ * The caller sees to it that no other snapshot is being taken.
+ *
+ * @throws ERR_EXISTS when the directory has been opened as a store, ERR_DISK_FULL, ERR_IO, ERR_ABORTED
+ */
+export async function backupCritical(
+  { disk, state, history }: BackupParts,
+  directory: string,
+  options: BackupOptions = {},
+): Promise<BackupResult> {
+  const { signal, onProgress, kind = "backup" } = options;
+  checkDestination(disk, directory);
+  disk.makeDirectory(`${directory}/history`);
+  await warmUp(state);
+  const { slot, number } = nextSlot(disk, directory);
+  const writer = new SnapshotWriter(state, number, {
+    fence: { kind, number: state.fences + 1, detail: `made by varve after LSN ${state.lsn}` },
+    logBase: state.lsn,
+  });
+  const lsn = writer.lsn;
+  let writtenBytes = 0;
+  const copied = async (): Promise<HistoryPosition> => {
+    const position = await history.boundary(lsn);
+    const files = history.files.filter(({ name }) => name <= position.file);
+    const sizes = files.map(({ name, sizeBytes }) =>
+      name === position.file ? position.sizeBytes : sizeBytes,
+    );
+    const totalBytes = sizes.reduce((sum, size) => sum + size, 0);
+    let doneBytes = 0;
+    for (const [index, { path, name }] of files.entries()) {
+      if (signal?.aborted) throw new StoreError("ERR_ABORTED", "the backup was aborted");
+      const target = `${directory}/history/${name}`;
+      const sizeBytes = sizes[index]!;
+      if (!sameHistory(disk, path, target, sizeBytes)) {
+        await copyFile(disk, path, target, sizeBytes);
+        writtenBytes += sizeBytes;
+      }
+      doneBytes += sizeBytes;
+      onProgress?.({ doneBytes, totalBytes });
+    }
+    disk.syncDirectory(`${directory}/history`);
+    return position;
+  };
+  const { bodyBytes } = await writer.write(disk, `${directory}/${SLOT_NAMES[slot]}`, copied, signal);
+  disk.syncDirectory(directory);
+  return { lsn: BigInt(lsn), writtenBytes: writtenBytes + bodyBytes };
+}
+
+/** A backup that was opened has a log of its own, which this one would not continue. */
+function checkDestination(disk: Disk, directory: string): void {
+  const opened = disk.list(directory).some((name) => name.endsWith(".seg"));
+  if (!opened) return;
+  throw new StoreError(
+    "ERR_EXISTS",
+    `${directory} has been opened as a store and is no longer a mere backup`,
+    {
+      context: { directory },
+      hint: "Back up to a new directory.",
+    },
+  );
+}
+
+function nextSlot(disk: Disk, directory: string): { slot: 0 | 1; number: number } {
+  const [a, b] = SLOT_NAMES.map((name) => readSnapshotHeader(disk, `${directory}/${name}`)?.number ?? 0);
+  return { slot: a! > b! ? 1 : 0, number: Math.max(a!, b!) + 1 };
+}
+
+/** Whether a file is there with the same beginning and the same last link, which stands for everything before it. */
+function sameHistory(disk: Disk, source: string, target: string, sizeBytes: number): boolean {
+  if (disk.stat(target)?.sizeBytes !== sizeBytes) return false;
+  try {
+    const last = blockPlaces(disk, source, sizeBytes).at(-1);
+    if (last === undefined) return false;
+    const offsets: [number, number][] = [
+      [0, FILE_HEADER_BYTES],
+      [last.offset, BLOCK_HEADER_BYTES],
+    ];
+    return offsets.every(([offset, length]) =>
+      readPart(disk, source, offset, length).equals(readPart(disk, target, offset, length)),
+    );
+  } catch {
+    return false;
+  }
+}
+
+function readPart(disk: Disk, path: string, offset: number, length: number): Buffer {
+  const file = disk.open(path, { access: "read" });
+  try {
+    const bytes = Buffer.alloc(length);
+    file.readSync(bytes, offset);
+    return bytes;
+  } finally {
+    file.close();
+  }
+}
+
+async function copyFile(disk: Disk, source: string, target: string, sizeBytes: number): Promise<void> {
+  const from = disk.open(source, { access: "read" });
+  try {
+    const to = disk.open(target, { access: "write", create: "may" });
+    try {
+      to.truncate(0);
+      const buffer = Buffer.allocUnsafeSlow(Math.min(COPY_BYTES, Math.max(1, sizeBytes)));
+      for (let at = 0; at < sizeBytes; ) {
+        const part = buffer.subarray(0, Math.min(buffer.byteLength, sizeBytes - at));
+        const got = await from.read(part, at);
+        if (got === 0) throw new StoreError("ERR_STORE_CORRUPT", `${source} is shorter than it was`);
+        await to.write(part.subarray(0, got), at);
+        at += got;
+      }
+      await to.sync();
+    } finally {
+      to.close();
+    }
+  } finally {
+    from.close();
+  }
+}
