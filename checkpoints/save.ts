@@ -168,7 +168,7 @@ async function storeFiles(
     onProgress?.({ doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
   };
   const onCopied = request.onCopied ?? (() => {});
-  const options = { save, bases, jobsMax: engine.pool.size * 2, signal, onBytes, onCopied };
+  const options = { save, bases, jobsMax: engine.pool.size + 1, signal, onBytes, onCopied };
   const stored: ManifestFile[] = [];
   for (const file of files) {
     const { kind, name, sizeBytes, layout } = file;

@@ -73,7 +73,7 @@ export const PACK_BYTES_TARGET = 256 << 20;
 export const SECTOR_BYTES = 512;
 
 /** Digests an encoder remembers within one save, so that repeated chunks are encoded once. */
-export const ENCODED_DIGESTS_MAX = 65_536;
+export const ENCODED_DIGESTS_MAX = 16_384;
 
 /** Bytes of one record of the version log: metrics and metadata are small; what is not belongs in a file. */
 export const VERSION_RECORD_BYTES_MAX = 1 << 20;

@@ -68,9 +68,7 @@ export class ChunkStore {
     const lock = await this.lockGc("shared");
     try {
       this.index.refresh();
-      const codec = await loadCodec();
-      await codec.loadDeltas();
-      return new ChunkSave(this, this.#options.pool, codec, { profile, lock });
+      return new ChunkSave(this, this.#options.pool, await loadCodec(), { profile, lock });
     } catch (error) {
       lock.close();
       throw error;

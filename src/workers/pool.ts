@@ -25,7 +25,7 @@ export interface WorkerPool {
 }
 
 const QUEUED_PER_WORKER = 2;
-const NURSERY_MEGABYTES = 4;
+const NURSERY_MEGABYTES = 2;
 
 interface Waiting {
   request: Request;
