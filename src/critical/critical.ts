@@ -53,20 +53,18 @@ export class Critical {
   #tail: ReplayedRecords | undefined;
   #closed = false;
 
-  private constructor(options: CriticalOptions) {
+  private constructor(options: CriticalOptions, journal: Journal | undefined) {
     this.#options = options;
     this.readOnly = options.readOnly === true;
     this.#clock = options.clock ?? createClock();
     this.#state = new State(options.idempotency);
     this.#history = new History(options.disk, `${options.directory}/history`, options.history);
     this.#trail = new Trail(this.#history, this.#state);
-    if (this.readOnly) {
+    if (journal === undefined) {
       this.#recovery = this.#loadForReading();
       return;
     }
     const { disk, directory } = options;
-    const journal =
-      options.journal ?? openLog({ ...options.log, ...logPlace(options), onWarning: this.#logWarning });
     this.#journal = journal;
     disk.makeDirectory(directory);
     const recovered = this.#load(journal);
@@ -97,7 +95,16 @@ export class Critical {
    *   later varve
    */
   static open(options: CriticalOptions): Critical {
-    return new Critical(options);
+    if (options.readOnly === true) return new Critical(options, undefined);
+    const onWarning = (warning: StoreError) => options.onWarning?.(warning.message, warning);
+    const journal = options.journal ?? openLog({ ...options.log, ...logPlace(options), onWarning });
+    try {
+      return new Critical(options, journal);
+    } catch (error) {
+      // The lock goes with it. Why the opening failed says more than what closing may add.
+      journal.close().catch(() => {});
+      throw error;
+    }
   }
 
   /** Without its socket the engine still runs; the command line then has to wait for it. */
@@ -407,8 +414,6 @@ export class Critical {
   readonly #warn = (message: string, error: unknown): void => {
     this.#options.onWarning?.(message, error);
   };
-
-  readonly #logWarning = (warning: StoreError): void => this.#warn(warning.message, warning);
 
   #writable(): Committer {
     if (this.#committer === undefined) throw readOnlyError();
