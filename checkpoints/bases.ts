@@ -33,32 +33,35 @@ export class Bases {
 /** One ancestor's chunks; each way to find one is prepared when it is first needed, since most saves need only one. */
 class FileBases {
   readonly #manifest: Manifest;
+  /** Files of tensors, by name. */
+  readonly #files: Map<string, ManifestFile>;
   readonly #byKey = new Map<ManifestFile, Map<string, ChunkRef>>();
   readonly #byPlace = new Map<ManifestFile, Map<string, ChunkRef>>();
 
   constructor(manifest: Manifest) {
     this.#manifest = manifest;
+    const files = manifest.files.filter((file) => file.layout !== undefined);
+    this.#files = new Map(files.map((file) => [file.name, file]));
   }
 
   find(fileName: string, chunk: PlannedChunk): ChunkRef | undefined {
-    const files = this.#manifest.files.filter((file) => file.layout !== undefined);
-    // A run that names its one file after the step still has one file to compare with.
-    const file = files.find((each) => each.name === fileName) ?? (files.length === 1 ? files[0] : undefined);
+    const file = this.#files.get(fileName) ?? this.#onlyFile();
     return (
       (file && this.#keys(file).get(chunk.key)) ??
-      this.#inOthers(files, file, chunk) ??
+      this.#inOthers(file, chunk) ??
       (file && this.#places(file).get(placeKey(chunk)))
     );
   }
 
+  /** A run that names its one file after the step still has one file to compare with. */
+  #onlyFile(): ManifestFile | undefined {
+    return this.#files.size === 1 ? this.#files.values().next().value : undefined;
+  }
+
   /** Skeletons are told apart by their file alone; tensors keep their names wherever they lie. */
-  #inOthers(
-    files: ManifestFile[],
-    file: ManifestFile | undefined,
-    chunk: PlannedChunk,
-  ): ChunkRef | undefined {
+  #inOthers(file: ManifestFile | undefined, chunk: PlannedChunk): ChunkRef | undefined {
     if (chunk.element === "bytes") return undefined;
-    for (const other of files) {
+    for (const other of this.#files.values()) {
       const found = other === file ? undefined : this.#keys(other).get(chunk.key);
       if (found !== undefined) return found;
     }

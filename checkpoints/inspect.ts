@@ -3,7 +3,7 @@ import { chunkPlace } from "../src/chunks/chunk-store.ts";
 import { lockGcForReading } from "../src/chunks/gc-lock.ts";
 import { type IndexProbe, probeIndex } from "../src/chunks/index-probe.ts";
 import type { MemoryIndex } from "../src/chunks/memory-index.ts";
-import { packIdOfFileName } from "../src/chunks/pack-format.ts";
+import { packFileName, packIdOfFileName } from "../src/chunks/pack-format.ts";
 import { type PackScan, scanPack } from "../src/chunks/pack-scan.ts";
 import { indexOfScans } from "../src/chunks/rebuild-index.ts";
 import type { Disk } from "../src/disk/disk.ts";
@@ -103,7 +103,7 @@ async function inspect(disk: Disk, directory: string, options: InspectOptions): 
 }
 
 function sizeOf(disk: Disk, directory: string, packId: bigint): number {
-  return disk.stat(`${directory}/${packId.toString(16).padStart(16, "0")}.pack`)?.sizeBytes ?? 0;
+  return disk.stat(`${directory}/${packFileName(packId)}`)?.sizeBytes ?? 0;
 }
 
 function readStoreFileTolerantly(disk: Disk, directory: string) {

@@ -17,10 +17,10 @@ export interface WorkerPool {
   /** Whether jobs run on the calling thread. */
   readonly inline: boolean;
   /**
-   * Calls `name` of the module at `url` with `args` (structured-cloned; `transfer` moves buffers) and resolves
+   * Calls `name` of the module at `url` with `args` (structured-cloned; shared memory stays shared) and resolves
    * to what it returns. Errors of the job arrive as the same `StoreError`.
    */
-  run<T>(job: Job, args: unknown, transfer?: ArrayBuffer[]): Promise<T>;
+  run<T>(job: Job, args: unknown): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -29,7 +29,6 @@ const NURSERY_MEGABYTES = 2;
 
 interface Waiting {
   request: Request;
-  transfer: ArrayBuffer[];
   resolve(value: unknown): void;
   reject(error: unknown): void;
 }
@@ -87,18 +86,18 @@ export function createWorkerPool(size: number): WorkerPool {
       const job = queue.shift()!;
       slot.running.set(job.request.id, job);
       slot.worker.ref();
-      slot.worker.postMessage(job.request, job.transfer);
+      slot.worker.postMessage(job.request);
     }
   }
 
   return {
     size,
     inline: false,
-    run<T>(job: Job, args: unknown, transfer: ArrayBuffer[] = []): Promise<T> {
+    run<T>(job: Job, args: unknown): Promise<T> {
       if (closed) return Promise.reject(new StoreError("ERR_CLOSED", "the worker pool is closed"));
       return new Promise<T>((resolve, reject) => {
         const request = { id: nextId++, url: builtFile(job.url), name: job.name, args };
-        queue.push({ request, transfer, resolve: resolve as (value: unknown) => void, reject });
+        queue.push({ request, resolve: resolve as (value: unknown) => void, reject });
         dispatch();
       });
     },
