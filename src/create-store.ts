@@ -1,5 +1,5 @@
-import { dirname } from "node:path";
 import type { Disk } from "./disk/disk.ts";
+import { makeDurableDirectory } from "./disk/durable-directory.ts";
 import { StoreError } from "./errors.ts";
 import { newStoreFile, readStoreFile, STORE_FILE, type StoreFile, writeStoreFile } from "./store-file.ts";
 import { VersionStore } from "./versions/version-store.ts";
@@ -48,14 +48,4 @@ function refuseStrangers(disk: Disk, directory: string): void {
     `${directory} is not empty and holds no store (${strangers.slice(0, 3).join(", ")})`,
     { context: { directory }, hint: "Name an empty or new directory for the store." },
   );
-}
-
-/** Creates a directory whose name, and those of the parents it needed, survive a power cut. */
-function makeDurableDirectory(disk: Disk, directory: string): void {
-  const missing: string[] = [];
-  for (let at = directory; disk.stat(at) === undefined && dirname(at) !== at; at = dirname(at))
-    missing.push(at);
-  disk.makeDirectory(directory);
-  // An empty directory may be one whose name another creator has not made durable yet.
-  for (const made of missing.length > 0 ? missing.reverse() : [directory]) disk.syncDirectory(dirname(made));
 }

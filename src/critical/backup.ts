@@ -1,4 +1,5 @@
 import type { Disk } from "../disk/disk.ts";
+import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { StoreError } from "../errors.ts";
 import type { History } from "./history.ts";
 import { BLOCK_HEADER_BYTES, FILE_HEADER_BYTES } from "./history-format.ts";
@@ -47,7 +48,7 @@ export async function backupCritical(
 ): Promise<BackupResult> {
   const { signal, onProgress, kind = "backup" } = options;
   checkDestination(disk, directory);
-  disk.makeDirectory(`${directory}/history`);
+  makeDurableDirectory(disk, `${directory}/history`);
   await warmUp(state);
   const { slot, number } = nextSlot(disk, directory);
   const writer = new SnapshotWriter(state, number, {

@@ -1,4 +1,5 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
+import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import type { LogRecord } from "./change.ts";
 import {
   BLOCK_RAW_BYTES,
@@ -247,7 +248,7 @@ export class History {
     }
     const name = `${String(firstLsn).padStart(16, "0")}.hist`;
     const path = `${this.#directory}/${name}`;
-    this.#disk.makeDirectory(this.#directory);
+    makeDurableDirectory(this.#disk, this.#directory);
     this.#disk.remove(path);
     const file = this.#disk.open(path, { access: "write", create: "must" });
     await file.write(encodeFileHeader(firstLsn, this.#link), 0);

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { dirname } from "node:path";
 import { invariant } from "../assert.ts";
 import { allocatePages } from "../disk/aligned.ts";
 import type { Disk, DurableMethod } from "../disk/disk.ts";
+import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { StoreError } from "../errors.ts";
 import { WAL_SEGMENT_BLOCKS, WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
 import type { WriteCarrier } from "./carrier.ts";
@@ -57,7 +57,7 @@ export function openLog(options: LogOptions): WriteAheadLog {
   const segmentBlocks = checkedSegmentBlocks(options.segmentBlocks ?? WAL_SEGMENT_BLOCKS);
   invariant(storeId.byteLength === STORE_ID_BYTES, "a store id has 16 bytes");
   const directories = options.mirror === undefined ? [directory] : [directory, options.mirror];
-  for (const each of directories) makeDirectory(disk, each);
+  for (const each of directories) makeDurableDirectory(disk, each);
   const lock = lockDirectory(disk, directory);
   const copies: Segments[] = [];
   try {
@@ -91,13 +91,6 @@ function checkedSegmentBlocks(segmentBlocks: number): number {
     `a log segment has ${WAL_SEGMENT_BLOCKS_MIN} to ${WAL_SEGMENT_BLOCKS_MAX} blocks, not ${segmentBlocks}`,
     { context: { limit: WAL_SEGMENT_BLOCKS_MAX, segmentBlocks } },
   );
-}
-
-/** Makes a directory whose name is durable. */
-function makeDirectory(disk: Disk, path: string): void {
-  if (disk.stat(path) !== undefined) return;
-  disk.makeDirectory(path);
-  for (let at = path; dirname(at) !== at; at = dirname(at)) disk.syncDirectory(dirname(at));
 }
 
 /** Makes every copy hold exactly the chain, durably. Returns what was rewritten. */
