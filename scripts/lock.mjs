@@ -1,11 +1,12 @@
-// Makes package-lock.json the same on every machine; run it after every `npm install` that changes dependencies.
+// Makes package-lock.json the same on every machine; run it after every `npm install` that changes dependencies
+// (of the benches too: `node scripts/lock.mjs bench/package-lock.json`).
 //
 // 1. Download addresses go: the lock names versions and hashes, each machine uses the registry it is set up for.
 // 2. Native packages of other platforms that the registry at hand did not offer are named with their versions, so
 //    that `npm ci` finds the lock complete; npm installs them only on their own platform.
 import { readFileSync, writeFileSync } from "node:fs";
 
-const path = new URL("../package-lock.json", import.meta.url);
+const path = process.argv[2] ?? new URL("../package-lock.json", import.meta.url);
 const lock = JSON.parse(readFileSync(path, "utf8"));
 
 for (const [place, entry] of Object.entries(lock.packages)) {
