@@ -74,9 +74,7 @@ export function encodeHeader(header: SnapshotHeader): Buffer {
 
 /** The header in a page, or `undefined` when it is not a whole one. */
 export function decodeHeader(page: Buffer): SnapshotHeader | undefined {
-  if (page.byteLength < HEADER_BYTES || !page.subarray(0, 8).equals(SNAPSHOT_MAGIC)) return undefined;
-  if (crc32c(page.subarray(0, HEADER_CHECKED_BYTES)) !== page.readUInt32LE(HEADER_CHECKED_BYTES))
-    return undefined;
+  if (!isWhole(page)) return undefined;
   const [lsn, timeUs, bodyBytes] = [16, 24, 32].map((offset) => Number(page.readBigUInt64LE(offset)));
   const number = page.readUInt32LE(12);
   const chunks = page.readUInt32LE(40);
@@ -90,9 +88,17 @@ export function decodeHeader(page: Buffer): SnapshotHeader | undefined {
   };
 }
 
-/** Format version of a page that begins like a header. */
-export function headerVersion(page: Buffer): number {
-  return page.readUInt32LE(8);
+/**
+ * Format version of a whole header, which has its checksum in the same place in every version; `undefined` for a
+ * torn one, whose version would be noise.
+ */
+export function headerVersion(page: Buffer): number | undefined {
+  return isWhole(page) ? page.readUInt32LE(8) : undefined;
+}
+
+function isWhole(page: Buffer): boolean {
+  if (page.byteLength < HEADER_BYTES || !page.subarray(0, 8).equals(SNAPSHOT_MAGIC)) return false;
+  return crc32c(page.subarray(0, HEADER_CHECKED_BYTES)) === page.readUInt32LE(HEADER_CHECKED_BYTES);
 }
 
 /** The next link in the checksum over all chunks. */

@@ -16,7 +16,6 @@ import {
   decodeHeader,
   HEADER_BYTES,
   headerVersion,
-  SNAPSHOT_MAGIC,
   SNAPSHOT_VERSION,
   type SnapshotHeader,
 } from "./snapshot-format.ts";
@@ -31,15 +30,12 @@ export function readSnapshotHeader(disk: Disk, path: string): SnapshotHeader | u
   try {
     const page = Buffer.alloc(HEADER_BYTES);
     if (file.readSync(page, 0) < HEADER_BYTES) return undefined;
-    if (page.subarray(0, 8).equals(SNAPSHOT_MAGIC) && headerVersion(page) > SNAPSHOT_VERSION) {
-      throw new StoreError(
-        "ERR_STORE_VERSION",
-        `snapshot ${path} has format version ${headerVersion(page)}`,
-        {
-          context: { path, version: headerVersion(page), supported: SNAPSHOT_VERSION },
-          hint: "Open the store with the varve that wrote it, or a later one.",
-        },
-      );
+    const version = headerVersion(page) ?? SNAPSHOT_VERSION;
+    if (version > SNAPSHOT_VERSION) {
+      throw new StoreError("ERR_STORE_VERSION", `snapshot ${path} has format version ${version}`, {
+        context: { path, version, supported: SNAPSHOT_VERSION },
+        hint: "Open the store with the varve that wrote it, or a later one.",
+      });
     }
     return decodeHeader(page);
   } finally {
