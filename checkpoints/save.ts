@@ -7,6 +7,8 @@ import { Bases } from "./bases.ts";
 import type { Manifest, ManifestFile } from "./manifest-format.ts";
 import { readManifest } from "./manifest-reader.ts";
 import { writeManifest } from "./manifest-writer.ts";
+import { familiesOf } from "./optimizer/families.ts";
+import { checkOptimizer, type OptimizerSettings } from "./optimizer/settings.ts";
 import type { ParentRule, Registry, VersionRecord } from "./registry.ts";
 import { resolveSelector } from "./selector.ts";
 import { bytesOrigin, type SourceFile } from "./source.ts";
@@ -34,6 +36,11 @@ export interface SaveOptions {
   resume?: Uint8Array;
   /** `compact` (default) spends more time on fewer bytes than `fast`. */
   profile?: "fast" | "compact";
+  /**
+   * Hyperparameters of the optimizer, for versions that hold its state too: default, those that a safetensors file's
+   * `__metadata__` states. Wrong ones cost bytes, never exactness.
+   */
+  optimizer?: OptimizerSettings;
   /** Cancels until the version is durable; nothing is left behind. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
@@ -115,6 +122,7 @@ function checkRequest(request: SaveRequest): void {
   checkStep(request.step);
   checkMetrics(request.metrics ?? {});
   checkMetadata(request.metadata ?? {});
+  if (request.optimizer !== undefined) checkOptimizer(request.optimizer);
   if (request.resume !== undefined && request.resume.byteLength > RESUME_BYTES_MAX) {
     throw limitError("the resume blob", request.resume.byteLength, RESUME_BYTES_MAX);
   }
@@ -168,9 +176,11 @@ async function storeFiles(
     onProgress?.({ doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
   };
   const onCopied = request.onCopied ?? (() => {});
-  const options = { save, bases, jobsMax: engine.pool.size + 1, signal, onBytes, onCopied };
+  const replays = request.profile !== "fast";
+  const options = { save, bases, jobsMax: engine.pool.size + 1, replays, signal, onBytes, onCopied };
   const stored: ManifestFile[] = [];
-  for (const file of files) {
+  for (const given of files) {
+    const file = withOptimizer(given, request);
     const { kind, name, sizeBytes, layout } = file;
     const chunks = await storeChunks(file, options);
     requireUnchanged(engine, file);
@@ -181,6 +191,17 @@ async function storeFiles(
     stored.push({ ...blob, chunks: await storeChunks({ ...blob, origin: bytesOrigin(resume) }, options) });
   }
   return stored;
+}
+
+/** What is known of the optimizer, and, where the file has its state, a layout that keeps that close to its weights. */
+function withOptimizer(file: SourceFile, { optimizer, step }: SaveRequest): SourceFile {
+  if (file.layout === undefined || familiesOf(file.layout.spans).length === 0) return file;
+  const atStep = step === undefined ? {} : { step };
+  return {
+    ...file,
+    layout: { ...file.layout, familiesTogether: true },
+    optimizer: { ...atStep, ...file.optimizer, ...optimizer },
+  };
 }
 
 function requireUnchanged(engine: Engine, { origin, sizeBytes }: SourceFile): void {

@@ -4,6 +4,7 @@ import { parseHeader, readHeaderLength } from "../formats/safetensors/reader.ts"
 import type { Disk } from "../src/disk/disk.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
 import { VERSION_FILES_MAX } from "../src/limits.ts";
+import { settingsIn } from "./optimizer/settings.ts";
 import type { SourceFile } from "./source.ts";
 
 export interface OpenedFile {
@@ -87,7 +88,9 @@ function openSourceFile(disk: Disk, path: string, name: string): OpenedFile {
       const header = readSafetensors(path, name, head, sizeBytes, read);
       if (header !== undefined) {
         const { layout, metadata } = header;
-        return { file: { kind: "tensors", name, sizeBytes, layout, origin }, metadata };
+        const optimizer = settingsIn(metadata);
+        const known = optimizer === undefined ? {} : { optimizer };
+        return { file: { kind: "tensors", name, sizeBytes, layout, origin, ...known }, metadata };
       }
     }
     return { file: { kind: "opaque", name, sizeBytes, origin }, metadata: new Map() };

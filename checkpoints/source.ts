@@ -1,5 +1,5 @@
-import type { FileLayout } from "../formats/layout.ts";
-import type { FileKind } from "./manifest-format.ts";
+import type { FileKind, StoredLayout } from "./manifest-format.ts";
+import type { OptimizerSettings } from "./optimizer/settings.ts";
 
 /** A file on its way into a version: from the disk, or made of tensors in memory. */
 export interface SourceFile {
@@ -7,7 +7,9 @@ export interface SourceFile {
   name: string;
   sizeBytes: number;
   /** Files of tensors only. */
-  layout?: FileLayout;
+  layout?: StoredLayout;
+  /** Hyperparameters of the optimizer whose state the file has, as far as they are known. */
+  optimizer?: OptimizerSettings;
   origin: PathOrigin | MemoryOrigin;
 }
 

@@ -1,11 +1,13 @@
+import { invariant } from "../src/assert.ts";
 import type { ChunkSave, EncodedRun } from "../src/chunks/chunk-save.ts";
-import type { ChunkSource, ChunkToEncode } from "../src/chunks/encode.job.ts";
+import type { ChunkSource, ChunkToEncode, OperandSource } from "../src/chunks/encode.job.ts";
 import { StoreError } from "../src/errors.ts";
-import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES } from "../src/limits.ts";
+import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES, REPLAY_LEVELS_MAX } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";
 import type { Bases } from "./bases.ts";
-import { planChunks } from "./chunk-plan.ts";
+import { type PlannedChunk, planChunks } from "./chunk-plan.ts";
 import type { ChunkRef } from "./manifest-format.ts";
+import { type ChunkReplay, planReplay } from "./optimizer/replay-plan.ts";
 import type { MemoryOrigin, SourceFile } from "./source.ts";
 
 export interface StoreChunksOptions {
@@ -13,14 +15,19 @@ export interface StoreChunksOptions {
   bases: Bases;
   /** Jobs in flight at once: bounds the memory a save takes. */
   jobsMax: number;
+  /** Whether to try optimizer steps: only where the parent may be one step back. */
+  replays: boolean;
   signal: AbortSignal | undefined;
   onBytes: (bytes: number) => void;
   /** Told once memory that is not shared has been copied: how long that held the calling thread. */
   onCopied: (copyMs: number) => void;
 }
 
-interface ChunkAt extends ChunkToEncode {
+interface ChunkAt extends Omit<ChunkToEncode, "replay"> {
   offset: number;
+  /** Place in the file. */
+  index: number;
+  replay?: ChunkReplay;
 }
 
 /** Stores a file's chunks and says which they are, in file order. */
@@ -43,6 +50,8 @@ class Storing {
   readonly #refs: ChunkRef[] = [];
   readonly #inFlight: Promise<void>[] = [];
   readonly #staging: SharedArrayBuffer[] = [];
+  /** Where a tensor file's chunks begin. */
+  #offsets: number[] = [];
   #appended: Promise<void> = Promise.resolve();
 
   constructor(file: SourceFile, options: StoreChunksOptions) {
@@ -52,11 +61,33 @@ class Storing {
 
   async tensors(): Promise<void> {
     const { bases } = this.#options;
-    const chunks = planChunks(this.#file.layout!, this.#file.sizeBytes).map((chunk) => ({
-      ...chunk,
-      bases: bases.forTensors(this.#file.name, chunk),
-    }));
-    await this.#inBatches(chunks);
+    const planned = planChunks(this.#file.layout!, this.#file.sizeBytes);
+    const replays = this.#planReplay(planned);
+    this.#offsets = planned.map(({ offset }) => offset);
+    const chunks = planned.map((chunk, index): ChunkAt => {
+      const replay = replays[index];
+      const given = { ...chunk, index, bases: bases.forTensors(this.#file.name, chunk) };
+      return replay === undefined ? given : { ...given, replay };
+    });
+    // What is predicted from other chunks of this version comes after them.
+    for (let level = 0; level <= REPLAY_LEVELS_MAX; level++) {
+      const ofLevel = chunks.filter(({ replay }) => (replay?.level ?? 0) === level);
+      if (ofLevel.length === 0) continue;
+      if (level > 0) await this.#settled();
+      await this.#inBatches(ofLevel);
+    }
+  }
+
+  #planReplay(chunks: PlannedChunk[]): (ChunkReplay | undefined)[] {
+    const { layout, optimizer, name } = this.#file;
+    const parent = this.#options.bases.parentOf(name);
+    if (parent?.layout === undefined || !this.#options.replays) return [];
+    return planReplay({
+      layout: layout!,
+      chunks,
+      parent: { ...parent, layout: parent.layout },
+      settings: optimizer ?? {},
+    });
   }
 
   /** A blob in memory: cut at fixed places. */
@@ -64,7 +95,7 @@ class Storing {
     const chunks: ChunkAt[] = [];
     for (let offset = 0; offset < this.#file.sizeBytes; offset += CHUNK_BYTES_MAX) {
       const rawBytes = Math.min(CHUNK_BYTES_MAX, this.#file.sizeBytes - offset);
-      chunks.push({ offset, rawBytes, element: "bytes", bases: [] });
+      chunks.push({ offset, rawBytes, element: "bytes", bases: [], index: chunks.length });
     }
     await this.#inBatches(chunks);
   }
@@ -75,6 +106,7 @@ class Storing {
     const { sizeBytes, name } = this.#file;
     const parent = bases.opaque(name);
     let offset = 0;
+    let index = 0;
     while (offset < sizeBytes) {
       const windowBytes = Math.min(CUT_WINDOW_BYTES, sizeBytes - offset);
       const last = offset + windowBytes === sizeBytes;
@@ -83,7 +115,8 @@ class Storing {
       const chunks = sizes.map((rawBytes) => {
         const at = offset;
         offset += rawBytes;
-        return { offset: at, rawBytes, element: "bytes" as const, bases: parent?.at(at, rawBytes) ?? [] };
+        const found = parent?.at(at, rawBytes) ?? [];
+        return { offset: at, rawBytes, element: "bytes" as const, bases: found, index: index++ };
       });
       await this.#inBatches(chunks, (chunk, digest) => parent?.learn(chunk.offset, digest));
     }
@@ -96,7 +129,8 @@ class Storing {
     let batch: ChunkAt[] = [];
     let batchBytes = 0;
     for (const chunk of chunks) {
-      if (batch.length > 0 && batchBytes + chunk.rawBytes > JOB_BYTES) {
+      const apart = batch.length > 0 && batch[0]!.offset + batchBytes !== chunk.offset;
+      if (batch.length > 0 && (apart || batchBytes + chunk.rawBytes > JOB_BYTES)) {
         await this.#submit(batch, batchBytes, onStored);
         batch = [];
         batchBytes = 0;
@@ -115,10 +149,19 @@ class Storing {
     throwIfAborted(this.#options.signal);
     if (this.#inFlight.length >= this.#options.jobsMax) await this.#inFlight.shift();
     const { source, release } = this.#source(batch[0]!.offset, batchBytes);
-    const chunks = batch.map(({ rawBytes, element, bases }) => ({ rawBytes, element, bases }));
-    const encoded = this.#options.save.encode(source, chunks);
+    const { operands, releaseOperands, placeOf } = this.#operands(batch);
+    const chunks = batch.map(({ rawBytes, element, bases, replay }): ChunkToEncode => {
+      const chunk = { rawBytes, element, bases };
+      if (replay === undefined) return chunk;
+      const named = replay.bases.map((base) => ("chunk" in base ? placeOf(base.chunk) : base.stored.digest));
+      return { ...chunk, replay: { recipe: replay.recipe, bases: named } };
+    });
+    const encoded = this.#options.save.encode(source, chunks, operands);
     // Answers are appended in the order of the jobs: a chunk known from an earlier answer is there by then.
-    const step = this.#append(encoded, this.#appended, batch, onStored).finally(release);
+    const step = this.#append(encoded, this.#appended, batch, onStored).finally(() => {
+      release();
+      releaseOperands();
+    });
     this.#appended = step;
     step.catch(() => {});
     this.#inFlight.push(step);
@@ -135,10 +178,45 @@ class Storing {
     await this.#options.save.append(run);
     batch.forEach((chunk, i) => {
       const { digest } = run.answers[i]!;
-      this.#refs.push({ digest, rawBytes: chunk.rawBytes });
+      this.#refs[chunk.index] = { digest, rawBytes: chunk.rawBytes };
+
       onStored(chunk, digest);
       this.#options.onBytes(chunk.rawBytes);
     });
+  }
+
+  /** The chunks of this file that the replays of a batch read; they were appended before. */
+  #operands(batch: ChunkAt[]): {
+    operands: OperandSource[];
+    releaseOperands: () => void;
+    placeOf: (chunk: number) => number;
+  } {
+    const places = new Map<number, number>();
+    const operands: OperandSource[] = [];
+    const releases: (() => void)[] = [];
+    for (const base of batch.flatMap(({ replay }) => replay?.bases ?? [])) {
+      if (!("chunk" in base) || places.has(base.chunk)) continue;
+      const { digest, rawBytes } = this.#refs[base.chunk]!;
+      const entry = this.#options.save.entryOf(digest);
+      invariant(entry !== undefined, "a chunk of a lower level was appended before");
+      const { source, release } = this.#source(this.#offsets[base.chunk]!, rawBytes);
+      places.set(base.chunk, operands.length);
+      operands.push({ source, rawBytes, digest, depth: entry.depth, costKiB: entry.costKiB });
+      releases.push(release);
+    }
+    return {
+      operands,
+      releaseOperands: () => {
+        for (const release of releases) release();
+      },
+      placeOf: (chunk) => places.get(chunk)!,
+    };
+  }
+
+  /** Waits until everything submitted so far is appended. */
+  async #settled(): Promise<void> {
+    await Promise.all(this.#inFlight);
+    await this.#appended;
   }
 
   #source(offset: number, sizeBytes: number): { source: ChunkSource; release: () => void } {

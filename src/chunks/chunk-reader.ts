@@ -11,7 +11,8 @@ import { FrameBuffer, PackReader } from "./pack-reader.ts";
 /** A chunk to encode another one against. */
 export interface Base {
   digest: Uint8Array;
-  entry: ChunkEntry;
+  /** How deep its own chain is, and what restoring it costs. */
+  entry: Pick<ChunkEntry, "depth" | "costKiB">;
   bytes: Uint8Array;
 }
 

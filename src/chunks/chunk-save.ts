@@ -14,6 +14,7 @@ import {
   type EncodedChunk,
   type EncodeRequest,
   encodeJob,
+  type OperandSource,
 } from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
 import type { PackScan } from "./pack-scan.ts";
@@ -71,7 +72,11 @@ export class ChunkSave {
   }
 
   /** Encodes a run of chunks on the worker pool. Nothing is written yet: pass the answer to `append`, in order. */
-  async encode(source: ChunkSource, chunks: ChunkToEncode[]): Promise<EncodedRun> {
+  async encode(
+    source: ChunkSource,
+    chunks: ChunkToEncode[],
+    operands: OperandSource[] = [],
+  ): Promise<EncodedRun> {
     const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
     const output = this.#outputs.pop() ?? new SharedArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
     const answers = await this.#pool.run<EncodedChunk[]>(encodeJob, {
@@ -80,6 +85,7 @@ export class ChunkSave {
       profile: this.#profile,
       source,
       chunks,
+      operands,
       output: new Uint8Array(output, 0, sizeBytes),
     } satisfies EncodeRequest);
     return { answers, output };
@@ -114,6 +120,11 @@ export class ChunkSave {
       await this.#appendFrame({ ...frame, payload: new Uint8Array(frame.payload) });
     }
     return digest;
+  }
+
+  /** Where a chunk lies that this save appended or the store had: it may be named as a base. */
+  entryOf(digest: Uint8Array): ChunkEntry | undefined {
+    return this.#pending.get(digestKey(digest))?.entry ?? this.#store.index.get(digest);
   }
 
   #has(digest: Uint8Array): boolean {
