@@ -1,3 +1,5 @@
+import { CHUNK_ELEMENTS } from "../limits.ts";
+
 /** Frequencies of a plane's bytes add up to this. */
 const TOTAL = 4096;
 
@@ -27,9 +29,22 @@ export function frequenciesOf(counts: Uint32Array, total: number): Uint16Array {
 
 /** Bits that the bytes take at their frequencies. */
 export function entropyBits(counts: Uint32Array, total: number): number {
-  let bits = total * Math.log2(total);
-  for (const count of counts) if (count > 1) bits -= count * Math.log2(count);
+  let bits = timesLog2(total);
+  for (let byte = 0; byte < 256; byte++) bits -= timesLog2(counts[byte]!);
   return bits;
+}
+
+/** n log2(n) of as many as an element's plane has, filled when first needed. */
+const TIMES_LOG2 = new Float64Array(CHUNK_ELEMENTS + 1);
+
+function timesLog2(n: number): number {
+  if (n <= 1) return 0;
+  if (n > CHUNK_ELEMENTS) return n * Math.log2(n);
+  const known = TIMES_LOG2[n]!;
+  if (known !== 0) return known;
+  const value = n * Math.log2(n);
+  TIMES_LOG2[n] = value;
+  return value;
 }
 
 /**
