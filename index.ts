@@ -2,6 +2,7 @@ export type { CheckOptions, CheckResult, Problem } from "./checkpoints/check.ts"
 export type { Checkpoint, TensorInfo } from "./checkpoints/checkpoint.ts";
 export type { Checkpoints, RefInfo, VersionDetails, VersionInfo } from "./checkpoints/checkpoints.ts";
 export type { DiffOptions, TensorDiff } from "./checkpoints/diff.ts";
+export type { EncodingUse, VersionEncodings } from "./checkpoints/encodings.ts";
 export type { OptimizerSettings } from "./checkpoints/optimizer/settings.ts";
 export type { RepairResult } from "./checkpoints/repair.ts";
 export type { RestoredFiles, RestoreFilesOptions } from "./checkpoints/restore-files.ts";
@@ -20,4 +21,5 @@ export {
   type StoreStats,
 } from "./open-store.ts";
 export type { GcOptions, GcResult } from "./src/chunks/gc.ts";
+export type { RecompressOptions, RecompressResult } from "./src/chunks/recompress.ts";
 export { type ErrorCode, InvariantError, isStoreError, StoreError } from "./src/errors.ts";

@@ -1,10 +1,12 @@
 import type { Tensor } from "../formats/tensor.ts";
 import type { ChunkStore } from "../src/chunks/chunk-store.ts";
 import { collectGarbage, type GcOptions, type GcResult } from "../src/chunks/gc.ts";
+import { type RecompressOptions, type RecompressResult, recompress } from "../src/chunks/recompress.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type DiffOptions, diffCheckpoints, type TensorDiff } from "./diff.ts";
+import { type VersionEncodings, versionEncodings } from "./encodings.ts";
 import { manifestChunks } from "./manifest-chunks.ts";
 import type { ManifestFile } from "./manifest-format.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
@@ -206,6 +208,30 @@ export class Checkpoints {
   async show(selector: string): Promise<VersionDetails> {
     const checkpoint = await this.open(selector);
     return { ...toInfo(checkpoint.record), fileList: checkpoint.files.map(describeFile) };
+  }
+
+  /** How a version is stored: bytes by tensor and encoding. */
+  async encodings(selector: string): Promise<VersionEncodings> {
+    const checkpoint = await this.open(selector);
+    return versionEncodings(this.#engine.chunks.reader, checkpoint.files);
+  }
+
+  /**
+   * Writes what the fast profile stored once more as the compact profile would have, paced: the versions of a ref, or
+   * of all refs, but the newest of each. What it replaces is freed by `gc`. Saves and reads go on meanwhile.
+   */
+  async recompress(options: RecompressOptions & { ref?: string } = {}): Promise<RecompressResult> {
+    this.#requireOpen();
+    const { chunks, versions } = this.#engine;
+    versions.refresh();
+    if (options.ref !== undefined) this.registry.versions(options.ref);
+    const newest = new Map(this.registry.all().map((record) => [record.ref, record.version]));
+    const older = this.registry
+      .all()
+      .filter(({ ref, version }) => version !== newest.get(ref) && ref === (options.ref ?? ref));
+    const digests: Uint8Array[] = [];
+    for (const record of older) visitVersion(chunks, record, (digest) => digests.push(digest));
+    return this.#change(() => recompress(chunks, digests, options));
   }
 
   /** Compares two versions tensor by tensor. */

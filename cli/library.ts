@@ -19,6 +19,7 @@ export type {
   Progress,
   PruneOptions,
   PruneResult,
+  RecompressResult,
   RefInfo,
   RepairResult,
   RestoredFiles as RestoreResult,
@@ -27,6 +28,7 @@ export type {
   StoreStats,
   TensorDiff,
   VersionDetails,
+  VersionEncodings,
   VersionInfo,
 } from "../index.ts";
 
@@ -50,5 +52,15 @@ export interface Store extends Pick<WholeStore, "gc" | "stats" | "close"> {
 
 export type Checkpoints = Pick<
   AllCheckpoints,
-  "saveFiles" | "restoreFiles" | "refs" | "log" | "show" | "readResume" | "diff" | "tag" | "prune"
+  | "saveFiles"
+  | "restoreFiles"
+  | "refs"
+  | "log"
+  | "show"
+  | "encodings"
+  | "recompress"
+  | "readResume"
+  | "diff"
+  | "tag"
+  | "prune"
 >;

@@ -5,6 +5,7 @@ import { addGc } from "./commands/gc.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
 import { addPrune } from "./commands/prune.ts";
+import { addRecompress } from "./commands/recompress.ts";
 import { addRefs } from "./commands/refs.ts";
 import { addRepair } from "./commands/repair.ts";
 import { addRestore } from "./commands/restore.ts";
@@ -29,6 +30,7 @@ const verbs = [
   addTag,
   addPrune,
   addGc,
+  addRecompress,
   addCheck,
   addRepair,
   addStats,

@@ -6,6 +6,7 @@ import { CHAIN_DEPTH_MAX, DECODED_CACHE_BYTES } from "../limits.ts";
 import type { ChunkEntry, ChunkIndex } from "./chunk-index.ts";
 import { DecodedCache } from "./decoded-cache.ts";
 import { digestKey, digestOf, digestText, sameDigest } from "./digest.ts";
+import type { FrameHeader } from "./pack-format.ts";
 import { FrameBuffer, PackReader } from "./pack-reader.ts";
 
 /** A chunk to encode another one against. */
@@ -79,6 +80,14 @@ export class ChunkReader {
         if (isStoreError(error, "ERR_STORE_CORRUPT")) return [];
         throw error;
       }
+    });
+  }
+
+  /** How a chunk is stored: its frame's header, checked, and its place. No payload is read. */
+  describe(digest: Uint8Array): { header: FrameHeader; entry: ChunkEntry } {
+    return this.#retrying(() => {
+      const entry = this.#lookUp(digest);
+      return { header: this.#packs.readHeader(entry.packId, entry.offset, entry.frameBytes), entry };
     });
   }
 

@@ -53,6 +53,8 @@ export class ChunkSave {
   readonly #lock: DiskFile;
   readonly #id = crypto.randomUUID();
   readonly #pending = new Map<string, { digest: Uint8Array; entry: ChunkEntry }>();
+  /** Of these, chunks that the store had already. */
+  readonly #replaced = new Set<string>();
   /** Memory for answers, used again once their frames are appended. */
   readonly #outputs: SharedArrayBuffer[] = [];
   #pack: CurrentPack | undefined;
@@ -122,6 +124,12 @@ export class ChunkSave {
     return digest;
   }
 
+  /** Appends a frame of a chunk that the store has, to take the other one's place: not deeper than that one is. */
+  async replace(frame: FrameToWrite): Promise<void> {
+    for (const { digest } of frame.chunks) this.#replaced.add(digestKey(digest));
+    await this.#appendFrame(frame);
+  }
+
   /** Where a chunk lies that this save appended or the store had: it may be named as a base. */
   entryOf(digest: Uint8Array): ChunkEntry | undefined {
     return this.#pending.get(digestKey(digest))?.entry ?? this.#store.index.get(digest);
@@ -189,8 +197,11 @@ export class ChunkSave {
     this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew: false };
     const { index } = this.#store;
     const before = index.sizeBytes();
+    const isReplaced = ({ digest }: { digest: Uint8Array }) => this.#replaced.has(digestKey(digest));
+    const pending = [...this.#pending.values()];
     await index.commit({
-      puts: [...this.#pending.values()],
+      puts: pending.filter((each) => !isReplaced(each)),
+      moves: pending.filter(isReplaced),
       packEnds: [{ packId: writer.packId, goodBytes: writer.sizeBytes, frameCount: writer.frameCount }],
     });
     return { indexBytes: index.sizeBytes() - before };
