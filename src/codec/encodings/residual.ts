@@ -152,7 +152,9 @@ function choose(workshop: Workshop, lane: Lane, lanes: number, hasGrandparent: b
   };
   /** Walks from the threshold that nine of ten lanes suggest to where the cost is least. */
   const search = (relative: boolean) => {
-    let threshold = exports.sampleThreshold(widthBytes, Number(relative));
+    // A sample in which nothing changed suggests anything; the header holds what fits an i8.
+    const suggested = exports.sampleThreshold(widthBytes, Number(relative));
+    let threshold = Math.max(-THRESHOLD_MAX, Math.min(suggested, THRESHOLD_MAX));
     let parameters: Parameters = { ...start, mapped, relative, threshold };
     let cost = costOf(parameters);
     for (const step of [1, -1]) {
