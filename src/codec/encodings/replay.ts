@@ -184,16 +184,17 @@ const FORESEEN_SHARE = 0.25;
 function withFittedRules(recipe: Recipe, x: Float32Array, bases: Float32Array[]): Recipe | undefined {
   let replayed = 0;
   let parents = 0;
+  let foreseeing = 0;
   const rules = recipe.rules.map((rule, i) => {
-    const segments = recipe.segments.length;
-    const sample = segments === 0 ? undefined : sampleOf(recipe, i, x, bases);
+    const sample = sampleOf(recipe, i, x, bases);
     if (sample === undefined) return rule;
+    foreseeing++;
     const better = fitted(rule, sample);
     replayed += distance(better, sample);
     parents += parentDistance(sample);
     return better;
   });
-  if (parents === 0 || replayed > parents * (1 - FORESEEN_SHARE)) return undefined;
+  if (foreseeing > 0 && replayed > parents * (1 - FORESEEN_SHARE)) return undefined;
   return { rules, segments: recipe.segments };
 }
 
