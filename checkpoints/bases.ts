@@ -107,8 +107,8 @@ function indexed(
   return index;
 }
 
-function placeKey({ offset, rawBytes, element }: PlannedChunk): string {
-  return `${element} ${offset} ${rawBytes}`;
+function placeKey({ place, rawBytes, element }: PlannedChunk): string {
+  return `${element} ${place} ${rawBytes}`;
 }
 
 /** Chunks of the parent's file to try as one chunk's bases: those it overlaps, at most this many. */

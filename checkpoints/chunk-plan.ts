@@ -7,6 +7,8 @@ import type { StoredLayout } from "./manifest-format.ts";
 /** A run of a file's bytes that is stored as one chunk. */
 export interface PlannedChunk {
   offset: number;
+  /** The same, from the file's first tensor on: headers grow and shrink. */
+  place: number;
   rawBytes: number;
   element: Element;
   /** What the chunk holds, in words that stay the same from version to version: its base is found by it. */
@@ -25,10 +27,11 @@ export interface PlannedChunk {
  * if it is too large for one. So what is predicted from each other lies in as few chunks as can be.
  */
 export function planChunks(layout: StoredLayout, fileBytes: number): PlannedChunk[] {
-  const chunks: PlannedChunk[] = [];
+  const chunks: Omit<PlannedChunk, "place">[] = [];
+  const dataAt = layout.spans[0]?.offset ?? 0;
   let end = 0;
   let skeletons = 0;
-  let group: { chunk: PlannedChunk; dtype: DType; elements: number } | undefined;
+  let group: { chunk: Omit<PlannedChunk, "place">; dtype: DType; elements: number } | undefined;
 
   const addSkeleton = (until: number) => {
     for (let offset = end; offset < until; offset += CHUNK_BYTES_MAX) {
@@ -68,7 +71,7 @@ export function planChunks(layout: StoredLayout, fileBytes: number): PlannedChun
     }
   }
   addSkeleton(fileBytes);
-  return chunks;
+  return chunks.map((chunk) => ({ ...chunk, place: chunk.offset - dataAt }));
 }
 
 /** Tensors up to place `end`, and how many elements they have. */
@@ -106,9 +109,9 @@ function elementsOf(span: TensorSpan): number {
   return (span.sizeBytes * 8) / dtypeBits(span.dtype);
 }
 
-function cutTensor({ name, dtype, offset, sizeBytes }: TensorSpan): PlannedChunk[] {
+function cutTensor({ name, dtype, offset, sizeBytes }: TensorSpan): Omit<PlannedChunk, "place">[] {
   const chunkBytes = (CHUNK_ELEMENTS * dtypeBits(dtype)) / 8;
-  const chunks: PlannedChunk[] = [];
+  const chunks: Omit<PlannedChunk, "place">[] = [];
   for (let at = 0; at < sizeBytes; at += chunkBytes) {
     chunks.push({
       offset: offset + at,

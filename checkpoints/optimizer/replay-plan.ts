@@ -33,6 +33,9 @@ export function planReplay(file: ReplayedFile): (ChunkReplay | undefined)[] {
   return planner.anything ? file.chunks.map((_, i) => planner.plan(i)) : [];
 }
 
+/** Where a file's tensors begin: headers grow and shrink. */
+const dataAt = (spans: TensorSpan[]) => spans[0]?.offset ?? 0;
+
 /** A run of lanes of one chunk. */
 interface Run {
   chunk: number;
@@ -51,14 +54,17 @@ class Planner {
   readonly #spans: Map<number, Known>;
   readonly #now: Places;
   readonly #before: Places;
-  readonly #beforeSpans: Map<string, TensorSpan>;
+  readonly #beforeByName: Map<string, TensorSpan>;
+  readonly #beforeByPlace: Map<number, TensorSpan>;
   readonly #plans = new Map<number, ChunkReplay | undefined | "planning">();
 
   constructor(file: ReplayedFile) {
     this.#file = file;
     this.#now = new Places(file.chunks);
     this.#before = new Places(planChunks(file.parent.layout, file.parent.sizeBytes));
-    this.#beforeSpans = new Map(file.parent.layout.spans.map((span) => [span.name, span]));
+    const { spans } = file.parent.layout;
+    this.#beforeByName = new Map(spans.map((span) => [span.name, span]));
+    this.#beforeByPlace = new Map(spans.map((span) => [span.offset - dataAt(spans), span]));
     this.#spans = this.#knownSpans();
   }
 
@@ -73,8 +79,7 @@ class Planner {
       const roleSpan = ({ slot, when }: Role) => {
         const span = spanOf(slot);
         if (when === "now" || span === undefined) return span;
-        const earlier = this.#beforeSpans.get(span.name);
-        return earlier?.dtype === "F32" && earlier.sizeBytes === span.sizeBytes ? earlier : undefined;
+        return this.#earlier(span);
       };
       for (const rule of rulesFor(family, this.#file.settings)) {
         const span = spanOf(rule.slot);
@@ -83,6 +88,14 @@ class Planner {
       }
     }
     return known;
+  }
+
+  /** What a tensor was in the parent version, by its name, or, where all were renamed, by its place. */
+  #earlier(span: TensorSpan): TensorSpan | undefined {
+    const fits = (earlier: TensorSpan | undefined) =>
+      earlier?.dtype === "F32" && earlier.sizeBytes === span.sizeBytes ? earlier : undefined;
+    const place = span.offset - dataAt(this.#file.layout.spans);
+    return fits(this.#beforeByName.get(span.name)) ?? fits(this.#beforeByPlace.get(place));
   }
 
   plan(chunk: number): ChunkReplay | undefined {
@@ -167,11 +180,8 @@ class Planner {
 
   /** What no rule says anything of is as it was, if it was. */
   #addCopy(recipe: RecipeBuilder, span: TensorSpan, at: number, lanes: number): number {
-    const earlier = this.#beforeSpans.get(span.name);
-    const place =
-      earlier?.dtype === "F32" && earlier.sizeBytes === span.sizeBytes
-        ? this.#before.find(earlier.offset + at * 4)
-        : undefined;
+    const earlier = this.#earlier(span);
+    const place = earlier === undefined ? undefined : this.#before.find(earlier.offset + at * 4);
     const source = place === undefined ? undefined : { stored: this.#stored(place.chunk) };
     if (place === undefined || source === undefined || !recipe.mayName([source])) {
       recipe.add(rule(ZERO), lanes, []);
