@@ -33,9 +33,10 @@ const rooms: Record<string, string[]> = {
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,
   checkpoints: ["src", "formats"],
-  "open-store": ["checkpoints", "src", "formats"],
-  index: ["open-store", "checkpoints", "src", "formats"],
-  cli: ["index", ...ground],
+  "open-critical": ["src"],
+  "open-store": ["open-critical", "checkpoints", "src", "formats"],
+  index: ["open-store", "open-critical", "checkpoints", "src", "formats"],
+  cli: ["index", "open-critical", ...ground],
   examples: ["index"],
 };
 
@@ -49,7 +50,7 @@ function sources(directory: string): string[] {
 
 const files = ["src", "checkpoints", "formats", "cli", "examples"]
   .flatMap(sources)
-  .concat("index.ts", "open-store.ts");
+  .concat("index.ts", "open-store.ts", "open-critical.ts");
 
 function roomOf(file: string): string {
   const path = file.replace(/\.ts$/, "");
