@@ -9,6 +9,7 @@ import { realDisk } from "./src/disk/real-disk.ts";
 import { isStoreError, StoreError } from "./src/errors.ts";
 import { readStoreFile } from "./src/store-file.ts";
 import { lockStore } from "./src/store-lock.ts";
+import { inspectLog, type LogInspection } from "./src/wal/inspect.ts";
 
 /** Where a store's critical partition lies within it. */
 export const CRITICAL_DIRECTORY = "critical";
@@ -62,6 +63,16 @@ function warnProcess(message: string, error: unknown): void {
   process.emitWarning(message, { type: "VarveWarning", ...detail });
 }
 
+/** Every block of the store's critical log, or of the log in another directory, damaged or beside a living writer. */
+export function inspectWal(directory: string, logDirectory?: string): LogInspection {
+  const path = resolve(directory);
+  if (logDirectory !== undefined) return inspectLog(realDisk, resolve(logDirectory));
+  if (readStoreFile(realDisk, path) === undefined) throw noStore(path);
+  return inspectLog(realDisk, join(path, CRITICAL_DIRECTORY));
+}
+
+export { renderBlock } from "./src/wal/inspect.ts";
+
 /** The critical partition, wherever it is open: in the engine that holds it, or here. */
 export interface ReachedCritical {
   /** A living engine in another process answers. */
@@ -113,7 +124,11 @@ export async function reachCritical(directory: string, options: ReachOptions): P
 
 async function createOrRefuse(path: string, create: boolean) {
   if (create) return createStore(realDisk, path, wallClockUs);
-  throw new StoreError("ERR_NO_STORE", `${path} holds no store`, {
+  throw noStore(path);
+}
+
+function noStore(path: string): StoreError {
+  return new StoreError("ERR_NO_STORE", `${path} holds no store`, {
     context: { directory: path },
     hint: "Check the directory, or create a store there with `varve init`.",
   });
