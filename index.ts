@@ -1,3 +1,4 @@
+export type { BackupOptions, BackupResult } from "./backup/backup.ts";
 export type { CheckOptions, CheckResult, Problem } from "./checkpoints/check.ts";
 export type { Checkpoint, TensorInfo } from "./checkpoints/checkpoint.ts";
 export type { Checkpoints, RefInfo, VersionDetails, VersionInfo } from "./checkpoints/checkpoints.ts";

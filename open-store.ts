@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
+import type { BackupOptions, BackupResult } from "./backup/backup.ts";
 import { type CheckOptions, type CheckResult, checkStore } from "./checkpoints/check.ts";
 import { Checkpoints } from "./checkpoints/checkpoints.ts";
 import { type RepairOptions, type RepairResult, repairStore } from "./checkpoints/repair.ts";
@@ -87,6 +88,22 @@ export class Store implements AsyncDisposable {
   /** Checks every file of the store; `checkStore` does the same for a store that does not open. */
   check(options: CheckOptions = {}): Promise<CheckResult> {
     return checkStore(this.#engine.disk, this.#engine.directory, options);
+  }
+
+  /**
+   * Copies the whole store to `directory` while it is in use, or brings an earlier backup there up to date; the copy
+   * is checked, opens like any store, and its sequences are fenced (`varve sequence adopt`).
+   * @throws `ERR_EXISTS`, `ERR_STORE_LOCKED`, `ERR_STORE_CORRUPT`, `ERR_DISK_FULL`, `ERR_ABORTED`
+   */
+  async backup(directory: string, options: BackupOptions = {}): Promise<BackupResult> {
+    const { backupStore } = await import("./backup/backup.ts");
+    const { mirror, witness, critical } = this.#options;
+    const criticalOptions = { mirror, witness, ...critical };
+    return backupStore(
+      { engine: this.#engine, critical: this.#critical, criticalOptions },
+      directory,
+      options,
+    );
   }
 
   async stats(): Promise<StoreStats> {

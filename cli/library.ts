@@ -55,7 +55,7 @@ export type CriticalLibrary = Pick<
 >;
 export type { ReachedCritical, ReachOptions } from "../open-critical.ts";
 
-export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError">;
+export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError" | "mirror" | "witness">;
 
 export interface Library {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
@@ -63,7 +63,7 @@ export interface Library {
   repairStore(directory: string, options: Running): Promise<RepairResult>;
 }
 
-export interface Store extends Pick<WholeStore, "gc" | "stats" | "close"> {
+export interface Store extends Pick<WholeStore, "gc" | "stats" | "backup" | "close"> {
   readonly checkpoints: Checkpoints;
 }
 

@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { addAudit } from "./commands/audit.ts";
+import { addBackup } from "./commands/backup.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCritical } from "./commands/critical.ts";
 import { addDiff } from "./commands/diff.ts";
@@ -39,6 +40,7 @@ const verbs = [
   addWal,
   addAudit,
   addMigrate,
+  addBackup,
   addCheck,
   addRepair,
   addStats,

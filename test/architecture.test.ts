@@ -34,8 +34,9 @@ const rooms: Record<string, string[]> = {
   formats: ground,
   checkpoints: ["src", "formats"],
   "open-critical": ["src"],
-  "open-store": ["open-critical", "checkpoints", "src", "formats"],
-  index: ["open-store", "open-critical", "checkpoints", "src", "formats"],
+  backup: ["open-critical", "checkpoints", "src"],
+  "open-store": ["backup", "open-critical", "checkpoints", "src", "formats"],
+  index: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
   cli: ["index", "open-critical", ...ground],
   examples: ["index"],
 };
@@ -48,7 +49,7 @@ function sources(directory: string): string[] {
     .map((name) => join(directory, name));
 }
 
-const files = ["src", "checkpoints", "formats", "cli", "examples"]
+const files = ["src", "checkpoints", "formats", "backup", "cli", "examples"]
   .flatMap(sources)
   .concat("index.ts", "open-store.ts", "open-critical.ts");
 
