@@ -60,7 +60,7 @@ export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onErro
 export interface Library {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
   checkStore(directory: string, options: CheckOptions): Promise<CheckResult>;
-  repairStore(directory: string, options: Running): Promise<RepairResult>;
+  repairStore(directory: string, options: Running & { mirror?: string }): Promise<RepairResult>;
 }
 
 export interface Store extends Pick<WholeStore, "gc" | "stats" | "backup" | "close"> {

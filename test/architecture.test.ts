@@ -18,7 +18,7 @@ const rooms: Record<string, string[]> = {
   "src/codec": [...ground, "src/kernels"],
   "src/workers": [...ground, "src/built"],
   "src/wal": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
-  "src/critical": [...ground, "src/wal", "src/disk", "src/codec", "src/workers"],
+  "src/critical": [...ground, "src/flipped-bit", "src/wal", "src/disk", "src/codec", "src/workers"],
   "src/versions": [...ground, "src/flipped-bit", "src/disk"],
   "src/chunks": [
     ...ground,
