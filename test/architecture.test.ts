@@ -18,7 +18,7 @@ const rooms: Record<string, string[]> = {
   "src/codec": [...ground, "src/kernels"],
   "src/workers": [...ground, "src/built"],
   "src/wal": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
-  "src/critical": [...ground, "src/wal", "src/disk", "src/codec", "src/workers"],
+  "src/critical": [...ground, "src/flipped-bit", "src/wal", "src/disk", "src/codec", "src/workers"],
   "src/versions": [...ground, "src/flipped-bit", "src/disk"],
   "src/chunks": [
     ...ground,
@@ -33,9 +33,11 @@ const rooms: Record<string, string[]> = {
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,
   checkpoints: ["src", "formats"],
-  "open-store": ["checkpoints", "src", "formats"],
-  index: ["open-store", "checkpoints", "src", "formats"],
-  cli: ["index", ...ground],
+  "open-critical": ["src"],
+  backup: ["open-critical", "checkpoints", "src"],
+  "open-store": ["backup", "open-critical", "checkpoints", "src", "formats"],
+  index: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
+  cli: ["index", "open-critical", ...ground],
   examples: ["index"],
 };
 
@@ -47,9 +49,9 @@ function sources(directory: string): string[] {
     .map((name) => join(directory, name));
 }
 
-const files = ["src", "checkpoints", "formats", "cli", "examples"]
+const files = ["src", "checkpoints", "formats", "backup", "cli", "examples"]
   .flatMap(sources)
-  .concat("index.ts", "open-store.ts");
+  .concat("index.ts", "open-store.ts", "open-critical.ts");
 
 function roomOf(file: string): string {
   const path = file.replace(/\.ts$/, "");
