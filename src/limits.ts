@@ -145,3 +145,33 @@ export const SOCKET_CONNECTIONS_MAX = 32;
 
 /** Entries in one page of a listing over the engine's socket; the caller asks for the next. */
 export const SOCKET_PAGE_ENTRIES = 500;
+
+/** Entries of one ZIP archive (`.pt`, `.npz`): one a storage; more than twice what the largest models have. */
+export const ZIP_ENTRIES_MAX = 262_144;
+
+/** Bytes of a ZIP archive's directory: `ZIP_ENTRIES_MAX` entries with names of 200 bytes. */
+export const ZIP_DIRECTORY_BYTES_MAX = 64 << 20;
+
+/** Bytes of the pickle in a `.pt` file: 200 bytes a tensor for 262,144 of them, and room for a trainer's own state. */
+export const PICKLE_BYTES_MAX = 64 << 20;
+
+/** Values one pickle may put on its stack: thirty a tensor for 262,144 tensors, twice. */
+export const PICKLE_VALUES_MAX = 16_777_216;
+
+/** Lists, dicts and objects in one pickle: eight a tensor for 262,144 tensors, twice; they take about 100 bytes each. */
+export const PICKLE_CONTAINERS_MAX = 4_194_304;
+
+/** Tensors in one pickle: as many as one safetensors file may have. */
+export const PICKLE_TENSORS_MAX = 262_144;
+
+/** Axes of a tensor in a pickle: PyTorch stops there, and it bounds what a shape that is used often can cost. */
+export const PICKLE_RANK_MAX = 64;
+
+/** Containers inside one another that are looked into for tensors: real checkpoints nest less than ten. */
+export const PICKLE_DEPTH_MAX = 128;
+
+/** Characters of a tensor's name made of a path into a checkpoint; a longer one is cut and numbered. */
+export const TENSOR_PATH_CHARACTERS_MAX = 1024;
+
+/** Bytes of an `.npy` header: a dtype, a shape and padding; NumPy itself reads no more than 10,000 unasked. */
+export const NPY_HEADER_BYTES_MAX = 64 << 10;
