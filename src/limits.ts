@@ -175,3 +175,39 @@ export const TENSOR_PATH_CHARACTERS_MAX = 1024;
 
 /** Bytes of an `.npy` header: a dtype, a shape and padding; NumPy itself reads no more than 10,000 unasked. */
 export const NPY_HEADER_BYTES_MAX = 64 << 10;
+
+/** Bytes of one JSON body to the server: the manifest of a model of 500 GB. */
+export const SERVER_JSON_BYTES_MAX = 64 << 20;
+
+/** Bytes of one batch of chunks, either way: a second's worth on a fast network, and few in memory at once. */
+export const SERVER_BATCH_BYTES_MAX = 32 << 20;
+
+/** Chunks in one batch, and digests in one question: small chunks share a request, a request's work stays short. */
+export const SERVER_BATCH_CHUNKS_MAX = 65_536;
+
+/** Bytes of one request's headers: tokens and selectors are short. Node.js answers 431 past it. */
+export const SERVER_HEADER_BYTES_MAX = 16 << 10;
+
+/** Connections at once; one past it is closed at once. Idle ones cost about 10 KB each. */
+export const SERVER_CONNECTIONS_MAX = 8192;
+
+/** Bodies being received or answered from memory at once: with the batch limit, 256 MiB. Others wait, unread. */
+export const SERVER_BODIES_MAX = 8;
+
+/** Requests that may wait for their turn before the server answers 503. */
+export const SERVER_WAITING_MAX = 256;
+
+/** Time for a request's headers, and between two pieces of its body: slower clients only hold what others need. */
+export const SERVER_STALL_MS = 15_000;
+
+/** Time that requests in flight get when the server is told to stop. */
+export const SERVER_SHUTDOWN_MS = 10_000;
+
+/** Bytes of a file that is imported in one request. */
+export const SERVER_IMPORT_BYTES_MAX = 1024 ** 4;
+
+/** Names of raw SHA-256 digests for chunks that the server remembers: about 200 bytes each. */
+export const SERVER_ALIASES_MAX = 262_144;
+
+/** Watchers at once: each is a connection that stays. */
+export const SERVER_WATCHERS_MAX = 1024;

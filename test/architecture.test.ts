@@ -35,7 +35,8 @@ const rooms: Record<string, string[]> = {
   checkpoints: ["src", "formats"],
   "open-store": ["checkpoints", "src", "formats"],
   index: ["open-store", "checkpoints", "src", "formats"],
-  cli: ["index", ...ground],
+  server: ["open-store", "checkpoints", "src", "formats"],
+  cli: ["index", "server", ...ground],
   examples: ["index"],
 };
 
@@ -47,7 +48,7 @@ function sources(directory: string): string[] {
     .map((name) => join(directory, name));
 }
 
-const files = ["src", "checkpoints", "formats", "cli", "examples"]
+const files = ["src", "checkpoints", "formats", "server", "cli", "examples"]
   .flatMap(sources)
   .concat("index.ts", "open-store.ts");
 
