@@ -5,6 +5,7 @@ import { isStoreError, StoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type DiffOptions, diffCheckpoints, type TensorDiff } from "./diff.ts";
+import { ChunkExchange } from "./exchange.ts";
 import { manifestChunks } from "./manifest-chunks.ts";
 import type { ManifestFile } from "./manifest-format.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
@@ -52,6 +53,8 @@ export interface CheckpointsOptions {
 /** Model checkpoints: versions of tensors and files under refs. */
 export class Checkpoints {
   readonly registry: Registry;
+  /** Versions in parts, for clients that hold their own copy: which chunks are missing, chunks, manifests, refs. */
+  readonly exchange: ChunkExchange;
   readonly #engine: Engine;
   readonly #onError: ((error: unknown) => void) | undefined;
   /** The last save of each ref: saves of one ref are ordered. */
@@ -64,6 +67,7 @@ export class Checkpoints {
   constructor(engine: Engine, options: CheckpointsOptions) {
     this.#engine = engine;
     this.registry = new Registry(engine.versions);
+    this.exchange = new ChunkExchange(engine, this.registry, (step) => this.#change(step));
     this.#onError = options.onError;
   }
 

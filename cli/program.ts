@@ -14,6 +14,7 @@ import { addRepair } from "./commands/repair.ts";
 import { addRestore } from "./commands/restore.ts";
 import { addSave } from "./commands/save.ts";
 import { addSequence } from "./commands/sequence.ts";
+import { addServe } from "./commands/serve.ts";
 import { addShow } from "./commands/show.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTag } from "./commands/tag.ts";
@@ -44,6 +45,7 @@ const verbs = [
   addCheck,
   addRepair,
   addStats,
+  addServe,
   addVersion,
 ];
 

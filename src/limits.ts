@@ -145,3 +145,69 @@ export const SOCKET_CONNECTIONS_MAX = 32;
 
 /** Entries in one page of a listing over the engine's socket; the caller asks for the next. */
 export const SOCKET_PAGE_ENTRIES = 500;
+
+/** Entries of one ZIP archive (`.pt`, `.npz`): one a storage; more than twice what the largest models have. */
+export const ZIP_ENTRIES_MAX = 262_144;
+
+/** Bytes of a ZIP archive's directory: `ZIP_ENTRIES_MAX` entries with names of 200 bytes. */
+export const ZIP_DIRECTORY_BYTES_MAX = 64 << 20;
+
+/** Bytes of the pickle in a `.pt` file: 200 bytes a tensor for 262,144 of them, and room for a trainer's own state. */
+export const PICKLE_BYTES_MAX = 64 << 20;
+
+/** Values one pickle may put on its stack: thirty a tensor for 262,144 tensors, twice. */
+export const PICKLE_VALUES_MAX = 16_777_216;
+
+/** Lists, dicts and objects in one pickle: eight a tensor for 262,144 tensors, twice; they take about 100 bytes each. */
+export const PICKLE_CONTAINERS_MAX = 4_194_304;
+
+/** Tensors in one pickle: as many as one safetensors file may have. */
+export const PICKLE_TENSORS_MAX = 262_144;
+
+/** Axes of a tensor in a pickle: PyTorch stops there, and it bounds what a shape that is used often can cost. */
+export const PICKLE_RANK_MAX = 64;
+
+/** Containers inside one another that are looked into for tensors: real checkpoints nest less than ten. */
+export const PICKLE_DEPTH_MAX = 128;
+
+/** Characters of a tensor's name made of a path into a checkpoint; a longer one is cut and numbered. */
+export const TENSOR_PATH_CHARACTERS_MAX = 1024;
+
+/** Bytes of an `.npy` header: a dtype, a shape and padding; NumPy itself reads no more than 10,000 unasked. */
+export const NPY_HEADER_BYTES_MAX = 64 << 10;
+
+/** Bytes of one JSON body to the server: the manifest of a model of 500 GB. */
+export const SERVER_JSON_BYTES_MAX = 64 << 20;
+
+/** Bytes of one batch of chunks, either way: a second's worth on a fast network, and few in memory at once. */
+export const SERVER_BATCH_BYTES_MAX = 32 << 20;
+
+/** Chunks in one batch, and digests in one question: small chunks share a request, a request's work stays short. */
+export const SERVER_BATCH_CHUNKS_MAX = 65_536;
+
+/** Bytes of one request's headers: tokens and selectors are short. Node.js answers 431 past it. */
+export const SERVER_HEADER_BYTES_MAX = 16 << 10;
+
+/** Connections at once; one past it is closed at once. Idle ones cost about 10 KB each. */
+export const SERVER_CONNECTIONS_MAX = 8192;
+
+/** Bodies being received or answered from memory at once: with the batch limit, 256 MiB. Others wait, unread. */
+export const SERVER_BODIES_MAX = 8;
+
+/** Requests that may wait for their turn before the server answers 503. */
+export const SERVER_WAITING_MAX = 256;
+
+/** Time for a request's headers, and between two pieces of its body: slower clients only hold what others need. */
+export const SERVER_STALL_MS = 15_000;
+
+/** Time that requests in flight get when the server is told to stop. */
+export const SERVER_SHUTDOWN_MS = 10_000;
+
+/** Bytes of a file that is imported in one request. */
+export const SERVER_IMPORT_BYTES_MAX = 1024 ** 4;
+
+/** Names of raw SHA-256 digests for chunks that the server remembers: about 200 bytes each. */
+export const SERVER_ALIASES_MAX = 262_144;
+
+/** Watchers at once: each is a connection that stays. */
+export const SERVER_WATCHERS_MAX = 1024;

@@ -37,7 +37,8 @@ const rooms: Record<string, string[]> = {
   backup: ["open-critical", "checkpoints", "src"],
   "open-store": ["backup", "open-critical", "checkpoints", "src", "formats"],
   index: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
-  cli: ["index", "open-critical", ...ground],
+  server: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
+  cli: ["index", "open-critical", "server", ...ground],
   examples: ["index"],
 };
 
@@ -49,7 +50,7 @@ function sources(directory: string): string[] {
     .map((name) => join(directory, name));
 }
 
-const files = ["src", "checkpoints", "formats", "backup", "cli", "examples"]
+const files = ["src", "checkpoints", "formats", "backup", "server", "cli", "examples"]
   .flatMap(sources)
   .concat("index.ts", "open-store.ts", "open-critical.ts");
 
