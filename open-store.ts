@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { type CheckOptions, type CheckResult, checkStore } from "./checkpoints/check.ts";
-import { Checkpoints } from "./checkpoints/checkpoints.ts";
+import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
 import { type RepairOptions, type RepairResult, repairStore } from "./checkpoints/repair.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
@@ -9,7 +9,7 @@ import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
 
-export interface OpenStoreOptions extends EngineOptions {
+export interface OpenStoreOptions extends EngineOptions, CheckpointsOptions {
   /** Told of a save that failed while nobody was watching its ticket. The next save fails with the same cause. */
   onError?: (error: unknown) => void;
 }
@@ -36,7 +36,7 @@ export class Store implements AsyncDisposable {
 
   constructor(engine: Engine, options: OpenStoreOptions) {
     this.#engine = engine;
-    this.checkpoints = new Checkpoints(engine, { onError: options.onError });
+    this.checkpoints = new Checkpoints(engine, options);
   }
 
   get directory(): string {
