@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
-import { type CheckOptions, type CheckResult, checkStore } from "./checkpoints/check.ts";
+import type { CheckOptions, CheckResult } from "./checkpoints/check.ts";
 import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
-import { type RepairOptions, type RepairResult, repairStore } from "./checkpoints/repair.ts";
+import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
 import type { Disk } from "./src/disk/disk.ts";
@@ -54,12 +54,14 @@ export class Store implements AsyncDisposable {
   }
 
   /** Checks every file of the store; `checkStore` does the same for a store that does not open. */
-  check(options: CheckOptions = {}): Promise<CheckResult> {
+  async check(options: CheckOptions = {}): Promise<CheckResult> {
+    const { checkStore } = await import("./checkpoints/check.ts");
     return checkStore(this.#engine.disk, this.#engine.directory, options);
   }
 
   async stats(): Promise<StoreStats> {
-    const { disk, directory, chunks } = this.#engine;
+    const { disk, directory } = this.#engine;
+    const chunks = await this.#engine.openChunks();
     const refs = this.checkpoints.refs();
     const all = this.checkpoints.registry.all();
     return {
@@ -88,14 +90,15 @@ export async function openStore(directory: string, options: OpenStoreOptions = {
   if (typeof directory !== "string" || directory === "") {
     throw new StoreError("ERR_INVALID_ARGUMENT", "openStore needs the path of a directory");
   }
-  return new Store(await openEngine(directory, options), options);
+  return new Store(await openEngine(directory, { lazyChunks: true, ...options }), options);
 }
 
 /**
  * Checks the store in `directory` without opening it, so that a damaged one can be checked too.
  * @throws `ERR_NO_STORE`
  */
-export function checkStoreAt(directory: string, options: CheckOptions = {}): Promise<CheckResult> {
+export async function checkStoreAt(directory: string, options: CheckOptions = {}): Promise<CheckResult> {
+  const { checkStore } = await import("./checkpoints/check.ts");
   return checkStore(realDisk, resolve(directory), options);
 }
 
@@ -103,10 +106,11 @@ export function checkStoreAt(directory: string, options: CheckOptions = {}): Pro
  * Mends the store in `directory` as far as its files allow. No process may have it open.
  * @throws `ERR_NO_STORE`, `ERR_STORE_LOCKED`
  */
-export function repairStoreAt(
+export async function repairStoreAt(
   directory: string,
   options: Omit<RepairOptions, "nowUs"> = {},
 ): Promise<RepairResult> {
+  const { repairStore } = await import("./checkpoints/repair.ts");
   return repairStore(realDisk, resolve(directory), { ...options, nowUs: wallClockUs });
 }
 

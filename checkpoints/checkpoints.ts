@@ -1,21 +1,18 @@
 import type { Tensor } from "../formats/tensor.ts";
 import { type CaptureStats, Captures } from "../src/capture/captures.ts";
-import type { ChunkStore } from "../src/chunks/chunk-store.ts";
-import { collectGarbage, type GcOptions, type GcResult } from "../src/chunks/gc.ts";
+import type { GcOptions, GcResult } from "../src/chunks/gc.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
 import { allocateTensors, type TensorSpec } from "./allocate.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { type DiffOptions, diffCheckpoints, type TensorDiff } from "./diff.ts";
-import { manifestChunks } from "./manifest-chunks.ts";
+import type { DiffOptions, TensorDiff } from "./diff.ts";
 import type { ManifestFile } from "./manifest-format.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
-import { type RestoredFiles, type RestoreFilesOptions, restoreFiles } from "./restore-files.ts";
+import type { RestoredFiles, RestoreFilesOptions } from "./restore-files.ts";
 import { type PruneOptions, type PruneResult, planPrune } from "./retention.ts";
 import type { SaveOptions, SaveResult } from "./save.ts";
 import { SaveQueue } from "./save-queue.ts";
 import { resolveSelector } from "./selector.ts";
-import { openSourceFiles } from "./source-files.ts";
 import { entriesOf, type NamedTensors, TensorSources } from "./tensor-source.ts";
 import type { SaveTicket } from "./ticket.ts";
 import { type LoopOptions, type TrainingStep, trainingLoop } from "./training-loop.ts";
@@ -151,6 +148,7 @@ export class Checkpoints {
    */
   async saveFiles(ref: string, paths: string[], options: SaveOptions = {}): Promise<SaveResult> {
     this.#requireOpen();
+    const { openSourceFiles } = await import("./source-files.ts");
     const opened = openSourceFiles(this.#engine.disk, paths);
     const step = options.step ?? stepIn(opened.map(({ metadata }) => metadata));
     const files = opened.map(({ file }) => file);
@@ -159,7 +157,9 @@ export class Checkpoints {
 
   /** Opens a version (`REF` or `REF@SELECTOR`) without reading its tensors. */
   async open(selector: string): Promise<Checkpoint> {
-    return new Checkpoint(this.#engine, this.#resolve(selector));
+    const record = this.#resolve(selector);
+    await this.#engine.openChunks();
+    return new Checkpoint(this.#engine, record);
   }
 
   /**
@@ -196,6 +196,7 @@ export class Checkpoints {
 
   /** Writes a version's files, byte for byte as they were saved, or a safetensors file of some of its tensors. */
   async restoreFiles(selector: string, options: RestoreFilesOptions): Promise<RestoredFiles> {
+    const { restoreFiles } = await import("./restore-files.ts");
     return restoreFiles(this.#engine, await this.open(selector), options);
   }
 
@@ -230,6 +231,7 @@ export class Checkpoints {
 
   /** Compares two versions tensor by tensor. */
   async diff(a: string, b: string, options: DiffOptions = {}): Promise<TensorDiff[]> {
+    const { diffCheckpoints } = await import("./diff.ts");
     return diffCheckpoints(this.#engine, await this.open(a), await this.open(b), options);
   }
 
@@ -251,18 +253,33 @@ export class Checkpoints {
   }
 
   /** Removes chunks that no version needs any more. */
-  async collectGarbage(options: GcOptions = {}): Promise<GcResult> {
-    const { chunks, versions } = this.#engine;
+  collectGarbage(options: GcOptions = {}): Promise<GcResult> {
+    return this.#change(() => this.#collect(options));
+  }
+
+  async #collect(options: GcOptions): Promise<GcResult> {
+    const { versions } = this.#engine;
+    const chunks = await this.#engine.openChunks();
+    const { collectGarbage } = await import("../src/chunks/gc.ts");
+    const { manifestChunks } = await import("./manifest-chunks.ts");
+    const visitVersion = (record: VersionRecord, visit: (digest: Uint8Array) => void): void => {
+      try {
+        for (const digest of manifestChunks(chunks, record.manifest)) visit(digest);
+      } catch (error) {
+        // A damaged version needs what is left of it; one that is not on record as damaged must be readable.
+        if (!record.damaged || !isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
+      }
+    };
     const roots = {
       seq: () => {
         versions.refresh();
         return versions.seq;
       },
       mark: (visit: (digest: Uint8Array) => void) => {
-        for (const record of this.registry.all()) visitVersion(chunks, record, visit);
+        for (const record of this.registry.all()) visitVersion(record, visit);
       },
     };
-    return this.#change(() => collectGarbage(chunks, roots, options));
+    return collectGarbage(chunks, roots, options);
   }
 
   #change<T>(step: () => Promise<T>): Promise<T> {
@@ -298,15 +315,6 @@ export class Checkpoints {
 
 function toInfo({ manifest, ...record }: VersionRecord): VersionInfo {
   return { ...record, manifest: Buffer.from(manifest).toString("hex") };
-}
-
-/** A damaged version needs what is left of it; one that is not on record as damaged must be readable. */
-function visitVersion(chunks: ChunkStore, record: VersionRecord, visit: (digest: Uint8Array) => void): void {
-  try {
-    for (const digest of manifestChunks(chunks, record.manifest)) visit(digest);
-  } catch (error) {
-    if (!record.damaged || !isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
-  }
 }
 
 function describeFile({ name, sizeBytes, layout }: ManifestFile): VersionDetails["fileList"][number] {

@@ -3,10 +3,11 @@ import type { Captures } from "../src/capture/captures.ts";
 import { StoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
 import type { Registry } from "./registry.ts";
-import { checkSave, type SaveOptions, type SaveResult, saveVersion } from "./save.ts";
+import type { SaveOptions, SaveResult } from "./save.ts";
 import type { SourceFile } from "./source.ts";
 import { digestsNow, type TensorSource } from "./tensor-source.ts";
 import { type SaveTicket, skippedTicket, startSave } from "./ticket.ts";
+import { checkSave } from "./version-fields.ts";
 
 export interface SaveQueueOptions {
   engine: Engine;
@@ -99,8 +100,10 @@ export class SaveQueue {
     });
   }
 
-  #store(ref: string, files: SourceFile[], options: SaveOptions): Promise<SaveResult> {
+  async #store(ref: string, files: SourceFile[], options: SaveOptions): Promise<SaveResult> {
     const { engine, registry } = this.#options;
+    await engine.openChunks();
+    const { saveVersion } = await import("./save.ts");
     return saveVersion(engine, registry, { ...options, ref, files });
   }
 

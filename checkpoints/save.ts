@@ -1,6 +1,4 @@
 import { isStoreError, StoreError } from "../src/errors.ts";
-import { RESUME_BYTES_MAX } from "../src/limits.ts";
-import { checkName } from "../src/names.ts";
 import type { Engine } from "../src/store.ts";
 import { throwIfAborted } from "./aborted.ts";
 import { Bases } from "./bases.ts";
@@ -11,7 +9,6 @@ import type { ParentRule, Registry, VersionRecord } from "./registry.ts";
 import { resolveSelector } from "./selector.ts";
 import type { SourceFile } from "./source.ts";
 import { changed, storeChunks } from "./store-chunks.ts";
-import { checkMetadata, checkMetrics, checkStep, limitError } from "./version-fields.ts";
 
 export interface Progress {
   doneBytes: number;
@@ -116,17 +113,6 @@ export async function saveVersion(
     return { ...resultOf(record), indexBytes, durationMs: Math.round(performance.now() - startMs) };
   } finally {
     await save.end();
-  }
-}
-
-/** @throws `ERR_INVALID_ARGUMENT`, `ERR_LIMIT` for fields that no version can have */
-export function checkSave(request: SaveOptions & { ref: string }): void {
-  checkName("ref", request.ref);
-  checkStep(request.step);
-  checkMetrics(request.metrics ?? {});
-  checkMetadata(request.metadata ?? {});
-  if (request.resume !== undefined && request.resume.byteLength > RESUME_BYTES_MAX) {
-    throw limitError("the resume blob", request.resume.byteLength, RESUME_BYTES_MAX);
   }
 }
 
