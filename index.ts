@@ -1,4 +1,5 @@
 export type { BackupOptions, BackupResult } from "./backup/backup.ts";
+export type { TensorSpec } from "./checkpoints/allocate.ts";
 export type { CheckOptions, CheckResult, Problem } from "./checkpoints/check.ts";
 export type { Checkpoint, TensorInfo } from "./checkpoints/checkpoint.ts";
 export type { Checkpoints, RefInfo, VersionDetails, VersionInfo } from "./checkpoints/checkpoints.ts";
@@ -9,6 +10,7 @@ export type { PruneOptions, PruneResult } from "./checkpoints/retention.ts";
 export type { Progress, SaveOptions, SaveResult } from "./checkpoints/save.ts";
 export type { NamedTensors } from "./checkpoints/tensor-source.ts";
 export type { SaveTicket } from "./checkpoints/ticket.ts";
+export type { LoopOptions, TrainingStep } from "./checkpoints/training-loop.ts";
 export { fromFloat32, toFloat32 } from "./formats/floats.ts";
 export type { DType, Tensor, TypedArray } from "./formats/tensor.ts";
 export type { CriticalStoreOptions } from "./open-critical.ts";
@@ -20,6 +22,7 @@ export {
   type Store,
   type StoreStats,
 } from "./open-store.ts";
+export type { CaptureStats } from "./src/capture/captures.ts";
 export type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 export type { AuditReport } from "./src/critical/audit.ts";
 export type { AuditChange, AuditEntry, LogQuery } from "./src/critical/audit-log.ts";

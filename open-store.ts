@@ -1,9 +1,9 @@
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import type { BackupOptions, BackupResult } from "./backup/backup.ts";
-import { type CheckOptions, type CheckResult, checkStore } from "./checkpoints/check.ts";
-import { Checkpoints } from "./checkpoints/checkpoints.ts";
-import { type RepairOptions, type RepairResult, repairStore } from "./checkpoints/repair.ts";
+import type { CheckOptions, CheckResult } from "./checkpoints/check.ts";
+import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
+import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
 import type { CriticalStoreOptions } from "./open-critical.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
@@ -13,7 +13,7 @@ import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
 
-export interface OpenStoreOptions extends EngineOptions {
+export interface OpenStoreOptions extends EngineOptions, CheckpointsOptions {
   /** Told of a save that failed while nobody was watching its ticket. The next save fails with the same cause. */
   onError?: (error: unknown) => void;
   /** Keeps the critical log on a second device too: `critical.mirror`, said shorter. */
@@ -56,7 +56,7 @@ export class Store implements AsyncDisposable {
   constructor(engine: Engine, options: OpenStoreOptions) {
     this.#engine = engine;
     this.#options = options;
-    this.checkpoints = new Checkpoints(engine, { onError: options.onError });
+    this.checkpoints = new Checkpoints(engine, options);
   }
 
   get directory(): string {
@@ -86,7 +86,8 @@ export class Store implements AsyncDisposable {
   }
 
   /** Checks every file of the store; `checkStore` does the same for a store that does not open. */
-  check(options: CheckOptions = {}): Promise<CheckResult> {
+  async check(options: CheckOptions = {}): Promise<CheckResult> {
+    const { checkStore } = await import("./checkpoints/check.ts");
     return checkStore(this.#engine.disk, this.#engine.directory, options);
   }
 
@@ -107,7 +108,8 @@ export class Store implements AsyncDisposable {
   }
 
   async stats(): Promise<StoreStats> {
-    const { disk, directory, chunks } = this.#engine;
+    const { disk, directory } = this.#engine;
+    const chunks = await this.#engine.openChunks();
     const refs = this.checkpoints.refs();
     const all = this.checkpoints.registry.all();
     return {
@@ -146,7 +148,7 @@ export async function openStore(directory: string, options: OpenStoreOptions = {
     throw new StoreError("ERR_INVALID_ARGUMENT", "openStore needs the path of a directory");
   }
   await loadCriticalEarly();
-  return new Store(await openEngine(directory, options), options);
+  return new Store(await openEngine(directory, { lazyChunks: true, ...options }), options);
 }
 
 type CriticalModule = typeof import("./open-critical.ts");
@@ -175,7 +177,8 @@ function openCriticalOf(engine: Engine, options: OpenStoreOptions): Critical {
  * Checks the store in `directory` without opening it, so that a damaged one can be checked too.
  * @throws `ERR_NO_STORE`
  */
-export function checkStoreAt(directory: string, options: CheckOptions = {}): Promise<CheckResult> {
+export async function checkStoreAt(directory: string, options: CheckOptions = {}): Promise<CheckResult> {
+  const { checkStore } = await import("./checkpoints/check.ts");
   return checkStore(realDisk, resolve(directory), options);
 }
 
@@ -183,10 +186,11 @@ export function checkStoreAt(directory: string, options: CheckOptions = {}): Pro
  * Mends the store in `directory` as far as its files allow. No process may have it open.
  * @throws `ERR_NO_STORE`, `ERR_STORE_LOCKED`
  */
-export function repairStoreAt(
+export async function repairStoreAt(
   directory: string,
   options: Omit<RepairOptions, "nowUs"> = {},
 ): Promise<RepairResult> {
+  const { repairStore } = await import("./checkpoints/repair.ts");
   return repairStore(realDisk, resolve(directory), { ...options, nowUs: wallClockUs });
 }
 

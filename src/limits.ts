@@ -228,3 +228,17 @@ export const TABLE_FILE_BYTES_MAX = 2 ** 31 - 1;
 
 /** Numbers in one cell of a fixed-size list: the widest embeddings have a few thousand. */
 export const LIST_SIZE_MAX = 65_536;
+/** Captured bytes that wait in memory for the encoder, by default: with it the whole overhead stays under 100 MB. */
+export const STAGING_BYTES = 64 << 20;
+
+/** Most staging memory: one WebAssembly memory holds 4 GiB. */
+export const STAGING_BYTES_MAX = 4095 * (1 << 20);
+
+/** Captured bytes that may wait in scratch files, by default: two saves of a gigabyte. */
+export const SPOOL_BYTES = 2 * (1 << 30);
+
+/** Saves captured and not yet durable at once: bounds what a loop of tiny saves piles up. */
+export const CAPTURES_MAX = 64;
+
+/** One shared memory of allocated tensors: a WebAssembly memory holds 4 GiB, less one page of 64 KiB. */
+export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;

@@ -29,6 +29,7 @@ const rooms: Record<string, string[]> = {
     "src/workers",
     "src/built",
   ],
+  "src/capture": [...ground, "src/disk", "src/workers"],
   "src/series": [...ground, "src/disk", "src/codec", "src/workers"],
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,
