@@ -71,7 +71,8 @@ class _Array:
 
 
 def _is_torch(value):
-    return type(value).__module__.split(".")[0] == "torch" and hasattr(value, "untyped_storage" if hasattr(value, "untyped_storage") else "storage") and hasattr(value, "detach")
+    # Parameters and tensors of other classes have torch.Tensor among their bases; torch itself need not be imported.
+    return any(base.__module__ in ("torch", "torch._tensor") and base.__name__ == "Tensor" for base in type(value).__mro__)
 
 
 def _is_numpy(value):
@@ -103,9 +104,8 @@ def _numpy_array(value, copy):
 
     array = numpy.asarray(value)
     shape = list(array.shape)
-    array = numpy.array(array, dtype=array.dtype.newbyteorder("<"), order="C", copy=True if copy else None) if (
-        copy or array.dtype.byteorder == ">" or not array.flags.c_contiguous
-    ) else array
+    if copy or array.dtype.byteorder == ">" or not array.flags.c_contiguous:
+        array = numpy.array(array, dtype=array.dtype.newbyteorder("<"), order="C", copy=True)
     name = array.dtype.name
     if name == "bfloat16" or name.startswith("float8"):  # the ml_dtypes package
         dtype = TORCH_DTYPES.get(name)
