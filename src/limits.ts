@@ -211,3 +211,34 @@ export const SERVER_ALIASES_MAX = 262_144;
 
 /** Watchers at once: each is a connection that stays. */
 export const SERVER_WATCHERS_MAX = 1024;
+/** Bytes of one row of a text table: wide feature rows take kilobytes; a quote that is never closed asks for more. */
+export const ROW_BYTES_MAX = 16 << 20;
+
+/** Columns of one table: the widest feature tables have thousands; each costs an array or two a batch. */
+export const TABLE_COLUMNS_MAX = 16_384;
+
+/** Rows of a batch that a reader of tables hands out: large enough to encode well, small enough to hold several. */
+export const TABLE_BATCH_ROWS = 65_536;
+
+/** Bytes one compressed buffer of an Arrow file may decompress to: Arrow's own 32-bit offsets end there too. */
+export const ARROW_BUFFER_BYTES_MAX = 0x7fffffff;
+
+/** Bytes of a table file that must be held whole (Parquet, Arrow files, zstd without a streaming decoder). */
+export const TABLE_FILE_BYTES_MAX = 2 ** 31 - 1;
+
+/** Numbers in one cell of a fixed-size list: the widest embeddings have a few thousand. */
+export const LIST_SIZE_MAX = 65_536;
+/** Captured bytes that wait in memory for the encoder, by default: with it the whole overhead stays under 100 MB. */
+export const STAGING_BYTES = 64 << 20;
+
+/** Most staging memory: one WebAssembly memory holds 4 GiB. */
+export const STAGING_BYTES_MAX = 4095 * (1 << 20);
+
+/** Captured bytes that may wait in scratch files, by default: two saves of a gigabyte. */
+export const SPOOL_BYTES = 2 * (1 << 30);
+
+/** Saves captured and not yet durable at once: bounds what a loop of tiny saves piles up. */
+export const CAPTURES_MAX = 64;
+
+/** One shared memory of allocated tensors: a WebAssembly memory holds 4 GiB, less one page of 64 KiB. */
+export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;

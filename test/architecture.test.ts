@@ -18,7 +18,7 @@ const rooms: Record<string, string[]> = {
   "src/codec": [...ground, "src/kernels"],
   "src/workers": [...ground, "src/built"],
   "src/wal": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
-  "src/critical": [...ground, "src/wal", "src/disk", "src/codec", "src/workers"],
+  "src/critical": [...ground, "src/flipped-bit", "src/wal", "src/disk", "src/codec", "src/workers"],
   "src/versions": [...ground, "src/flipped-bit", "src/disk"],
   "src/chunks": [
     ...ground,
@@ -29,14 +29,17 @@ const rooms: Record<string, string[]> = {
     "src/workers",
     "src/built",
   ],
+  "src/capture": [...ground, "src/disk", "src/workers"],
   "src/series": [...ground, "src/disk", "src/codec", "src/workers"],
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,
   checkpoints: ["src", "formats"],
-  "open-store": ["checkpoints", "src", "formats"],
-  index: ["open-store", "checkpoints", "src", "formats"],
-  server: ["open-store", "checkpoints", "src", "formats"],
-  cli: ["index", "server", ...ground],
+  "open-critical": ["src"],
+  backup: ["open-critical", "checkpoints", "src"],
+  "open-store": ["backup", "open-critical", "checkpoints", "src", "formats"],
+  index: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
+  server: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
+  cli: ["index", "open-critical", "server", ...ground],
   examples: ["index"],
 };
 
@@ -48,9 +51,9 @@ function sources(directory: string): string[] {
     .map((name) => join(directory, name));
 }
 
-const files = ["src", "checkpoints", "formats", "server", "cli", "examples"]
+const files = ["src", "checkpoints", "formats", "backup", "server", "cli", "examples"]
   .flatMap(sources)
-  .concat("index.ts", "open-store.ts");
+  .concat("index.ts", "open-store.ts", "open-critical.ts");
 
 function roomOf(file: string): string {
   const path = file.replace(/\.ts$/, "");
