@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import type { Context, Hono } from "hono";
 import type { Checkpoint } from "../checkpoints/checkpoint.ts";
 import type { ManifestFile } from "../checkpoints/manifest-format.ts";
+import { isStoreError, StoreError } from "../src/errors.ts";
 import { SERVER_IMPORT_BYTES_MAX } from "../src/limits.ts";
 import { checkName } from "../src/names.ts";
 import { bodyPieces } from "./body.ts";
@@ -59,10 +60,19 @@ export function addTransferRoutes(app: Hono, { store, metrics }: ServerContext &
       metrics.savedBytes.add(saved.logicalBytes, { kind: "logical" });
       metrics.savedBytes.add(saved.storedBytes, { kind: "stored" });
       return c.body(JSON.stringify(saved, bigintText), 201, { "content-type": "application/json" });
+    } catch (error) {
+      throw isStoreError(error) ? named(error, `${directory}/`) : error;
     } finally {
       await rm(directory, { recursive: true, force: true });
     }
   });
+}
+
+/** The client knows its file by the name it gave, not by the place it lay at for a moment. */
+function named(error: StoreError, directory: string): StoreError {
+  const { code, message, retryable, context, hint } = error;
+  const more = { retryable, context, cause: error, ...(hint === undefined ? {} : { hint }) };
+  return new StoreError(code, message.replaceAll(directory, ""), more);
 }
 
 /** `{ref}@{selector}/{file}`: a ref has no `@`, a selector's `/` comes escaped, and a file's name may hold anything. */

@@ -26,7 +26,7 @@ interface Visit {
  */
 export function namedViews(root: PickleValue): NamedView[] {
   const found: NamedView[] = [];
-  const names = new Set<string>();
+  const names = new Map<string, number>();
   const seen = new Set<PickleValue>();
   const waiting: Visit[] = [{ value: root, path: "", depth: 0 }];
   for (let visit = waiting.pop(); visit !== undefined; visit = waiting.pop()) {
@@ -36,9 +36,9 @@ export function namedViews(root: PickleValue): NamedView[] {
       found.push({ name: uniqueName(path === "" ? "tensor" : path, names), view });
       continue;
     }
-    const parts = partsOf(value);
-    if (parts.length === 0 || seen.has(value) || depth >= PICKLE_DEPTH_MAX) continue;
+    if (seen.has(value) || depth >= PICKLE_DEPTH_MAX) continue;
     seen.add(value);
+    const parts = partsOf(value);
     // Pushed in reverse, since the last one pushed is looked at first.
     for (let i = parts.length - 1; i >= 0; i--) {
       const [key, part] = parts[i]!;
@@ -81,10 +81,15 @@ function joinPath(path: string, key: string): string {
   return (path === "" ? key : `${path}.${key}`).slice(0, TENSOR_PATH_CHARACTERS_MAX);
 }
 
-function uniqueName(path: string, taken: Set<string>): string {
-  let name = path;
-  for (let n = 2; taken.has(name); n++) name = `${path}~${n}`;
-  taken.add(name);
+/** @param taken each name given so far, and the number the next one of that path gets */
+function uniqueName(path: string, taken: Map<string, number>): string {
+  let number = taken.get(path);
+  taken.set(path, (number ?? 1) + 1);
+  if (number === undefined) return path;
+  while (taken.has(`${path}~${number}`)) number++;
+  const name = `${path}~${number}`;
+  taken.set(path, number + 1);
+  taken.set(name, 2);
   return name;
 }
 
