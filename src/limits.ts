@@ -145,3 +145,6 @@ export const SOCKET_CONNECTIONS_MAX = 32;
 
 /** Entries in one page of a listing over the engine's socket; the caller asks for the next. */
 export const SOCKET_PAGE_ENTRIES = 500;
+
+/** Space critical state reserves against a full disk: two files of history and the largest snapshot that is usual. */
+export const RESERVE_BYTES_MAX = 1 << 30;
