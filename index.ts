@@ -52,6 +52,6 @@ export type { DeleteOptions, PutOptions, Transaction } from "./src/critical/tran
 export type { SequenceState as SequenceInfo } from "./src/critical/verbs.ts";
 export { type ErrorCode, InvariantError, isStoreError, StoreError } from "./src/errors.ts";
 export type { LogInspection } from "./src/wal/inspect.ts";
-export type { LatencySummary } from "./src/wal/latency.ts";
+export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";
 export type { LogStats } from "./src/wal/log.ts";
 export type { OpenReport } from "./src/wal/open-log.ts";

@@ -91,8 +91,10 @@ async function copyPacks(engine: Engine, context: BackupContext): Promise<Copied
     const known = index.complete ? new Map([...index.packEnds()].map((end) => [end.packId, end])) : new Map();
     const scans: (PackScan & { framesBefore: number })[] = [];
     let writtenBytes = 0;
+    let count = 0;
     for (const { packId, goodBytes } of engine.chunks.index.packEnds()) {
       const name = packFileName(packId);
+      count++;
       others.delete(name);
       const target = `${place.packsDirectory}/${name}`;
       const had = known.get(packId);
@@ -114,7 +116,6 @@ async function copyPacks(engine: Engine, context: BackupContext): Promise<Copied
       frameCount: framesBefore + frames.length,
     }));
     await index.commit({ puts: decodableEntries(scans, index), packEnds });
-    const count = [...index.packEnds()].length;
     const removeOthers = () => removePacks(context, others);
     return { writtenBytes, count, removeOthers };
   } finally {

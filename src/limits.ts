@@ -242,3 +242,5 @@ export const CAPTURES_MAX = 64;
 
 /** One shared memory of allocated tensors: a WebAssembly memory holds 4 GiB, less one page of 64 KiB. */
 export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;
+/** Space critical state reserves against a full disk: two files of history and the largest snapshot that is usual. */
+export const RESERVE_BYTES_MAX = 1 << 30;
