@@ -7,6 +7,7 @@ import { wallClockUs } from "./src/clock.ts";
 import type { Disk } from "./src/disk/disk.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
+import { SeriesStore } from "./src/series/series-store.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
 
 export interface OpenStoreOptions extends EngineOptions {
@@ -31,12 +32,19 @@ export interface StoreStats {
 /** An open store. Close it, or declare it with `await using`. */
 export class Store implements AsyncDisposable {
   readonly checkpoints: Checkpoints;
+  /** Time series: rings of typed rows, appended and read by time. */
+  readonly series: SeriesStore;
   readonly #engine: Engine;
   #closing: Promise<void> | undefined;
 
   constructor(engine: Engine, options: OpenStoreOptions) {
     this.#engine = engine;
     this.checkpoints = new Checkpoints(engine, { onError: options.onError });
+    this.series = new SeriesStore({
+      ...engine,
+      directory: `${engine.directory}/series`,
+      onError: options.onError,
+    });
   }
 
   get directory(): string {
@@ -75,8 +83,17 @@ export class Store implements AsyncDisposable {
 
   /** Waits for saves in flight, then lets go of files, locks and threads. Closing twice is fine. */
   close(): Promise<void> {
-    this.#closing ??= this.checkpoints.close().then(() => this.#engine.close());
+    this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.series.close();
+      await this.checkpoints.close();
+    } finally {
+      await this.#engine.close();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

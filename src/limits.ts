@@ -184,3 +184,12 @@ export const SERIES_CACHE_BYTES = 16 << 20;
 
 /** Sealed segments a store keeps open for reads: each holds a file and its encoded columns as far as they were read. */
 export const SERIES_OPEN_SEGMENTS_MAX = 32;
+
+/** Bars of one resampling: a year of ten-second bars; more are asked for in parts. */
+export const SERIES_BARS_MAX = 4_000_000;
+
+/** Rows of one record batch a read gives: a few megabytes at a time, whatever the range. */
+export const SERIES_BATCH_ROWS = 65_536;
+
+/** Gaps of a sequence one report lists: more say that the column is no sequence. */
+export const SERIES_GAPS_MAX = 10_000;

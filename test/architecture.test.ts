@@ -17,7 +17,8 @@ const rooms: Record<string, string[]> = {
   "src/kernels": [...ground, "src/built"],
   "src/codec": [...ground, "src/kernels"],
   "src/workers": [...ground, "src/built"],
-  "src/wal": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
+  "src/wal/lock": [...ground, "src/disk"],
+  "src/wal": [...ground, "src/wal/lock", "src/disk", "src/codec", "src/workers", "src/built"],
   "src/critical": [...ground, "src/wal", "src/disk", "src/codec", "src/workers"],
   "src/versions": [...ground, "src/flipped-bit", "src/disk"],
   "src/chunks": [
@@ -29,7 +30,7 @@ const rooms: Record<string, string[]> = {
     "src/workers",
     "src/built",
   ],
-  "src/series": [...ground, "src/disk", "src/codec", "src/workers"],
+  "src/series": [...ground, "src/flipped-bit", "src/disk", "src/wal/lock", "src/codec", "src/workers"],
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,
   checkpoints: ["src", "formats"],

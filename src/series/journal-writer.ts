@@ -175,8 +175,9 @@ export class JournalWriter {
     }
   }
 
-  /** Lets go of the file without another write. */
-  abandon(): void {
+  /** Lets go of the file without another write, once no sync is in flight. */
+  async release(): Promise<void> {
+    await this.#syncing?.catch(() => {});
     this.#file.close();
   }
 

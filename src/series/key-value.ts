@@ -13,7 +13,8 @@ export interface Pair {
 /** -1, 0 or 1, comparing 64-bit integers by their halves; `lo` may be given signed or unsigned. */
 export function comparePairs(aHi: number, aLo: number, bHi: number, bLo: number): number {
   if (aHi !== bHi) return aHi < bHi ? -1 : 1;
-  const [a, b] = [aLo >>> 0, bLo >>> 0];
+  const a = aLo >>> 0;
+  const b = bLo >>> 0;
   return a === b ? 0 : a < b ? -1 : 1;
 }
 

@@ -122,7 +122,7 @@ const ARRAYS = {
   u8: Uint8Array,
 } as const;
 
-export type NumberArray = InstanceType<(typeof ARRAYS)[NumberType]>;
+export type { NumberArray } from "./columns/column.ts";
 
 /** The typed array of a number type. */
 export function arrayOf(type: NumberType): (typeof ARRAYS)[NumberType] {
@@ -204,18 +204,29 @@ export function sameSchema(a: Schema, b: Schema): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-/** The schema as the JSON that files hold. */
+/** The schema as the JSON that files hold: a column is `[name, type]`, `"null"` and a list's size behind it. */
 export function schemaToJson({ columns, key, knownKey }: Schema): unknown {
-  return { columns: columns.map((column) => ({ ...column })), key, knownKey };
+  const short = columns.map(({ name, type, nullable, listSize }) => [
+    name,
+    type,
+    ...(nullable || listSize > 0 ? [nullable ? "null" : ""] : []),
+    ...(listSize > 0 ? [listSize] : []),
+  ]);
+  return { columns: short, key, knownKey };
 }
 
 /** The inverse of `schemaToJson`; `undefined` for anything it does not write. */
 export function schemaFromJson(json: unknown): Schema | undefined {
   const { columns, key, knownKey } = (json ?? {}) as Partial<Record<string, unknown>>;
-  if (!Array.isArray(columns)) return undefined;
+  if (!Array.isArray(columns) || !columns.every(Array.isArray)) return undefined;
   try {
-    const pairs = (columns as { name: string }[]).map((each) => [each.name, each as unknown as ColumnOption]);
-    return makeSchema({ columns: pairs as [string, ColumnOption][], key: key as string, knownKey: knownKey as string });
+    const pairs = (columns as [string, ColumnType, string?, number?][]).map(
+      ([name, type, nullable, listSize = 0]): [string, ColumnOption] => [
+        name,
+        { type, nullable: nullable === "null", listSize },
+      ],
+    );
+    return makeSchema({ columns: pairs, key: key as string, knownKey: knownKey as string });
   } catch {
     return undefined;
   }
