@@ -85,8 +85,10 @@ export class RowEncoder {
       const column = this.#columns[i]!;
       const input = batch[column.name];
       this.#room(((rows + 7) >> 3) + 8);
-      const values = input !== undefined && "values" in input ? input.values : input;
-      const valid = input !== undefined && "valid" in input ? input.valid : undefined;
+      // Not `values`: every typed array has a method of that name.
+      const masked = input !== undefined && "valid" in input ? input : undefined;
+      const values = masked?.values ?? (input as ArrayLike<unknown> | PairColumn | undefined);
+      const valid = masked?.valid;
       const present = column.nullable ? this.#validity(values, valid, from, to) : undefined;
       if (i === this.#keyAt) this.keysAt = this.#end;
       this.#values(column, values, { from, to, present });
@@ -289,7 +291,7 @@ export function batchRows(schema: Schema, batch: BatchInput): number {
 
 function lengthOf(column: Column, input: ColumnInput): number {
   if ("hi" in input) return input.hi.length === input.lo.length ? input.hi.length : -1;
-  const values = "values" in input ? input.values : input;
+  const values = "valid" in input ? input.values : input;
   // A list's numbers may come as one typed array.
   const flat = column.listSize > 0 && ArrayBuffer.isView(values);
   const rows = flat ? values.length / column.listSize : values.length;

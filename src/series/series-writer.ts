@@ -501,6 +501,6 @@ function cellOf(batch: BatchInput, name: string, row: number): unknown {
   const input = batch[name];
   if (input === undefined) return null;
   if ("hi" in input) return { hi: input.hi[row], lo: input.lo[row] };
-  if (!("values" in input)) return input[row];
+  if (!("valid" in input)) return input[row];
   return input.valid[row] ? input.values[row] : null;
 }
