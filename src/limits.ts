@@ -193,3 +193,21 @@ export const SERIES_BATCH_ROWS = 65_536;
 
 /** Gaps of a sequence one report lists: more say that the column is no sequence. */
 export const SERIES_GAPS_MAX = 10_000;
+
+/** Bytes of one row of a text table: wide feature rows take kilobytes; a quote that is never closed asks for more. */
+export const ROW_BYTES_MAX = 16 << 20;
+
+/** Columns of one table: the widest feature tables have thousands; each costs an array or two a batch. */
+export const TABLE_COLUMNS_MAX = 16_384;
+
+/** Rows of a batch that a reader of tables hands out: large enough to encode well, small enough to hold several. */
+export const TABLE_BATCH_ROWS = 65_536;
+
+/** Bytes one compressed buffer of an Arrow file may decompress to: Arrow's own 32-bit offsets end there too. */
+export const ARROW_BUFFER_BYTES_MAX = 0x7fffffff;
+
+/** Bytes of a table file that must be held whole (Parquet, Arrow files, zstd without a streaming decoder). */
+export const TABLE_FILE_BYTES_MAX = 2 ** 31 - 1;
+
+/** Numbers in one cell of a fixed-size list: the widest embeddings have a few thousand. */
+export const LIST_SIZE_MAX = 65_536;
