@@ -9,6 +9,8 @@ import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
 import { SeriesStore } from "./src/series/series-store.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
+import type { SeriesExportOptions } from "./transfer/series-export.ts";
+import type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";
 
 export interface OpenStoreOptions extends EngineOptions {
   /** Told of a save that failed while nobody was watching its ticket. The next save fails with the same cause. */
@@ -85,6 +87,26 @@ export class Store implements AsyncDisposable {
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  /**
+   * Appends the rows of a file (CSV, NDJSON, Arrow IPC or Parquet; text also with gzip or zstd) to a series, which is
+   * created when it is new. All is sealed and durable when it resolves.
+   */
+  async importSeries(
+    name: string,
+    path: string,
+    options: SeriesImportOptions = {},
+  ): Promise<SeriesImportResult> {
+    const { importSeries } = await import("./transfer/series-import.ts");
+    return importSeries(this.series, name, path, options);
+  }
+
+  /** Rows of a series as the bytes of a file that other tools read, piece by piece. */
+  async *exportSeries(name: string, options: SeriesExportOptions): AsyncGenerator<Uint8Array> {
+    const { exportSeries } = await import("./transfer/series-export.ts");
+    await using series = this.series.open(name, { readOnly: true });
+    yield* exportSeries(series, options);
   }
 
   async #close(): Promise<void> {

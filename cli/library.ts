@@ -9,6 +9,7 @@ import type {
   OpenStoreOptions,
   Progress,
   RepairResult,
+  Series as WholeSeries,
   Store as WholeStore,
 } from "../index.ts";
 
@@ -24,6 +25,10 @@ export type {
   RestoredFiles as RestoreResult,
   RestoreFilesOptions as RestoreOptions,
   SaveOptions,
+  SeriesExportOptions,
+  SeriesImportOptions,
+  SeriesRow,
+  SeriesStats,
   StoreStats,
   TensorDiff,
   VersionDetails,
@@ -44,9 +49,18 @@ export interface Library {
   repairStore(directory: string, options: Running): Promise<RepairResult>;
 }
 
-export interface Store extends Pick<WholeStore, "gc" | "stats" | "close"> {
+export interface Store
+  extends Pick<WholeStore, "gc" | "stats" | "close" | "importSeries" | "exportSeries"> {
   readonly checkpoints: Checkpoints;
+  readonly series: SeriesStore;
 }
+
+export interface SeriesStore {
+  list(): string[];
+  open(name: string, options: { readOnly: true }): Series;
+}
+
+export type Series = Pick<WholeSeries, "name" | "columns" | "key" | "asOf" | "positions" | "stats" | "tail">;
 
 export type Checkpoints = Pick<
   AllCheckpoints,

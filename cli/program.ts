@@ -9,6 +9,7 @@ import { addRefs } from "./commands/refs.ts";
 import { addRepair } from "./commands/repair.ts";
 import { addRestore } from "./commands/restore.ts";
 import { addSave } from "./commands/save.ts";
+import { addSeries } from "./commands/series/series.ts";
 import { addShow } from "./commands/show.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTag } from "./commands/tag.ts";
@@ -32,6 +33,7 @@ const verbs = [
   addCheck,
   addRepair,
   addStats,
+  addSeries,
   addVersion,
 ];
 

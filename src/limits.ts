@@ -211,3 +211,6 @@ export const TABLE_FILE_BYTES_MAX = 2 ** 31 - 1;
 
 /** Numbers in one cell of a fixed-size list: the widest embeddings have a few thousand. */
 export const LIST_SIZE_MAX = 65_536;
+
+/** Rows an import may sort: it holds all of them in memory, and twice while it orders them. */
+export const SERIES_SORT_ROWS_MAX = 20_000_000;

@@ -34,8 +34,9 @@ const rooms: Record<string, string[]> = {
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,
   checkpoints: ["src", "formats"],
-  "open-store": ["checkpoints", "src", "formats"],
-  index: ["open-store", "checkpoints", "src", "formats"],
+  transfer: ["src", "formats"],
+  "open-store": ["checkpoints", "transfer", "src", "formats"],
+  index: ["open-store", "checkpoints", "transfer", "src", "formats"],
   cli: ["index", ...ground],
   examples: ["index"],
 };
@@ -48,7 +49,7 @@ function sources(directory: string): string[] {
     .map((name) => join(directory, name));
 }
 
-const files = ["src", "checkpoints", "formats", "cli", "examples"]
+const files = ["src", "checkpoints", "formats", "transfer", "cli", "examples"]
   .flatMap(sources)
   .concat("index.ts", "open-store.ts");
 

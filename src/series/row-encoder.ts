@@ -1,6 +1,6 @@
 import { StoreError } from "../errors.ts";
 import { SERIES_ROW_BYTES_MAX } from "../limits.ts";
-import { setBit } from "./column-slice.ts";
+import { setBit, sliceBits } from "./column-slice.ts";
 import { JOURNAL_RECORD_BYTES } from "./journal-format.ts";
 import { misfit } from "./misfit.ts";
 import { type Column, columnIndex, type NumberArray, type NumberType, type Schema, storageOf, widthOf } from "./schema.ts";
@@ -15,11 +15,17 @@ export interface PairColumn {
   lo: ArrayLike<number>;
 }
 
-/** A column of a batch: values, halves, or values with a 0/1 for each row that says whether it has one. */
+/** A column as Arrow lays it out: texts and bytes with offsets, bools and validity as bitmaps, lowest bit first. */
+export interface ArrowColumn {
+  arrow: { rows: number; values: NumberArray; offsets?: Int32Array; validity?: Uint8Array };
+}
+
+/** A column of a batch: values, halves, values with a 0/1 for each row that says whether it has one, or Arrow's layout. */
 export type ColumnInput =
   | ArrayLike<unknown>
   | PairColumn
-  | { values: ArrayLike<unknown>; valid: ArrayLike<number | boolean> };
+  | { values: ArrayLike<unknown>; valid: ArrayLike<number | boolean> }
+  | ArrowColumn;
 
 export type BatchInput = Readonly<Record<string, ColumnInput>>;
 
@@ -85,6 +91,10 @@ export class RowEncoder {
       const column = this.#columns[i]!;
       const input = batch[column.name];
       this.#room(((rows + 7) >> 3) + 8);
+      if (input !== undefined && "arrow" in input) {
+        this.#arrow(column, i, input.arrow, from, to);
+        continue;
+      }
       // Not `values`: every typed array has a method of that name.
       const masked = input !== undefined && "valid" in input ? input : undefined;
       const values = masked?.values ?? (input as ArrayLike<unknown> | PairColumn | undefined);
@@ -94,6 +104,37 @@ export class RowEncoder {
       this.#values(column, values, { from, to, present });
     }
     return this.#end;
+  }
+
+  #arrow(column: Column, place: number, { values, offsets, validity }: ArrowColumn["arrow"], from: number, to: number): void {
+    const rows = to - from;
+    if (column.nullable) {
+      this.#put(validity === undefined ? allOnes(rows) : sliceBits(validity, from, rows));
+    } else if (validity !== undefined && !sliceBits(validity, from, rows).every((byte, at) => byte === allOnes(rows)[at])) {
+      throw misfit(column, null, "it may not be null");
+    }
+    if (place === this.#keyAt) this.keysAt = this.#end;
+    if (offsets !== undefined) {
+      this.#room(4 * rows);
+      for (let row = from; row < to; row++) {
+        this.view.setUint32(this.#end, offsets[row + 1]! - offsets[row]!, true);
+        this.#end += 4;
+      }
+      this.#put((values as Uint8Array).subarray(offsets[from]!, offsets[to]!));
+    } else if (column.type === "bool") this.#put(sliceBits(values as Uint8Array, from, rows));
+    else {
+      const storage = storageOf(column.type)!;
+      if (!isArrayOf(storage, values)) throw misfit(column, typeof values, `it takes an array of ${storage}`);
+      const perRow = Math.max(1, column.listSize);
+      const part = values.subarray(from * perRow, to * perRow);
+      this.#put(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+    }
+  }
+
+  #put(bytes: Uint8Array): void {
+    this.#room(bytes.byteLength);
+    this.bytes.set(bytes, this.#end);
+    this.#end += bytes.byteLength;
   }
 
   #validity(
@@ -290,12 +331,20 @@ export function batchRows(schema: Schema, batch: BatchInput): number {
 }
 
 function lengthOf(column: Column, input: ColumnInput): number {
+  if ("arrow" in input) return input.arrow.rows;
   if ("hi" in input) return input.hi.length === input.lo.length ? input.hi.length : -1;
   const values = "valid" in input ? input.values : input;
   // A list's numbers may come as one typed array.
   const flat = column.listSize > 0 && ArrayBuffer.isView(values);
   const rows = flat ? values.length / column.listSize : values.length;
   return "valid" in input && input.valid.length !== rows ? -1 : rows;
+}
+
+/** A bitmap of `rows` ones. */
+function allOnes(rows: number): Uint8Array {
+  const bitmap = new Uint8Array((rows + 7) >> 3).fill(255);
+  if ((rows & 7) !== 0) bitmap[bitmap.length - 1] = (1 << (rows & 7)) - 1;
+  return bitmap;
 }
 
 function isArrayOf(type: NumberType, values: unknown): values is NumberArray {

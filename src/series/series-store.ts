@@ -70,6 +70,27 @@ export class SeriesStore {
     return series;
   }
 
+  /**
+   * Removes a series with all its rows.
+   * @throws ERR_NOT_FOUND, ERR_STORE_LOCKED with the writer's pid
+   */
+  async remove(name: string): Promise<void> {
+    const { disk } = this.#options;
+    const directory = this.#directoryOf(name);
+    if (disk.stat(`${directory}/${SERIES_FILE}`) === undefined) throw notThere(name, this.list());
+    await this.#writers.get(name)?.close();
+    const lock = lockDirectory(disk, directory);
+    try {
+      // Without its definition it is no series any more, whatever is left of it by a crash.
+      disk.remove(`${directory}/${SERIES_FILE}`);
+      disk.syncDirectory(directory);
+      for (const file of disk.list(directory)) disk.remove(`${directory}/${file}`);
+      disk.syncDirectory(directory);
+    } finally {
+      lock.close();
+    }
+  }
+
   /** Closes every open series and what their reads keep. */
   async close(): Promise<void> {
     await Promise.all([...this.#open].map((series) => series.close()));

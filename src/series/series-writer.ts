@@ -2,6 +2,7 @@ import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { SERIES_HOT_BYTES_MAX, SERIES_RECORD_ROWS_MAX, SERIES_SEALS_WAITING_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
+import { valueAt } from "./column-slice.ts";
 import { Duplicates } from "./duplicates.ts";
 import { HotSegment } from "./hot-segment.ts";
 import { JOURNAL_RECORD_BYTES, RECORD_KINDS } from "./journal-format.ts";
@@ -9,7 +10,7 @@ import { JournalWriter } from "./journal-writer.ts";
 import { comparePairs, pairToBigInt } from "./key-value.ts";
 import { recoverSeries } from "./recover-series.ts";
 import { type BatchInput, batchRows, RowEncoder, type RowInput } from "./row-encoder.ts";
-import { sameSchema } from "./schema.ts";
+import { columnIndex, type Schema, sameSchema } from "./schema.ts";
 import { type SealRequest, type SealResult, sealJob } from "./seal.job.ts";
 import { hotFileName, segmentFileName } from "./segment-format.ts";
 import { readSealed, type SealedSegment, type Snapshot } from "./segment-list.ts";
@@ -288,11 +289,12 @@ export class SeriesWriter {
     return this.#full.at(-1)?.segment.rows.key?.max ?? this.#sealed.at(-1)?.summary.key?.max;
   }
 
-  #outOfOrder(key: bigint, newestHi = this.#newestHi, newestLo = this.#newestLo): StoreError {
-    const newest = pairToBigInt(newestHi, newestLo);
+  #outOfOrder(key: bigint, at?: { newest: bigint; row: number }): StoreError {
+    const newest = at?.newest ?? pairToBigInt(this.#newestHi, this.#newestLo);
     const { name } = this.#definition;
-    return new StoreError("ERR_CONFLICT", `series "${name}": the key ${key} is older than ${newest}, the newest`, {
-      context: { series: name, key, newest },
+    const where = at === undefined ? "" : `, row ${at.row + 1} of the batch`;
+    return new StoreError("ERR_CONFLICT", `series "${name}"${where}: the key ${key} is older than ${newest}, the newest`, {
+      context: { series: name, key, newest, row: at?.row },
       hint: "Open the series with order `allow`, or `{ sortWithinMs }` for rows that come a little late.",
     });
   }
@@ -315,7 +317,10 @@ export class SeriesWriter {
         const nextLo = view.getUint32(at, true);
         const nextHi = view.getInt32(at + 4, true);
         const compared = has ? comparePairs(nextHi, nextLo, hi, lo) : 1;
-        if (compared < 0 && order === "reject") throw this.#outOfOrder(pairToBigInt(nextHi, nextLo), hi, lo);
+        if (compared < 0 && order === "reject") {
+          const row = from + (at - keysAt) / 8;
+          throw this.#outOfOrder(pairToBigInt(nextHi, nextLo), { newest: pairToBigInt(hi, lo), row });
+        }
         if (compared < 0) continue;
         hi = nextHi;
         lo = nextLo;
@@ -330,7 +335,7 @@ export class SeriesWriter {
     const names = this.#definition.schema.columns.map(({ name }) => name);
     const before = this.#endRow + (this.#hot?.segment.window?.rows ?? 0);
     for (let row = 0; row < rows; row++) {
-      this.append(Object.fromEntries(names.map((name) => [name, cellOf(batch, name, row)])));
+      this.append(Object.fromEntries(names.map((name) => [name, cellOf(this.#definition.schema, batch, name, row)])));
     }
     return this.#endRow + (this.#hot?.segment.window?.rows ?? 0) - before;
   }
@@ -497,9 +502,13 @@ export class SeriesWriter {
   }
 }
 
-function cellOf(batch: BatchInput, name: string, row: number): unknown {
+function cellOf(schema: Schema, batch: BatchInput, name: string, row: number): unknown {
   const input = batch[name];
   if (input === undefined) return null;
+  if ("arrow" in input) {
+    const column = schema.columns[columnIndex(schema, name)]!;
+    return valueAt({ column, ...input.arrow }, row);
+  }
   if ("hi" in input) return { hi: input.hi[row], lo: input.lo[row] };
   if (!("valid" in input)) return input[row];
   return input.valid[row] ? input.values[row] : null;
