@@ -51,7 +51,25 @@ export type { MapHistoryChange, Moment } from "./src/critical/trail.ts";
 export type { DeleteOptions, PutOptions, Transaction } from "./src/critical/transaction.ts";
 export type { SequenceState as SequenceInfo } from "./src/critical/verbs.ts";
 export { type ErrorCode, InvariantError, isStoreError, StoreError } from "./src/errors.ts";
+export type { Value } from "./src/series/column-slice.ts";
+export type { Pair } from "./src/series/key-value.ts";
+export type { RangeRead } from "./src/series/range-read.ts";
+export type { ArrowColumn, BatchInput, ColumnInput, PairColumn, RowInput } from "./src/series/row-encoder.ts";
+export type { Column, ColumnOption, ColumnType } from "./src/series/schema.ts";
+export type { Series, SeriesStats, TailOptions } from "./src/series/series.ts";
+export type { DuplicatesPolicy } from "./src/series/series-file.ts";
+export type { SeriesOptions } from "./src/series/series-options.ts";
+export type {
+  AsOfOptions,
+  RangeOptions,
+  ResampleOptions,
+  SequenceGap,
+  SeriesRow,
+} from "./src/series/series-reads.ts";
+export type { SeriesStore } from "./src/series/series-store.ts";
 export type { LogInspection } from "./src/wal/inspect.ts";
 export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";
 export type { LogStats } from "./src/wal/log.ts";
 export type { OpenReport } from "./src/wal/open-log.ts";
+export type { SeriesExportOptions } from "./transfer/series-export.ts";
+export type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";

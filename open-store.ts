@@ -11,7 +11,10 @@ import type { Critical, CriticalStats } from "./src/critical/critical.ts";
 import type { Disk } from "./src/disk/disk.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
+import { SeriesStore } from "./src/series/series-store.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
+import type { SeriesExportOptions } from "./transfer/series-export.ts";
+import type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";
 
 export interface OpenStoreOptions extends EngineOptions, CheckpointsOptions {
   /** Told of a save that failed while nobody was watching its ticket. The next save fails with the same cause. */
@@ -48,6 +51,8 @@ export interface StoreStats {
 /** An open store. Close it, or declare it with `await using`. */
 export class Store implements AsyncDisposable {
   readonly checkpoints: Checkpoints;
+  /** Time series: rings of typed rows, appended and read by time. */
+  readonly series: SeriesStore;
   readonly #engine: Engine;
   readonly #options: OpenStoreOptions;
   #critical: Critical | undefined;
@@ -57,6 +62,11 @@ export class Store implements AsyncDisposable {
     this.#engine = engine;
     this.#options = options;
     this.checkpoints = new Checkpoints(engine, options);
+    this.series = new SeriesStore({
+      ...engine,
+      directory: `${engine.directory}/series`,
+      onError: options.onError,
+    });
   }
 
   get directory(): string {
@@ -130,9 +140,29 @@ export class Store implements AsyncDisposable {
     return this.#closing;
   }
 
+  /**
+   * Appends the rows of a file (CSV, NDJSON, Arrow IPC or Parquet; text also with gzip or zstd) to a series, which is
+   * created when it is new. All is sealed and durable when it resolves.
+   */
+  async importSeries(
+    name: string,
+    path: string,
+    options: SeriesImportOptions = {},
+  ): Promise<SeriesImportResult> {
+    const { importSeries } = await import("./transfer/series-import.ts");
+    return importSeries(this.series, name, path, options);
+  }
+
+  /** Rows of a series as the bytes of a file that other tools read, piece by piece. */
+  async *exportSeries(name: string, options: SeriesExportOptions): AsyncGenerator<Uint8Array> {
+    const { exportSeries } = await import("./transfer/series-export.ts");
+    await using series = this.series.open(name, { readOnly: true });
+    yield* exportSeries(series, options);
+  }
+
   /** Whatever fails to close, everything after it is closed too; the first failure is told. */
   async #close(): Promise<void> {
-    const parts = [this.#critical, this.checkpoints, this.#engine];
+    const parts = [this.#critical, this.series, this.checkpoints, this.#engine];
     const failures: unknown[] = [];
     for (const part of parts) await part?.close().catch((error: unknown) => failures.push(error));
     if (failures.length > 0) throw failures[0];

@@ -9,6 +9,7 @@ import type {
   OpenStoreOptions,
   Progress,
   RepairResult,
+  Series as WholeSeries,
   Store as WholeStore,
 } from "../index.ts";
 
@@ -35,6 +36,10 @@ export type {
   RestoreFilesOptions as RestoreOptions,
   SaveOptions,
   SequenceInfo,
+  SeriesExportOptions,
+  SeriesImportOptions,
+  SeriesRow,
+  SeriesStats,
   StoreStats,
   TensorDiff,
   VersionDetails,
@@ -63,9 +68,18 @@ export interface Library {
   repairStore(directory: string, options: Running & { mirror?: string }): Promise<RepairResult>;
 }
 
-export interface Store extends Pick<WholeStore, "gc" | "stats" | "backup" | "close"> {
+export interface Store
+  extends Pick<WholeStore, "gc" | "stats" | "backup" | "close" | "importSeries" | "exportSeries"> {
   readonly checkpoints: Checkpoints;
+  readonly series: SeriesStore;
 }
+
+export interface SeriesStore {
+  list(): string[];
+  open(name: string, options: { readOnly: true }): Series;
+}
+
+export type Series = Pick<WholeSeries, "name" | "columns" | "key" | "asOf" | "positions" | "stats" | "tail">;
 
 export type Checkpoints = Pick<
   AllCheckpoints,

@@ -211,6 +211,54 @@ export const SERVER_ALIASES_MAX = 262_144;
 
 /** Watchers at once: each is a connection that stays. */
 export const SERVER_WATCHERS_MAX = 1024;
+/** Columns of one series: a book of fifty levels has two hundred; more belong in a list or in several series. */
+export const SERIES_COLUMNS_MAX = 1024;
+
+/** Numbers in one row of a fixed-size list: an embedding fits, and a row stays under `SERIES_ROW_BYTES_MAX`. */
+export const SERIES_LIST_SIZE_MAX = 65_536;
+
+/** Encoded bytes of one row: what one journal record holds of it; larger values belong in a checkpoint. */
+export const SERIES_ROW_BYTES_MAX = 1 << 20;
+
+/** Rows of one hot segment: what sealing one holds in memory at once. */
+export const SERIES_SEGMENT_ROWS_MAX = 1 << 22;
+
+/** Rows of a segment unless told otherwise: tables of the codecs are paid once for many rows, a seal takes tenths of a second. */
+export const SERIES_SEGMENT_ROWS = 1 << 17;
+
+/** Bytes of one hot file: a segment of wide rows is sealed before its rows are full. */
+export const SERIES_HOT_BYTES_MAX = 128 << 20;
+
+/** Rows of one journal record: a batch is cut into such pieces, each under one checksum. */
+export const SERIES_RECORD_ROWS_MAX = 8192;
+
+/** Full segments that may wait to be sealed: when sealing falls this far behind, appends are refused and say so. */
+export const SERIES_SEALS_WAITING_MAX = 16;
+
+/** Series open in one store at once: each holds two files and at least one page a column. */
+export const SERIES_OPEN_MAX = 4096;
+
+/** Rows waiting in the window of a series that sorts: bounds memory when a feed's clock runs backwards. */
+export const SERIES_WINDOW_ROWS_MAX = 65_536;
+
+/** Rows of the newest key kept to recognize duplicates: more in one instant are taken as new. */
+export const SERIES_DUPLICATES_MAX = 4096;
+
+/** Decoded bytes that reads of one store keep for the next: as-of reads hit the same blocks again and again. */
+export const SERIES_CACHE_BYTES = 16 << 20;
+
+/** Sealed segments a store keeps open for reads: each holds a file and its encoded columns as far as they were read. */
+export const SERIES_OPEN_SEGMENTS_MAX = 32;
+
+/** Bars of one resampling: a year of ten-second bars; more are asked for in parts. */
+export const SERIES_BARS_MAX = 4_000_000;
+
+/** Rows of one record batch a read gives: a few megabytes at a time, whatever the range. */
+export const SERIES_BATCH_ROWS = 65_536;
+
+/** Gaps of a sequence one report lists: more say that the column is no sequence. */
+export const SERIES_GAPS_MAX = 10_000;
+
 /** Bytes of one row of a text table: wide feature rows take kilobytes; a quote that is never closed asks for more. */
 export const ROW_BYTES_MAX = 16 << 20;
 
@@ -244,3 +292,6 @@ export const CAPTURES_MAX = 64;
 export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;
 /** Space critical state reserves against a full disk: two files of history and the largest snapshot that is usual. */
 export const RESERVE_BYTES_MAX = 1 << 30;
+
+/** Rows an import may sort: it holds all of them in memory, and twice while it orders them. */
+export const SERIES_SORT_ROWS_MAX = 20_000_000;
