@@ -62,8 +62,13 @@ export class Store implements AsyncDisposable {
     this.#engine = engine;
     this.#options = options;
     this.checkpoints = new Checkpoints(engine, options);
+    const { disk, storeId, pool, readOnly, nowUs } = engine;
     this.series = new SeriesStore({
-      ...engine,
+      disk,
+      storeId,
+      pool,
+      readOnly,
+      nowUs,
       directory: `${engine.directory}/series`,
       onError: options.onError,
     });
