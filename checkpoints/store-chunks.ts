@@ -1,14 +1,16 @@
 import { invariant } from "../src/assert.ts";
 import type { ChunkSave, EncodedRun } from "../src/chunks/chunk-save.ts";
+import { sameDigest } from "../src/chunks/digest.ts";
 import type { ChunkSource, ChunkToEncode, OperandSource } from "../src/chunks/encode.job.ts";
 import { StoreError } from "../src/errors.ts";
 import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES, REPLAY_LEVELS_MAX } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";
 import type { Bases } from "./bases.ts";
+import { type Batch, batchesOf } from "./batches.ts";
 import { type PlannedChunk, planChunks } from "./chunk-plan.ts";
 import type { ChunkRef } from "./manifest-format.ts";
 import { type ChunkReplay, planReplay } from "./optimizer/replay-plan.ts";
-import type { MemoryOrigin, SourceFile } from "./source.ts";
+import type { CapturedOrigin, SourceFile } from "./source.ts";
 
 export interface StoreChunksOptions {
   save: ChunkSave;
@@ -19,8 +21,6 @@ export interface StoreChunksOptions {
   replays: boolean;
   signal: AbortSignal | undefined;
   onBytes: (bytes: number) => void;
-  /** Told once memory that is not shared has been copied: how long that held the calling thread. */
-  onCopied: (copyMs: number) => void;
 }
 
 interface ChunkAt extends Omit<ChunkToEncode, "replay"> {
@@ -50,8 +50,10 @@ class Storing {
   readonly #refs: ChunkRef[] = [];
   readonly #inFlight: Promise<void>[] = [];
   readonly #staging: SharedArrayBuffer[] = [];
-  /** Where a tensor file's chunks begin. */
-  #offsets: number[] = [];
+  /** By chunk of a tensor file: the batch that it is captured in. */
+  readonly #batchOf: Batch<ChunkAt>[] = [];
+  /** Captured pieces are read again, by chunks of later levels: they are given back with the rest of the capture. */
+  #keepsPieces = false;
   #appended: Promise<void> = Promise.resolve();
 
   constructor(file: SourceFile, options: StoreChunksOptions) {
@@ -63,18 +65,22 @@ class Storing {
     const { bases } = this.#options;
     const planned = planChunks(this.#file.layout!, this.#file.sizeBytes);
     const replays = this.#planReplay(planned);
-    this.#offsets = planned.map(({ offset }) => offset);
     const chunks = planned.map((chunk, index): ChunkAt => {
       const replay = replays[index];
       const given = { ...chunk, index, bases: bases.forTensors(this.#file.name, chunk) };
       return replay === undefined ? given : { ...given, replay };
     });
+    const batches = [...batchesOf(chunks)];
+    for (const batch of batches) for (const { index } of batch.chunks) this.#batchOf[index] = batch;
+    this.#keepsPieces = replays.some((replay) => (replay?.level ?? 0) > 0);
     // What is predicted from other chunks of this version comes after them.
     for (let level = 0; level <= REPLAY_LEVELS_MAX; level++) {
-      const ofLevel = chunks.filter(({ replay }) => (replay?.level ?? 0) === level);
-      if (ofLevel.length === 0) continue;
+      if (level > 0 && !chunks.some(({ replay }) => replay?.level === level)) continue;
       if (level > 0) await this.#settled();
-      await this.#inBatches(ofLevel);
+      for (const batch of batches) {
+        const ofLevel = batch.chunks.filter(({ replay }) => (replay?.level ?? 0) === level);
+        for (const run of contiguous(ofLevel)) await this.#submit(run, batch, () => {});
+      }
     }
   }
 
@@ -126,31 +132,20 @@ class Storing {
     chunks: ChunkAt[],
     onStored: (chunk: ChunkAt, digest: Uint8Array) => void = () => {},
   ): Promise<void> {
-    let batch: ChunkAt[] = [];
-    let batchBytes = 0;
-    for (const chunk of chunks) {
-      const apart = batch.length > 0 && batch[0]!.offset + batchBytes !== chunk.offset;
-      if (batch.length > 0 && (apart || batchBytes + chunk.rawBytes > JOB_BYTES)) {
-        await this.#submit(batch, batchBytes, onStored);
-        batch = [];
-        batchBytes = 0;
-      }
-      batch.push(chunk);
-      batchBytes += chunk.rawBytes;
-    }
-    if (batch.length > 0) await this.#submit(batch, batchBytes, onStored);
+    for (const batch of batchesOf(chunks)) await this.#submit(batch, batch, onStored);
   }
 
+  /** Encodes a run of chunks of a batch. */
   async #submit(
-    batch: ChunkAt[],
-    batchBytes: number,
+    run: Batch<ChunkAt>,
+    batch: Batch<ChunkAt>,
     onStored: (chunk: ChunkAt, digest: Uint8Array) => void,
   ): Promise<void> {
     throwIfAborted(this.#options.signal);
     if (this.#inFlight.length >= this.#options.jobsMax) await this.#inFlight.shift();
-    const { source, release } = this.#source(batch[0]!.offset, batchBytes);
-    const { operands, releaseOperands, placeOf } = this.#operands(batch);
-    const chunks = batch.map(({ rawBytes, element, bases, replay }): ChunkToEncode => {
+    const { source, release } = this.#source(run, batch);
+    const { operands, releaseOperands, placeOf } = this.#operands(run.chunks);
+    const chunks = run.chunks.map(({ rawBytes, element, bases, replay }): ChunkToEncode => {
       const chunk = { rawBytes, element, bases };
       if (replay === undefined) return chunk;
       const named = replay.bases.map((base) => ("chunk" in base ? placeOf(base.chunk) : base.stored.digest));
@@ -158,7 +153,7 @@ class Storing {
     });
     const encoded = this.#options.save.encode(source, chunks, operands);
     // Answers are appended in the order of the jobs: a chunk known from an earlier answer is there by then.
-    const step = this.#append(encoded, this.#appended, batch, onStored).finally(() => {
+    const step = this.#append(encoded, this.#appended, run.chunks, onStored).finally(() => {
       release();
       releaseOperands();
     });
@@ -178,8 +173,8 @@ class Storing {
     await this.#options.save.append(run);
     batch.forEach((chunk, i) => {
       const { digest } = run.answers[i]!;
+      this.#requireAsExpected(chunk, digest);
       this.#refs[chunk.index] = { digest, rawBytes: chunk.rawBytes };
-
       onStored(chunk, digest);
       this.#options.onBytes(chunk.rawBytes);
     });
@@ -199,7 +194,9 @@ class Storing {
       const { digest, rawBytes } = this.#refs[base.chunk]!;
       const entry = this.#options.save.entryOf(digest);
       invariant(entry !== undefined, "a chunk of a lower level was appended before");
-      const { source, release } = this.#source(this.#offsets[base.chunk]!, rawBytes);
+      const batch = this.#batchOf[base.chunk]!;
+      const { offset } = batch.chunks.find(({ index }) => index === base.chunk)!;
+      const { source, release } = this.#source({ offset, sizeBytes: rawBytes }, batch);
       places.set(base.chunk, operands.length);
       operands.push({ source, rawBytes, digest, depth: entry.depth, costKiB: entry.costKiB });
       releases.push(release);
@@ -219,25 +216,29 @@ class Storing {
     await this.#appended;
   }
 
-  #source(offset: number, sizeBytes: number): { source: ChunkSource; release: () => void } {
-    const { origin } = this.#file;
-    if ("path" in origin) return { source: { path: origin.path, offset }, release: () => {} };
-    const shared = origin.shared(offset, sizeBytes);
-    if (shared !== undefined) return { source: { bytes: shared }, release: () => {} };
-    return this.#stage(origin, offset, sizeBytes);
+  /** In strict mode: what was captured must be what was there when the save began. */
+  #requireAsExpected(chunk: ChunkAt, digest: Uint8Array): void {
+    const { origin, layout } = this.#file;
+    if (!("capture" in origin) || origin.expected === undefined) return;
+    if (sameDigest(origin.expected[chunk.index]!, digest)) return;
+    const end = chunk.offset + chunk.rawBytes;
+    const touched = layout!.spans.filter(
+      (span) => span.offset < end && span.offset + span.sizeBytes > chunk.offset,
+    );
+    throw writtenTooEarly(touched.map((span) => span.name));
   }
 
-  #stage(
-    origin: MemoryOrigin,
-    offset: number,
-    sizeBytes: number,
-  ): { source: ChunkSource; release: () => void } {
-    const buffer = this.#staging.pop() ?? new SharedArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
-    const bytes = new Uint8Array(buffer, 0, sizeBytes);
-    const start = performance.now();
-    origin.copy(offset, bytes);
-    this.#options.onCopied(performance.now() - start);
-    return { source: { bytes }, release: () => this.#staging.push(buffer) };
+  #source({ offset, sizeBytes }: Stretch, batch: Stretch): { source: ChunkSource; release: () => void } {
+    const { origin } = this.#file;
+    if ("path" in origin) return { source: { path: origin.path, offset }, release: () => {} };
+    if ("capture" in origin) {
+      const { source, release } = capturedSource(origin, batch.offset);
+      const within = partOf(source, offset - batch.offset, sizeBytes);
+      return { source: within, release: this.#keepsPieces ? () => {} : release };
+    }
+    const bytes = new Uint8Array(this.#staging.pop() ?? new SharedArrayBuffer(STAGE_BYTES), 0, sizeBytes);
+    bytes.set(origin.bytes.subarray(offset, offset + sizeBytes));
+    return { source: { bytes }, release: () => this.#staging.push(bytes.buffer as SharedArrayBuffer) };
   }
 
   async finish(): Promise<ChunkRef[]> {
@@ -250,6 +251,44 @@ class Storing {
   async settle(): Promise<void> {
     await Promise.allSettled(this.#inFlight);
   }
+}
+
+/** A run of a file's bytes. */
+interface Stretch {
+  offset: number;
+  sizeBytes: number;
+}
+
+function partOf(source: ChunkSource, from: number, sizeBytes: number): ChunkSource {
+  if ("bytes" in source) return { bytes: source.bytes.subarray(from, from + sizeBytes) };
+  return { path: source.path, offset: source.offset + from };
+}
+
+/** Runs of chunks that lie one after the other. */
+function* contiguous(chunks: ChunkAt[]): Iterable<Batch<ChunkAt>> {
+  let run: Batch<ChunkAt> | undefined;
+  for (const chunk of chunks) {
+    if (run !== undefined && run.offset + run.sizeBytes === chunk.offset) {
+      run.chunks.push(chunk);
+      run.sizeBytes += chunk.rawBytes;
+      continue;
+    }
+    if (run !== undefined) yield run;
+    run = { offset: chunk.offset, sizeBytes: chunk.rawBytes, chunks: [chunk] };
+  }
+  if (run !== undefined) yield run;
+}
+
+/** Room for one batch of a blob. */
+const STAGE_BYTES = Math.max(JOB_BYTES, CHUNK_BYTES_MAX);
+
+function capturedSource(
+  { capture, plan }: CapturedOrigin,
+  offset: number,
+): { source: ChunkSource; release: () => void } {
+  const piece = plan.pieceAt(offset);
+  invariant(piece !== undefined, "tensors are captured in the batches they are encoded in");
+  return { source: capture.bytesOf(piece), release: () => capture.release(piece) };
 }
 
 async function settleAll<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
@@ -266,4 +305,16 @@ export function changed(path: string): StoreError {
     retryable: true,
     hint: "Nothing was stored under the ref. Save files that are complete.",
   });
+}
+
+/** In strict mode: a trainer wrote these tensors after `save` and before they were captured. */
+function writtenTooEarly(tensors: string[]): StoreError {
+  return new StoreError(
+    "ERR_CONFLICT",
+    `${tensors.slice(0, 3).join(", ")}${tensors.length > 3 ? ", …" : ""}: written after save and before captured`,
+    {
+      context: { tensors },
+      hint: "Nothing was stored under the ref. Await `ticket.tensorCaptured(name)`, or `captured`, before writing a tensor.",
+    },
+  );
 }

@@ -1,4 +1,5 @@
-import type { TensorSpan } from "../../formats/layout.ts";
+import type { FileLayout, TensorSpan } from "../../formats/layout.ts";
+import type { StoredLayout } from "../manifest-format.ts";
 
 /** What an optimizer keeps for each weight, by what it means. */
 export type Slot = "first" | "second" | "maximum" | "momentum" | "square" | "sum";
@@ -76,4 +77,9 @@ function stateIn(name: string): { key: string; slot: Slot } | undefined {
 function keyOf(parts: string[]): string {
   const from = parts.findIndex((part) => !COLLECTIONS.has(part));
   return parts.slice(Math.max(0, from)).join(".");
+}
+
+/** The layout to store a file by: one that holds optimizer state keeps that close to its weights. */
+export function storedLayout(layout: FileLayout): StoredLayout {
+  return familiesOf(layout.spans).length === 0 ? layout : { ...layout, familiesTogether: true };
 }
