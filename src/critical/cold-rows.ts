@@ -150,7 +150,6 @@ export class ColdRows {
     this.#state[row] = TAKEN;
     this.remaining--;
     return new Entry(
-      undefined,
       this.#buffer,
       this.#valueAt[row]!,
       this.#valueBytes[row]!,

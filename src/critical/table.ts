@@ -9,14 +9,15 @@ import type { State } from "./state.ts";
 const UNDECODED = Symbol("undecoded");
 
 /**
- * One version of one key's value; never changed once made, so that snapshots and history may hold it. The bytes
- * are kept as a one-byte-per-character string: it lives in the JavaScript heap, which for values of a few
- * hundred bytes is several times cheaper to make and to collect than a buffer of its own.
+ * One version of one key's value; what it says never changes, so that snapshots and history may hold it. Its bytes
+ * lie where they were written or read. One that outlives that place keeps them as a one-byte-per-character string:
+ * it lives in the JavaScript heap, which for values of a few hundred bytes is several times cheaper to make and to
+ * collect than a buffer of its own.
  */
 export class Entry {
-  /** Encoded value, or `undefined` while it lies in `source` at `offset`. */
-  private readonly text: string | undefined;
-  private readonly source: Buffer | undefined;
+  private text: string | undefined = undefined;
+  /** The encoded value lies here at `offset` while there is no `text`. */
+  private source: Buffer | undefined;
   private readonly offset: number;
   readonly lengthBytes: number;
   readonly schemaVersion: number;
@@ -28,21 +29,26 @@ export class Entry {
   value: unknown = UNDECODED;
 
   constructor(
-    text: string | undefined,
-    source: Buffer | undefined,
+    source: Buffer,
     offset: number,
     lengthBytes: number,
     schemaVersion: number,
     expiresAtUs: number,
     lsn: number,
   ) {
-    this.text = text;
     this.source = source;
     this.offset = offset;
     this.lengthBytes = lengthBytes;
     this.schemaVersion = schemaVersion;
     this.expiresAtUs = expiresAtUs;
     this.lsn = lsn;
+  }
+
+  /** Takes a copy of its bytes, so that the place they lie in can go. */
+  detach(): void {
+    if (this.source === undefined) return;
+    this.text = this.source.toString("latin1", this.offset, this.offset + this.lengthBytes);
+    this.source = undefined;
   }
 
   copyTo(target: Buffer, position: number): void {

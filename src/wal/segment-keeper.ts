@@ -22,6 +22,8 @@ export class SegmentKeeper {
   #recycledBelow = 0;
   /** The chain's place at which segments must be looked after again. */
   #careAt = 0;
+  /** The segments are known ready up to here: the one being written stays so. */
+  #readyTo = 0;
   #work: Promise<void> = Promise.resolve();
 
   constructor(
@@ -59,8 +61,11 @@ export class SegmentKeeper {
 
   /** Whether the next so many blocks have segments to lie in. */
   isReady(blocks: number): boolean {
-    const last = this.ordinalOf(this.#chain.nextSequence + blocks - 1);
+    const end = this.#chain.nextSequence + blocks;
+    if (end <= this.#readyTo) return true;
+    const last = this.ordinalOf(end - 1);
     for (const copy of this.#copies) if (!copy.isReady(last)) return false;
+    this.#readyTo = (last + 1) * this.#chain.segmentBlocks;
     return true;
   }
 
