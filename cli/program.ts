@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { addBench } from "./commands/bench.ts";
 import { addCheck } from "./commands/check.ts";
 import { addDiff } from "./commands/diff.ts";
 import { addGc } from "./commands/gc.ts";
@@ -32,6 +33,7 @@ const verbs = [
   addCheck,
   addRepair,
   addStats,
+  addBench,
   addVersion,
 ];
 

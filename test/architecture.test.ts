@@ -35,7 +35,8 @@ const rooms: Record<string, string[]> = {
   checkpoints: ["src", "formats"],
   "open-store": ["checkpoints", "src", "formats"],
   index: ["open-store", "checkpoints", "src", "formats"],
-  cli: ["index", ...ground],
+  "cli/bench": ["src"],
+  cli: ["index", "cli/bench", ...ground],
   examples: ["index"],
 };
 
