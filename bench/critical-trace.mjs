@@ -87,7 +87,8 @@ function count(trace) {
       else durableFiles.delete(String(result));
     } else if (name === "close") durableFiles.delete(file);
     else if (call.includes(MARK)) isCounting = !isCounting;
-    else if (isCounting && result >= 0) note(found, { name, result, isDurable: durableFiles.has(file), file });
+    else if (isCounting && result >= 0)
+      note(found, { name, result, isDurable: durableFiles.has(file), file });
   }
   return found;
 }

@@ -128,6 +128,18 @@ export class ByteWriter {
     this.position += source.byteLength;
   }
 
+  /** So many bytes of `source` from a place on. */
+  copy(source: Buffer, at: number, sizeBytes: number): void {
+    this.ensure(sizeBytes);
+    const { buffer, position } = this;
+    if (sizeBytes <= LOOP_LENGTH_MAX) {
+      for (let i = 0; i < sizeBytes; i++) buffer[position + i] = source[at + i]!;
+    } else {
+      source.copy(buffer, position, at, at + sizeBytes);
+    }
+    this.position = position + sizeBytes;
+  }
+
   /** Bytes kept one per character. */
   latin1(text: string): void {
     this.ensure(text.length);

@@ -30,6 +30,8 @@ export interface HistoryStats {
   firstLsn: bigint;
   files: number;
   sizeBytes: number;
+  /** Bytes written to them by this opening. */
+  writtenBytes: number;
   /** Records that wait in memory for their block, and roughly what they hold. */
   pendingRecords: number;
   pendingBytes: number;
@@ -87,6 +89,7 @@ export class History {
   #file: DiskFile | undefined;
   #link: Buffer = NO_LINK;
   #lastLsn = 0;
+  #writtenBytes = 0;
 
   constructor(place: { disk: Disk; directory: string; state: State }, options: HistoryOptions = {}) {
     this.#disk = place.disk;
@@ -209,18 +212,17 @@ export class History {
   async #seal(lastLsn: number): Promise<void> {
     const writer = new HistoryBlockWriter();
     const recent = this.#recent;
-    const rawBytes = this.#pendingBytes > BUSY_BYTES ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES;
+    const isBusy = this.#pendingBytes > BUSY_BYTES;
+    const rawBytes = isBusy ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES;
     let sealed = 0;
     for (let sliceEndMs = performance.now() + SLICE_MS; !writer.isFull(rawBytes); sealed++) {
       if (sealed === recent.count || recent.lsnOf(sealed) > lastLsn) break;
-      const record = recent.record(sealed);
-      writer.add(record);
-      detachValues(record);
+      recent.seal(sealed, writer);
       if (performance.now() < sliceEndMs) continue;
       await new Promise<void>((resolve) => setImmediate(resolve));
       sliceEndMs = performance.now() + SLICE_MS;
     }
-    const { block, header } = await writer.finish(this.#link);
+    const { block, header } = await writer.finish(this.#link, isBusy ? "busy" : "calm");
     const current = this.#files.at(-1);
     if (this.#file === undefined || current === undefined || current.sizeBytes >= FILE_BYTES_TARGET) {
       await this.#nextFile(header.firstLsn);
@@ -228,6 +230,7 @@ export class History {
     const file = this.#files.at(-1)!;
     const offset = nextSector(file.sizeBytes);
     await this.#file!.write(block, offset);
+    this.#writtenBytes += block.byteLength;
     file.places?.push({ path: file.path, offset, ...header });
     file.sizeBytes = offset + block.byteLength;
     this.#link = header.link;
@@ -335,6 +338,7 @@ export class History {
       firstLsn: this.#files.length === 0 && this.#nextLsn() === undefined ? 0n : BigInt(this.firstLsn),
       files: this.#files.length,
       sizeBytes: this.#files.reduce((sum, file) => sum + file.sizeBytes, 0),
+      writtenBytes: this.#writtenBytes,
       pendingRecords: this.#recent.count,
       pendingBytes: this.#pendingBytes,
     };
@@ -345,14 +349,5 @@ export class History {
     await this.#running;
     this.#file?.close();
     this.#file = undefined;
-  }
-}
-
-/** The values a sealed record wrote and nobody has replaced take their bytes with them. */
-function detachValues({ changes, lsn }: LogRecord): void {
-  for (const change of changes) {
-    if (change.kind !== "put") continue;
-    const entry = change.table.slots.get(change.key)?.entry;
-    if (entry?.lsn === lsn) entry.detach();
   }
 }

@@ -1,4 +1,5 @@
 import type { Change, LogRecord } from "./change.ts";
+import type { HistoryBlockWriter } from "./history-writer.ts";
 import { type RecordPlace, readRecord } from "./record-reader.ts";
 import type { State } from "./state.ts";
 import type { Entry, Slot } from "./table.ts";
@@ -24,6 +25,8 @@ export class RecentRecords {
   /** What the changes of all records replaced, one after the other, and where each record's begin. */
   #befores: (Entry | bigint | readonly Slot[] | undefined)[] = [];
   #firstBefore: number[] = [];
+  /** Beside them what puts wrote. */
+  #afters: (Entry | undefined)[] = [];
   #first = 0;
   /** LSN of the record at `#first`; the others follow without a gap. */
   #firstLsn = 0;
@@ -62,21 +65,41 @@ export class RecentRecords {
       if (change.kind === "clear") this.#befores.push(change.cleared);
       else if (change.kind === "fence") this.#befores.push(undefined);
       else this.#befores.push(change.before);
+      this.#afters.push(change.kind === "put" ? change.after : undefined);
     }
   }
 
-  /** A record as it was when it had been applied; 0 is the oldest. */
-  record(index: number): LogRecord {
+  /**
+   * Adds a record to a block of the history. Values it wrote that nobody has replaced take their bytes with them:
+   * what it lies in can go.
+   */
+  seal(index: number, block: HistoryBlockWriter): void {
     const at = this.#first + index;
-    const place = {
+    const from = this.#firstBefore[at]!;
+    if (!block.addPlain(this.#placeOf(index), this.#state, this.#befores, from))
+      block.add(this.record(index));
+    const to = this.#firstBefore[at + 1] ?? this.#afters.length;
+    for (let change = from; change < to; change++) {
+      const after = this.#afters[change];
+      if (after?.current) after.detach();
+    }
+  }
+
+  #placeOf(index: number): RecordPlace {
+    const at = this.#first + index;
+    return {
       buffer: this.#buffers[at]!,
       offset: this.#offsets[at]!,
       end: this.#ends[at]!,
       lsn: this.lsnOf(index),
       timeUs: this.#timesUs[at]!,
     };
-    const record = readRecord(place, this.#state);
-    let beforeAt = this.#firstBefore[at]!;
+  }
+
+  /** A record as it was when it had been applied; 0 is the oldest. */
+  record(index: number): LogRecord {
+    const record = readRecord(this.#placeOf(index), this.#state);
+    let beforeAt = this.#firstBefore[this.#first + index]!;
     for (const change of record.changes) {
       const before = this.#befores[beforeAt++];
       if (change.kind === "clear") change.cleared = before as readonly Slot[];
@@ -98,6 +121,7 @@ export class RecentRecords {
     copy.#ends = this.#ends.slice();
     copy.#timesUs = this.#timesUs.slice();
     copy.#befores = this.#befores.slice();
+    copy.#afters = this.#afters.slice();
     copy.#firstBefore = this.#firstBefore.slice();
     copy.#first = this.#first;
     copy.#firstLsn = this.#firstLsn;
@@ -111,6 +135,7 @@ export class RecentRecords {
     // What they held must be free to go at once, not only when the columns are cut.
     this.#buffers.fill(undefined, this.#first, first);
     this.#befores.fill(undefined, this.#firstBefore[this.#first] ?? 0, firstBefore);
+    this.#afters.fill(undefined, this.#firstBefore[this.#first] ?? 0, firstBefore);
     this.#first = first;
     this.#firstLsn += count;
     if (first < this.#offsets.length && first < DROPPED_MIN) return;
@@ -119,6 +144,7 @@ export class RecentRecords {
     this.#ends = this.#ends.slice(first);
     this.#timesUs = this.#timesUs.slice(first);
     this.#befores = this.#befores.slice(firstBefore);
+    this.#afters = this.#afters.slice(firstBefore);
     this.#firstBefore = this.#firstBefore.slice(first).map((at) => at - firstBefore);
     this.#first = 0;
   }

@@ -4,7 +4,7 @@ import type { Committer } from "./committer.ts";
 import { Histogram, type HistogramSummary } from "./histogram.ts";
 import type { History } from "./history.ts";
 import type { Recovered } from "./recovery.ts";
-import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
+import { HEADER_BYTES, SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
 import { SnapshotWriter, warmUp } from "./snapshot-writer.ts";
 import type { State } from "./state.ts";
 
@@ -25,6 +25,8 @@ export interface SnapshotStats {
   lsn: bigint;
   sizeBytes: number;
   taken: number;
+  /** Bytes of all snapshots taken by this opening. */
+  writtenBytes: number;
   running: boolean;
   /** Records in the log since the newest snapshot was begun: what an opening would replay. */
   logRecords: number;
@@ -63,6 +65,7 @@ export class Snapshots {
   #slot: 0 | 1;
   #number: number;
   #taken = 0;
+  #writtenBytes = 0;
   #lastError: unknown;
   #notBeforeMs = 0;
   #running: Promise<void> | undefined;
@@ -131,6 +134,7 @@ export class Snapshots {
       this.#newest = header;
       this.#slot = slot;
       this.#taken++;
+      this.#writtenBytes += HEADER_BYTES * 2 + header.bodyBytes;
       this.#lastError = undefined;
       committer.logRecords -= logRecords;
       committer.logBytes -= logBytes;
@@ -175,6 +179,7 @@ export class Snapshots {
       lsn: BigInt(this.#newest?.lsn ?? 0),
       sizeBytes: this.#newest?.bodyBytes ?? 0,
       taken: this.#taken,
+      writtenBytes: this.#writtenBytes,
       running: this.#running !== undefined,
       logRecords: committer.logRecords,
       logBytes: committer.logBytes,

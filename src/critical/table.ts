@@ -25,6 +25,8 @@ export class Entry {
   readonly expiresAtUs: number;
   /** LSN of the commit that wrote it: the version that `ifVersion` compares. */
   readonly lsn: number;
+  /** It is what its key holds, or will once it is durable. */
+  current = true;
   /** The decoded, frozen value once it was asked for. */
   value: unknown = UNDECODED;
 
@@ -161,6 +163,7 @@ export class Table {
     }
     const before = slot.entry;
     if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
+    before.current = false;
     slot.entry = entry;
     return before;
   }
@@ -170,6 +173,7 @@ export class Table {
     if (slot === undefined) return undefined;
     if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
     slot.removed = true;
+    slot.entry.current = false;
     this.slots.delete(key);
     this.order.remove(key);
     return slot.entry;
@@ -181,6 +185,7 @@ export class Table {
     for (const slot of slots) {
       if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
       slot.removed = true;
+      slot.entry.current = false;
     }
     this.slots.clear();
     this.order.clear();

@@ -243,9 +243,19 @@ export class WriteAheadLog implements Journal {
     const write = this.#inFlight!;
     this.#inFlight = undefined;
     this.#settle(write, outcome);
-    this.#earlyRecords = Math.max(EARLY_RECORDS_MIN, write.records >>> 1);
+    this.#allowEarly(Math.max(EARLY_RECORDS_MIN, write.records >>> 1));
     if (this.#gathering.records > 0) this.#startGathered();
     this.#answer(write);
+  };
+
+  /** For this turn of the event loop: what comes later is no answer's echo, and may come together. */
+  #allowEarly(records: number): void {
+    if (this.#earlyRecords === Number.POSITIVE_INFINITY) setImmediate(this.#endEarly);
+    this.#earlyRecords = records;
+  }
+
+  readonly #endEarly = (): void => {
+    this.#earlyRecords = Number.POSITIVE_INFINITY;
   };
 
   #createCarrier(): WriteCarrier {

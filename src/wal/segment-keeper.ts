@@ -5,8 +5,11 @@ import type { Chain } from "./writer.ts";
 /** Segments kept ready beyond the one being written, so that a full disk or a burst does not stop commits. */
 const SPARE_SEGMENTS = 2;
 
-/** Segments that were given up are kept beyond those, so that none need be made while the log runs in its ring. */
-const RECYCLED_SEGMENTS = 2;
+/**
+ * Segments that were given up are kept beyond those, so that none need be made while the log runs in its ring: as
+ * many of the usual size as one snapshot gives up after 40,000 records of some 800 bytes.
+ */
+const RECYCLED_SEGMENTS = 8;
 
 /**
  * Keeps segments ready ahead of the chain and reuses those behind it. All of it happens off the caller's thread,
