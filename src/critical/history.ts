@@ -17,6 +17,7 @@ import { RecentRecords } from "./recent-records.ts";
 import type { RecordPlace } from "./record-reader.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
 import type { State } from "./state.ts";
+import type { Entry } from "./table.ts";
 
 export interface HistoryOptions {
   /** Files whose last record is older are dropped. Default: 30 days. */
@@ -153,6 +154,12 @@ export class History {
   /** Takes a record replayed at opening. Sealing waits for commits: an opening has better things to do. */
   addReplayed(place: RecordPlace, { changes }: LogRecord): void {
     this.#recent.add(place, changes);
+    this.#replayed++;
+  }
+
+  /** The same of a record of puts, with the entries these replaced. */
+  addReplaced(place: RecordPlace, replaced: readonly Entry[]): void {
+    this.#recent.addReplaced(place, replaced);
     this.#replayed++;
   }
 

@@ -54,12 +54,7 @@ export class RecentRecords {
 
   /** Takes an applied record; its bytes must not change any more. */
   add(place: RecordPlace, changes: readonly Change[]): void {
-    if (this.count === 0) this.#firstLsn = place.lsn;
-    this.#buffers.push(place.buffer);
-    this.#offsets.push(place.offset);
-    this.#ends.push(place.end);
-    this.#timesUs.push(place.timeUs);
-    this.#firstBefore.push(this.#befores.length);
+    this.#add(place);
     for (let i = 0; i < changes.length; i++) {
       const change = changes[i]!;
       if (change.kind === "clear") this.#befores.push(change.cleared);
@@ -67,6 +62,24 @@ export class RecentRecords {
       else this.#befores.push(change.before);
       this.#afters.push(change.kind === "put" ? change.after : undefined);
     }
+  }
+
+  /** The same with what each of its changes replaced, where nothing else is known of them. */
+  addReplaced(place: RecordPlace, replaced: readonly Entry[]): void {
+    this.#add(place);
+    for (let i = 0; i < replaced.length; i++) {
+      this.#befores.push(replaced[i]);
+      this.#afters.push(undefined);
+    }
+  }
+
+  #add(place: RecordPlace): void {
+    if (this.count === 0) this.#firstLsn = place.lsn;
+    this.#buffers.push(place.buffer);
+    this.#offsets.push(place.offset);
+    this.#ends.push(place.end);
+    this.#timesUs.push(place.timeUs);
+    this.#firstBefore.push(this.#befores.length);
   }
 
   /**

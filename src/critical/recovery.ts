@@ -2,6 +2,7 @@ import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import type { Journal, JournalEntry } from "../wal/journal.ts";
 import type { History } from "./history.ts";
+import { replayPlain } from "./plain-replay.ts";
 import { readRecord } from "./record-reader.ts";
 import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
 import { readSnapshot, readSnapshotHeader } from "./snapshot-reader.ts";
@@ -60,10 +61,15 @@ export function replay(entries: Iterable<JournalEntry>, state: State, history: H
         context: { afterLsn: BigInt(state.lsn), lsn: BigInt(place.lsn) },
       });
     }
+    records++;
+    const replaced = replayPlain(place, state);
+    if (replaced !== undefined) {
+      history.addReplaced(place, replaced);
+      continue;
+    }
     const record = readRecord(place, state);
     state.apply(record);
     history.addReplayed(place, record);
-    records++;
   }
   // Sequences resume after everything that may have been handed out.
   for (const sequence of state.sequences()) sequence.recovered(sequence.durableNext);

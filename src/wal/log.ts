@@ -14,7 +14,7 @@ import { type GatheredWrite, Gathering } from "./gathering.ts";
 import type { Appended, Journal, JournalEntry, JournalRecord, Waiter } from "./journal.ts";
 import { LatencyHistogram, type LatencySummary } from "./latency.ts";
 import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
-import { readEntries } from "./read-log.ts";
+import { type RecoveredBlocks, readEntries } from "./read-log.ts";
 import { SegmentKeeper } from "./segment-keeper.ts";
 import type { Segments } from "./segments.ts";
 import { createThreadCarrier } from "./thread-carrier.ts";
@@ -54,6 +54,8 @@ export interface LogParts {
   chain: Chain;
   firstLsns: Map<number, number>;
   report: OpenReport;
+  /** Blocks below a sequence as recovery read them. */
+  recovered: RecoveredBlocks | undefined;
 }
 
 /**
@@ -74,6 +76,8 @@ export class WriteAheadLog implements Journal {
   readonly #gathering: Gathering;
   readonly #keeper: SegmentKeeper;
   #copies: Segments[];
+  /** For the first reading, which is what replays the log. */
+  #recovered: RecoveredBlocks | undefined;
   #durableLsn: number;
   #inFlight: GatheredWrite | undefined;
   #carrier: WriteCarrier | undefined;
@@ -95,6 +99,7 @@ export class WriteAheadLog implements Journal {
     this.#copies = parts.copies;
     this.#chain = chain;
     this.#report = parts.report;
+    this.#recovered = parts.recovered;
     this.#durableLsn = chain.nextLsn - 1;
     const blocks = Math.min(blocksFor(WAL_RECORD_BYTES_MAX + RECORD_HEADER_BYTES), chain.segmentBlocks - 1);
     this.recordBytesMax = Math.min(WAL_RECORD_BYTES_MAX, blocks * PAYLOAD_BYTES - RECORD_HEADER_BYTES);
@@ -146,7 +151,9 @@ export class WriteAheadLog implements Journal {
       );
     }
     const range = { start: this.#keeper.startOf(lsn), through: this.#chain.durableThrough, lsn };
-    yield* readEntries(this.#copies, this.#chain, range);
+    const recovered = this.#recovered;
+    this.#recovered = undefined;
+    yield* readEntries(this.#copies, this.#chain, range, recovered);
   }
 
   /** The space is reused once a durable block says that it is not needed: with the next write, or the seal. */
