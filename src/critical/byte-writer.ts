@@ -101,25 +101,31 @@ export class ByteWriter {
   /** A u16 length and the UTF-8 bytes; the caller has checked that they fit. */
   text16(text: string): void {
     this.ensure(2 + text.length * 3);
-    const { buffer } = this;
-    const start = this.position + 2;
-    let end = start;
-    if (text.length <= LOOP_LENGTH_MAX) {
-      for (let i = 0; i < text.length; i++) {
-        const code = text.charCodeAt(i);
-        if (code >= 0x80) {
-          end = start + buffer.write(text, start, "utf8");
-          break;
-        }
-        buffer[end++] = code;
-      }
-    } else {
-      end = start + buffer.write(text, start, "utf8");
+    const lengthAt = this.position;
+    this.position += 2;
+    this.text(text);
+    const length = this.position - lengthAt - 2;
+    this.buffer[lengthAt] = length & 0xff;
+    this.buffer[lengthAt + 1] = length >>> 8;
+  }
+
+  /** UTF-8 bytes alone. */
+  text(text: string): void {
+    this.ensure(text.length * 3);
+    const { buffer, position } = this;
+    if (text.length > LOOP_LENGTH_MAX) {
+      this.position += buffer.write(text, position, "utf8");
+      return;
     }
-    const length = end - start;
-    buffer[this.position] = length & 0xff;
-    buffer[this.position + 1] = length >>> 8;
-    this.position = end;
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code >= 0x80) {
+        this.position += buffer.write(text, position, "utf8");
+        return;
+      }
+      buffer[position + i] = code;
+    }
+    this.position += text.length;
   }
 
   bytes(source: Uint8Array): void {

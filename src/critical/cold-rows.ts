@@ -1,6 +1,8 @@
 import { Entry } from "./table.ts";
 
 const ROWS_INITIAL = 1024;
+/** Rows that become one leaf of the table's order. */
+export const LEAF_ROWS = 128;
 /** Values may lie in so many buffers. */
 const BUFFERS_MAX = 0xffff;
 
@@ -47,6 +49,8 @@ export class ColdRows {
   #expiresAtUs: Float64Array | undefined;
   /** Row + 1 by hash of the key, open addressing. */
   #index = new Int32Array(0);
+  /** Rows taken, by leaf. */
+  #takenOfLeaf = new Uint8Array(0);
 
   constructor(buffer: Buffer) {
     this.#buffer = buffer;
@@ -93,6 +97,7 @@ export class ColdRows {
   finish(): void {
     const count = this.#count;
     this.remaining = count;
+    this.#takenOfLeaf = new Uint8Array(Math.ceil(count / LEAF_ROWS));
     let size = 16;
     while (size < count * 2) size *= 2;
     const index = new Int32Array(size);
@@ -184,8 +189,19 @@ export class ColdRows {
   take(row: number): Entry {
     const entry = this.#entry(row);
     this.#rows[row * ROW_WORDS + BUFFER] = TAKEN;
+    this.#takenOfLeaf[Math.floor(row / LEAF_ROWS)]!++;
     this.remaining--;
     return entry;
+  }
+
+  /** Whether no row of the leaf that begins with this one was taken. */
+  isWhole(fromRow: number): boolean {
+    return this.#takenOfLeaf[Math.floor(fromRow / LEAF_ROWS)] === 0;
+  }
+
+  /** What a row that was not taken holds; the row stays as it is. */
+  peek(row: number): Entry {
+    return this.#entry(row);
   }
 
   #entry(row: number): Entry {

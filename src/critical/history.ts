@@ -48,6 +48,7 @@ const RECORD_BYTES = 64;
 const SLICE_MS = 0.3;
 const SEAL_BYTES = 64 << 10;
 const BUSY_BYTES = 512 << 10;
+const BUSY_RECORDS = 1024;
 
 interface HistoryFile {
   path: string;
@@ -219,7 +220,7 @@ export class History {
   async #seal(lastLsn: number): Promise<void> {
     const writer = new HistoryBlockWriter();
     const recent = this.#recent;
-    const isBusy = this.#pendingBytes > BUSY_BYTES;
+    const isBusy = this.#pendingBytes > BUSY_BYTES || this.#replayed > BUSY_RECORDS;
     const rawBytes = isBusy ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES;
     let sealed = 0;
     for (let sliceEndMs = performance.now() + SLICE_MS; !writer.isFull(rawBytes); sealed++) {

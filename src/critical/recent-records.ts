@@ -5,8 +5,8 @@ import type { State } from "./state.ts";
 import type { Entry, Slot } from "./table.ts";
 
 const ARENA_BYTES = 1 << 20;
-/** Sealed records are dropped from the front of the columns once there are so many. */
-const DROPPED_MIN = 4096;
+/** Sealed records are cut off the front of the columns once there are so many, and as many as are left. */
+const CUT_MIN = 1024;
 
 /**
  * Durable records until history has sealed them, committed or replayed: where their payloads lie in a few large
@@ -25,6 +25,8 @@ export class RecentRecords {
   /** What the changes of all records replaced, one after the other, and where each record's begin. */
   #befores: (Entry | bigint | readonly Slot[] | undefined)[] = [];
   #firstBefore: number[] = [];
+  /** How many elements of `#befores` have been cut off: what `#firstBefore` counts from. */
+  #beforesCut = 0;
   /** Beside them what puts wrote. */
   #afters: (Entry | undefined)[] = [];
   #first = 0;
@@ -79,7 +81,7 @@ export class RecentRecords {
     this.#offsets.push(place.offset);
     this.#ends.push(place.end);
     this.#timesUs.push(place.timeUs);
-    this.#firstBefore.push(this.#befores.length);
+    this.#firstBefore.push(this.#beforesCut + this.#befores.length);
   }
 
   /**
@@ -88,10 +90,10 @@ export class RecentRecords {
    */
   seal(index: number, block: HistoryBlockWriter): void {
     const at = this.#first + index;
-    const from = this.#firstBefore[at]!;
+    const from = this.#beforeOf(at);
     if (!block.addPlain(this.#placeOf(index), this.#state, this.#befores, from))
       block.add(this.record(index));
-    const to = this.#firstBefore[at + 1] ?? this.#afters.length;
+    const to = this.#beforeOf(at + 1);
     for (let change = from; change < to; change++) {
       const after = this.#afters[change];
       if (after?.current) after.detach();
@@ -112,7 +114,7 @@ export class RecentRecords {
   /** A record as it was when it had been applied; 0 is the oldest. */
   record(index: number): LogRecord {
     const record = readRecord(this.#placeOf(index), this.#state);
-    let beforeAt = this.#firstBefore[this.#first + index]!;
+    let beforeAt = this.#beforeOf(this.#first + index);
     for (const change of record.changes) {
       const before = this.#befores[beforeAt++];
       if (change.kind === "clear") change.cleared = before as readonly Slot[];
@@ -136,6 +138,7 @@ export class RecentRecords {
     copy.#befores = this.#befores.slice();
     copy.#afters = this.#afters.slice();
     copy.#firstBefore = this.#firstBefore.slice();
+    copy.#beforesCut = this.#beforesCut;
     copy.#first = this.#first;
     copy.#firstLsn = this.#firstLsn;
     return copy;
@@ -144,21 +147,27 @@ export class RecentRecords {
   /** Forgets the oldest records. */
   drop(count: number): void {
     const first = this.#first + count;
-    const firstBefore = this.#firstBefore[first] ?? this.#befores.length;
+    const before = this.#beforeOf(first);
     // What they held must be free to go at once, not only when the columns are cut.
     this.#buffers.fill(undefined, this.#first, first);
-    this.#befores.fill(undefined, this.#firstBefore[this.#first] ?? 0, firstBefore);
-    this.#afters.fill(undefined, this.#firstBefore[this.#first] ?? 0, firstBefore);
+    this.#befores.fill(undefined, this.#beforeOf(this.#first), before);
+    this.#afters.fill(undefined, this.#beforeOf(this.#first), before);
     this.#first = first;
     this.#firstLsn += count;
-    if (first < this.#offsets.length && first < DROPPED_MIN) return;
+    if (first < this.#offsets.length && (first < CUT_MIN || first * 2 < this.#offsets.length)) return;
     this.#buffers = this.#buffers.slice(first);
     this.#offsets = this.#offsets.slice(first);
     this.#ends = this.#ends.slice(first);
     this.#timesUs = this.#timesUs.slice(first);
-    this.#befores = this.#befores.slice(firstBefore);
-    this.#afters = this.#afters.slice(firstBefore);
-    this.#firstBefore = this.#firstBefore.slice(first).map((at) => at - firstBefore);
+    this.#firstBefore = this.#firstBefore.slice(first);
+    this.#befores = this.#befores.slice(before);
+    this.#afters = this.#afters.slice(before);
+    this.#beforesCut += before;
     this.#first = 0;
+  }
+
+  /** Where in `#befores` a record's begin; of the place behind the last one, their end. */
+  #beforeOf(at: number): number {
+    return (this.#firstBefore[at] ?? this.#beforesCut + this.#befores.length) - this.#beforesCut;
   }
 }

@@ -128,7 +128,7 @@ export class Snapshots {
       const path = `${directory}/${SLOT_NAMES[slot]}`;
       const created = disk.stat(path) === undefined;
       const header = await writer.write(disk, path, () => position, this.#abort.signal);
-      if (created) disk.syncDirectory(directory);
+      if (created) await disk.syncDirectoryAsync(directory);
       // The other slot now holds the older snapshot: the log is kept from that one on, so that either will do.
       const older = this.#newest;
       this.#newest = header;

@@ -84,6 +84,8 @@ export interface Preserver {
   /** No other has had it. */
   readonly mark: number;
   preserve(slot: Slot): void;
+  /** A row of the table's cold ones becomes a slot; it held this. */
+  preserveRow(table: Table, row: number, entry: Entry): void;
 }
 
 let scratch = Buffer.allocUnsafeSlow(64 << 10);
@@ -125,8 +127,9 @@ export class Table {
 
   /** Makes a cold row a slot. */
   warm(key: string, row: number): Slot {
-    const cold = this.cold!;
-    const slot = new Slot(key, cold.take(row), 0);
+    const entry = this.cold!.take(row);
+    this.owner.preserver?.preserveRow(this, row, entry);
+    const slot = new Slot(key, entry, 0);
     this.slots.set(key, slot);
     return slot;
   }
