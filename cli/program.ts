@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { addAudit } from "./commands/audit.ts";
 import { addBackup } from "./commands/backup.ts";
+import { addBench } from "./commands/bench.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCritical } from "./commands/critical.ts";
 import { addDiff } from "./commands/diff.ts";
@@ -48,6 +49,7 @@ const verbs = [
   addStats,
   addServe,
   addSeries,
+  addBench,
   addVersion,
 ];
 

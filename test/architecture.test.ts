@@ -41,7 +41,8 @@ const rooms: Record<string, string[]> = {
   "open-store": ["backup", "open-critical", "checkpoints", "transfer", "src", "formats"],
   index: ["open-store", "backup", "open-critical", "checkpoints", "transfer", "src", "formats"],
   server: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
-  cli: ["index", "open-critical", "server", ...ground],
+  "cli/bench": ["src"],
+  cli: ["index", "open-critical", "server", "cli/bench", ...ground],
   examples: ["index"],
 };
 
