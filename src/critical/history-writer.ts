@@ -67,6 +67,11 @@ export class HistoryBlockWriter {
     return this.#records;
   }
 
+  /** What was gathered so far, valid until more is. */
+  raw(): Buffer {
+    return this.#out.written();
+  }
+
   #begin(lsn: number, timeUs: number, kind: number): void {
     const out = this.#out;
     if (this.#records++ === 0) {
@@ -249,7 +254,7 @@ export class HistoryBlockWriter {
     previous: Buffer,
     pace: keyof typeof DEFLATE_LEVEL,
   ): Promise<{ block: Buffer; header: BlockHeader }> {
-    const raw = this.#out.written();
+    const raw = this.raw();
     const hashes = this.#hashes;
     const filter = Buffer.alloc(hashes.length / 2);
     for (let at = 0; at < hashes.length; at += 2) filterAdd(filter, hashes[at]!, hashes[at + 1]!);
