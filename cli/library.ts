@@ -17,7 +17,9 @@ export type {
   AuditEntry,
   AuditReport,
   CheckResult,
+  CriticalStats,
   GcResult,
+  HistogramSummary,
   KeyRange,
   LogInspection,
   LogQuery,
@@ -55,7 +57,10 @@ export type CriticalLibrary = Pick<
 >;
 export type { ReachedCritical, ReachOptions } from "../open-critical.ts";
 
-export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError" | "mirror" | "witness">;
+export type OpenOptions = Pick<
+  OpenStoreOptions,
+  "create" | "readOnly" | "chunks" | "onError" | "mirror" | "witness"
+>;
 
 export interface Library {
   openStore(directory: string, options: OpenOptions): Promise<Store>;

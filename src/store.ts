@@ -23,6 +23,8 @@ export interface EngineOptions {
   readOnly?: boolean;
   /** Worker threads that hash, encode and decode; 0 runs them on the calling thread. Default: the machine's cores. */
   workers?: number;
+  /** `false`: neither packs nor index are opened, for who asks only for refs and versions. Default: true. */
+  chunks?: boolean;
   /** Where the files are; the operating system's by default. */
   disk?: Disk;
   nowUs?: () => bigint;
@@ -76,17 +78,24 @@ export async function openEngine(directory: string, options: EngineOptions = {})
     opened.push(() => versions.close());
     const pool = workers === 0 || alone ? createInlinePool() : createWorkerPool(workers);
     const openIndex = options.openIndex ?? ((place) => openLmdb({ disk, place, storeId, readOnly }));
-    const directory = `${path}/chunks`;
-    const chunks = await ChunkStore.open({ disk, directory, storeId, pool, readOnly, openIndex, nowUs });
-    opened.push(() => chunks.close());
+    const chunkOptions = { disk, directory: `${path}/chunks`, storeId, pool, readOnly, openIndex, nowUs };
+    const chunks = options.chunks === false ? undefined : await ChunkStore.open(chunkOptions);
+    opened.push(() => chunks?.close());
     // Last in, first out: workers end before the files they read are closed.
     opened.push(() => pool.close());
     const { createdUs } = file;
-    return { directory: path, storeId, createdUs, readOnly, disk, pool, chunks, versions, nowUs, close };
+    const engine = { directory: path, storeId, createdUs, readOnly, disk, pool, versions, nowUs, close };
+    return Object.defineProperty(engine, "chunks", { get: () => chunks ?? refuseChunks() }) as Engine;
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+function refuseChunks(): never {
+  throw new StoreError("ERR_INVALID_ARGUMENT", "the store was opened without its chunks", {
+    hint: "Open it without `chunks: false`.",
+  });
 }
 
 async function createOrRefuse(

@@ -66,6 +66,8 @@ export class SnapshotWriter implements Preserver {
   #chunks = 0;
   #chunksCrc = 0;
   #sliceEndMs = 0;
+  /** On a full disk a slot keeps what it has beyond its end: the next snapshot may need it. */
+  keepSpace = false;
   /** Entries that had expired, met on the way. */
   readonly expired: { table: Table; key: string }[] = [];
 
@@ -102,7 +104,7 @@ export class SnapshotWriter implements Preserver {
       await file.write(Buffer.alloc(HEADER_BYTES), 0);
       await file.sync();
       await this.#body(history, signal);
-      file.truncate(this.#written);
+      if (!this.keepSpace) file.truncate(this.#written);
       await file.sync();
       const header: SnapshotHeader = {
         number: this.number,
