@@ -1,9 +1,9 @@
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import type { BackupOptions, BackupResult } from "./backup/backup.ts";
-import { type CheckOptions, type CheckResult, checkStore } from "./checkpoints/check.ts";
-import { Checkpoints } from "./checkpoints/checkpoints.ts";
-import { type RepairOptions, type RepairResult, repairStore } from "./checkpoints/repair.ts";
+import type { CheckOptions, CheckResult } from "./checkpoints/check.ts";
+import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
+import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
 import type { CriticalStoreOptions } from "./open-critical.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
@@ -11,9 +11,12 @@ import type { Critical, CriticalStats } from "./src/critical/critical.ts";
 import type { Disk } from "./src/disk/disk.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
+import { SeriesStore } from "./src/series/series-store.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
+import type { SeriesExportOptions } from "./transfer/series-export.ts";
+import type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";
 
-export interface OpenStoreOptions extends EngineOptions {
+export interface OpenStoreOptions extends EngineOptions, CheckpointsOptions {
   /** Told of a save that failed while nobody was watching its ticket. The next save fails with the same cause. */
   onError?: (error: unknown) => void;
   /** Keeps the critical log on a second device too: `critical.mirror`, said shorter. */
@@ -48,6 +51,8 @@ export interface StoreStats {
 /** An open store. Close it, or declare it with `await using`. */
 export class Store implements AsyncDisposable {
   readonly checkpoints: Checkpoints;
+  /** Time series: rings of typed rows, appended and read by time. */
+  readonly series: SeriesStore;
   readonly #engine: Engine;
   readonly #options: OpenStoreOptions;
   #critical: Critical | undefined;
@@ -56,7 +61,17 @@ export class Store implements AsyncDisposable {
   constructor(engine: Engine, options: OpenStoreOptions) {
     this.#engine = engine;
     this.#options = options;
-    this.checkpoints = new Checkpoints(engine, { onError: options.onError });
+    this.checkpoints = new Checkpoints(engine, options);
+    const { disk, storeId, pool, readOnly, nowUs } = engine;
+    this.series = new SeriesStore({
+      disk,
+      storeId,
+      pool,
+      readOnly,
+      nowUs,
+      directory: `${engine.directory}/series`,
+      onError: options.onError,
+    });
   }
 
   get directory(): string {
@@ -86,7 +101,8 @@ export class Store implements AsyncDisposable {
   }
 
   /** Checks every file of the store; `checkStore` does the same for a store that does not open. */
-  check(options: CheckOptions = {}): Promise<CheckResult> {
+  async check(options: CheckOptions = {}): Promise<CheckResult> {
+    const { checkStore } = await import("./checkpoints/check.ts");
     return checkStore(this.#engine.disk, this.#engine.directory, options);
   }
 
@@ -107,7 +123,8 @@ export class Store implements AsyncDisposable {
   }
 
   async stats(): Promise<StoreStats> {
-    const { disk, directory, chunks } = this.#engine;
+    const { disk, directory } = this.#engine;
+    const chunks = await this.#engine.openChunks();
     const refs = this.checkpoints.refs();
     const all = this.checkpoints.registry.all();
     const critical = this.#critical?.stats() ?? (await criticalStatsElsewhere(this.#engine));
@@ -129,9 +146,29 @@ export class Store implements AsyncDisposable {
     return this.#closing;
   }
 
+  /**
+   * Appends the rows of a file (CSV, NDJSON, Arrow IPC or Parquet; text also with gzip or zstd) to a series, which is
+   * created when it is new. All is sealed and durable when it resolves.
+   */
+  async importSeries(
+    name: string,
+    path: string,
+    options: SeriesImportOptions = {},
+  ): Promise<SeriesImportResult> {
+    const { importSeries } = await import("./transfer/series-import.ts");
+    return importSeries(this.series, name, path, options);
+  }
+
+  /** Rows of a series as the bytes of a file that other tools read, piece by piece. */
+  async *exportSeries(name: string, options: SeriesExportOptions): AsyncGenerator<Uint8Array> {
+    const { exportSeries } = await import("./transfer/series-export.ts");
+    await using series = this.series.open(name, { readOnly: true });
+    yield* exportSeries(series, options);
+  }
+
   /** Whatever fails to close, everything after it is closed too; the first failure is told. */
   async #close(): Promise<void> {
-    const parts = [this.#critical, this.checkpoints, this.#engine];
+    const parts = [this.#critical, this.series, this.checkpoints, this.#engine];
     const failures: unknown[] = [];
     for (const part of parts) await part?.close().catch((error: unknown) => failures.push(error));
     if (failures.length > 0) throw failures[0];
@@ -147,7 +184,7 @@ export async function openStore(directory: string, options: OpenStoreOptions = {
     throw new StoreError("ERR_INVALID_ARGUMENT", "openStore needs the path of a directory");
   }
   await loadCriticalEarly();
-  return new Store(await openEngine(directory, options), options);
+  return new Store(await openEngine(directory, { lazyChunks: true, ...options }), options);
 }
 
 async function criticalStatsElsewhere({ disk, directory }: Engine): Promise<CriticalStats | undefined> {
@@ -187,7 +224,8 @@ function openCriticalOf(engine: Engine, options: OpenStoreOptions): Critical {
  * Checks the store in `directory` without opening it, so that a damaged one can be checked too.
  * @throws `ERR_NO_STORE`
  */
-export function checkStoreAt(directory: string, options: CheckOptions = {}): Promise<CheckResult> {
+export async function checkStoreAt(directory: string, options: CheckOptions = {}): Promise<CheckResult> {
+  const { checkStore } = await import("./checkpoints/check.ts");
   return checkStore(realDisk, resolve(directory), options);
 }
 
@@ -195,10 +233,11 @@ export function checkStoreAt(directory: string, options: CheckOptions = {}): Pro
  * Mends the store in `directory` as far as its files allow. No process may have it open.
  * @throws `ERR_NO_STORE`, `ERR_STORE_LOCKED`
  */
-export function repairStoreAt(
+export async function repairStoreAt(
   directory: string,
   options: Omit<RepairOptions, "nowUs"> = {},
 ): Promise<RepairResult> {
+  const { repairStore } = await import("./checkpoints/repair.ts");
   return repairStore(realDisk, resolve(directory), { ...options, nowUs: wallClockUs });
 }
 

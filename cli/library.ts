@@ -9,6 +9,7 @@ import type {
   OpenStoreOptions,
   Progress,
   RepairResult,
+  Series as WholeSeries,
   Store as WholeStore,
 } from "../index.ts";
 
@@ -37,6 +38,10 @@ export type {
   RestoreFilesOptions as RestoreOptions,
   SaveOptions,
   SequenceInfo,
+  SeriesExportOptions,
+  SeriesImportOptions,
+  SeriesRow,
+  SeriesStats,
   StoreStats,
   TensorDiff,
   VersionDetails,
@@ -57,10 +62,7 @@ export type CriticalLibrary = Pick<
 >;
 export type { ReachedCritical, ReachOptions } from "../open-critical.ts";
 
-export type OpenOptions = Pick<
-  OpenStoreOptions,
-  "create" | "readOnly" | "chunks" | "onError" | "mirror" | "witness"
->;
+export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError" | "mirror" | "witness">;
 
 export interface Library {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
@@ -68,9 +70,18 @@ export interface Library {
   repairStore(directory: string, options: Running & { mirror?: string }): Promise<RepairResult>;
 }
 
-export interface Store extends Pick<WholeStore, "gc" | "stats" | "backup" | "close"> {
+export interface Store
+  extends Pick<WholeStore, "gc" | "stats" | "backup" | "close" | "importSeries" | "exportSeries"> {
   readonly checkpoints: Checkpoints;
+  readonly series: SeriesStore;
 }
+
+export interface SeriesStore {
+  list(): string[];
+  open(name: string, options: { readOnly: true }): Series;
+}
+
+export type Series = Pick<WholeSeries, "name" | "columns" | "key" | "asOf" | "positions" | "stats" | "tail">;
 
 export type Checkpoints = Pick<
   AllCheckpoints,

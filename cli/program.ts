@@ -14,6 +14,8 @@ import { addRepair } from "./commands/repair.ts";
 import { addRestore } from "./commands/restore.ts";
 import { addSave } from "./commands/save.ts";
 import { addSequence } from "./commands/sequence.ts";
+import { addSeries } from "./commands/series/series.ts";
+import { addServe } from "./commands/serve.ts";
 import { addShow } from "./commands/show.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTag } from "./commands/tag.ts";
@@ -44,6 +46,8 @@ const verbs = [
   addCheck,
   addRepair,
   addStats,
+  addServe,
+  addSeries,
   addVersion,
 ];
 

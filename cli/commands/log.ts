@@ -11,9 +11,7 @@ export function addLog(program: Command, session: Session): void {
     .description("list the versions of a ref")
     .argument("<ref>")
     .action(async (ref: string) => {
-      const versions = await session.withStore({ readOnly: true, chunks: false }, (store) =>
-        store.checkpoints.log(ref),
-      );
+      const versions = await session.withStore({ readOnly: true }, (store) => store.checkpoints.log(ref));
       session.report(versions, () => renderTable(versions, columnsFor(versions), session.style));
     });
 }

@@ -21,9 +21,7 @@ export function addRefs(program: Command, session: Session): void {
     .command("refs")
     .description("list the refs and their current versions")
     .action(async () => {
-      const refs = await session.withStore({ readOnly: true, chunks: false }, (store) =>
-        store.checkpoints.refs(),
-      );
+      const refs = await session.withStore({ readOnly: true }, (store) => store.checkpoints.refs());
       session.report(refs, () =>
         refs.length === 0 ? "no refs yet\n" : renderTable(refs, columns, session.style),
       );
