@@ -44,7 +44,7 @@ export interface StoreStats {
   /** Part of `diskBytes`: the rebuildable index. */
   indexBytes: number;
   packs: number;
-  /** Critical state, once this store object has used it. */
+  /** Critical state, if there is any: of this store object, else of the engine that has it open, else at rest. */
   critical?: CriticalStats;
 }
 
@@ -127,6 +127,7 @@ export class Store implements AsyncDisposable {
     const chunks = await this.#engine.openChunks();
     const refs = this.checkpoints.refs();
     const all = this.checkpoints.registry.all();
+    const critical = this.#critical?.stats() ?? (await criticalStatsElsewhere(this.#engine));
     return {
       refs: refs.length,
       versions: all.length,
@@ -135,7 +136,7 @@ export class Store implements AsyncDisposable {
       diskBytes: treeBytes(disk, directory),
       indexBytes: chunks.index.sizeBytes(),
       packs: chunks.packs.packIds().length,
-      ...(this.#critical === undefined ? {} : { critical: this.#critical.stats() }),
+      ...(critical === undefined ? {} : { critical }),
     };
   }
 
@@ -184,6 +185,17 @@ export async function openStore(directory: string, options: OpenStoreOptions = {
   }
   await loadCriticalEarly();
   return new Store(await openEngine(directory, { lazyChunks: true, ...options }), options);
+}
+
+async function criticalStatsElsewhere({ disk, directory }: Engine): Promise<CriticalStats | undefined> {
+  if (disk !== realDisk || disk.list(`${directory}/critical`).length === 0) return undefined;
+  const { reachCritical } = await import("./open-critical.ts");
+  const reached = await reachCritical(directory, { access: "read" });
+  try {
+    return await reached.call("stats", {});
+  } finally {
+    await reached.close();
+  }
 }
 
 type CriticalModule = typeof import("./open-critical.ts");
