@@ -9,6 +9,7 @@ export type { PruneOptions, PruneResult } from "./checkpoints/retention.ts";
 export type { Progress, SaveOptions, SaveResult } from "./checkpoints/save.ts";
 export type { NamedTensors } from "./checkpoints/tensor-source.ts";
 export type { SaveTicket } from "./checkpoints/ticket.ts";
+export type { Touched } from "./checkpoints/touched-rows.ts";
 export type { LoopOptions, TrainingStep } from "./checkpoints/training-loop.ts";
 export { fromFloat32, toFloat32 } from "./formats/floats.ts";
 export type { DType, Tensor, TypedArray } from "./formats/tensor.ts";

@@ -55,6 +55,18 @@ export const CUT_RECORD_BYTES_MAX = 256 << 10;
 export const CHAIN_DEPTH_MAX = 64;
 
 /**
+ * Patches (rows that a learner named) one after another on one chunk: each is as cheap to apply as it is small, and a
+ * frame's depth is one byte.
+ */
+export const PATCH_DEPTH_MAX = 255;
+
+/** From this many on, chunks begin to start over, each at its own number, so that no save has to store all of them. */
+export const PATCH_DEPTH_SPREAD = 205;
+
+/** A save of named rows that holds more than this stores its chunks whole instead. */
+export const TOUCHED_BYTES_MAX = 64 << 20;
+
+/**
  * Restoring a chunk through its chain may cost as much as reading this many times its raw bytes: about eight
  * changed-everywhere versions, or two dozen that changed little.
  */
