@@ -3,6 +3,7 @@ export type { CheckOptions, CheckResult, Problem } from "./checkpoints/check.ts"
 export type { Checkpoint, TensorInfo } from "./checkpoints/checkpoint.ts";
 export type { Checkpoints, RefInfo, VersionDetails, VersionInfo } from "./checkpoints/checkpoints.ts";
 export type { DiffOptions, TensorDiff } from "./checkpoints/diff.ts";
+export type { PinnedModel } from "./checkpoints/pins.ts";
 export type { RepairResult } from "./checkpoints/repair.ts";
 export type { RestoredFiles, RestoreFilesOptions } from "./checkpoints/restore-files.ts";
 export type { PruneOptions, PruneResult } from "./checkpoints/retention.ts";

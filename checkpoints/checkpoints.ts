@@ -2,11 +2,14 @@ import type { Tensor } from "../formats/tensor.ts";
 import { type CaptureStats, Captures } from "../src/capture/captures.ts";
 import type { GcOptions, GcResult } from "../src/chunks/gc.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
+import { IO_BUDGET_BYTES_PER_SECOND } from "../src/limits.ts";
+import { TokenBucket } from "../src/pace/token-bucket.ts";
 import type { Engine } from "../src/store.ts";
 import { allocateTensors, type TensorSpec } from "./allocate.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import type { DiffOptions, TensorDiff } from "./diff.ts";
 import type { ManifestFile } from "./manifest-format.ts";
+import { type PinnedModel, Pins } from "./pins.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
 import type { RestoredFiles, RestoreFilesOptions } from "./restore-files.ts";
 import { type PruneOptions, type PruneResult, planPrune } from "./retention.ts";
@@ -51,6 +54,8 @@ export interface CheckpointsOptions {
   stagingBytes?: number | undefined;
   /** Bytes of scratch files in which more of them wait. Default: 2 GiB. */
   spoolBytes?: number | undefined;
+  /** Bytes a second that background writing (images) may take on average. Default: 10 MB/s. */
+  ioBudget?: number | undefined;
   /** Hash tensors on the calling thread and hold every save to it: finds trainers that write too early. For tests. */
   strict?: boolean | undefined;
 }
@@ -61,6 +66,7 @@ export class Checkpoints {
   readonly #engine: Engine;
   readonly #captures: Captures;
   readonly #saves: SaveQueue;
+  readonly #pins: Pins;
   readonly #sources = new TensorSources();
   /** Collections, tags and prunes under way: `close` waits for them too. */
   readonly #changing = new Set<Promise<unknown>>();
@@ -69,7 +75,14 @@ export class Checkpoints {
   constructor(engine: Engine, options: CheckpointsOptions) {
     this.#engine = engine;
     this.registry = new Registry(engine.versions);
-    const { onError, strict = false, stagingBytes, spoolBytes } = options;
+    const {
+      onError,
+      strict = false,
+      stagingBytes,
+      spoolBytes,
+      ioBudget = IO_BUDGET_BYTES_PER_SECOND,
+    } = options;
+    this.#pins = new Pins(engine, this.registry, new TokenBucket(ioBudget));
     const { disk, pool, directory } = engine;
     this.#captures = new Captures({ disk, pool, directory: `${directory}/spool`, stagingBytes, spoolBytes });
     this.#saves = new SaveQueue({
@@ -78,6 +91,7 @@ export class Checkpoints {
       captures: this.#captures,
       strict,
       onError,
+      onDurable: ({ ref }) => this.#pins.follow(ref),
     });
   }
 
@@ -170,14 +184,49 @@ export class Checkpoints {
     selector: string,
     options: { file?: string; signal?: AbortSignal } = {},
   ): Promise<Map<string, Tensor>> {
+    const fromImage = await this.#restoreImage(selector, options.file);
+    if (fromImage !== undefined) return fromImage;
+    this.#engine.pool.warm();
     const checkpoint = await this.open(selector);
-    const tensors = new Map<string, Tensor>();
-    for (const { name, file } of checkpoint.tensors) {
-      if (options.file !== undefined && file !== options.file) continue;
-      const from = options.file === undefined ? {} : { file };
-      tensors.set(name, await checkpoint.tensor(name, { ...from, signal: options.signal }));
-    }
-    return tensors;
+    const wanted = checkpoint.tensors.filter(
+      ({ file }) => options.file === undefined || file === options.file,
+    );
+    const tensors = new Array<[string, Tensor]>(wanted.length);
+    await eachOf([...wanted.entries()], async ([i, { name }]) => {
+      const from = options.file === undefined ? {} : { file: options.file };
+      tensors[i] = [name, await checkpoint.tensor(name, { ...from, signal: options.signal })];
+    });
+    return new Map(tensors);
+  }
+
+  async #restoreImage(selector: string, file: string | undefined): Promise<Map<string, Tensor> | undefined> {
+    if (file !== undefined) return undefined;
+    const record = this.#resolve(selector);
+    const specs = this.#pins.specs(record);
+    if (specs === undefined) return undefined;
+    const tensors = new Map(Object.entries(allocateTensors(specs)));
+    return (await this.#pins.restore(record, tensors)) ? tensors : undefined;
+  }
+
+  /**
+   * Keeps a raw image of a ref's newest version, and gives that version's tensors: mapped from the image where koffi is
+   * installed, else read from it; the first time, decoded from the chunks while the image is written within the I/O
+   * budget. From then on each save of the ref, in this process, is followed by its image.
+   * @throws `ERR_NOT_FOUND`
+   * @example
+   * const { tensors, verified } = await store.checkpoints.pin("btc-lstm");
+   * await verified; // or go on at once, and watch it
+   */
+  async pin(ref: string): Promise<PinnedModel> {
+    this.#requireOpen();
+    this.#engine.versions.refresh();
+    return this.#pins.pin(requireNewest(this.registry, ref));
+  }
+
+  /** Keeps no image of a ref any more. */
+  async unpin(ref: string): Promise<void> {
+    this.#requireOpen();
+    await this.#change(() => this.#pins.unpin(ref));
   }
 
   /** Reads into tensors that exist; each must be in the version with the same dtype and shape. */
@@ -186,11 +235,15 @@ export class Checkpoints {
     tensors: NamedTensors,
     options: { file?: string; signal?: AbortSignal } = {},
   ): Promise<Checkpoint> {
+    this.#engine.pool.warm();
     const checkpoint = await this.open(selector);
     const targets = [...entriesOf(tensors)];
     // All of them fit, or none is touched.
     for (const [name, tensor] of targets) checkpoint.requireFit(name, tensor, options.file);
-    for (const [name, tensor] of targets) await checkpoint.tensorInto(name, tensor, options);
+    if (options.file === undefined && (await this.#pins.restore(checkpoint.record, new Map(targets)))) {
+      return checkpoint;
+    }
+    await eachOf(targets, ([name, tensor]) => checkpoint.tensorInto(name, tensor, options));
     return checkpoint;
   }
 
@@ -309,8 +362,28 @@ export class Checkpoints {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled([this.#saves.settle(), ...this.#changing]);
+    await this.#pins.close();
     this.#captures.close();
   }
+}
+
+/** Tensors read at once: enough that the workers always have a chunk to decode. */
+const TENSORS_AT_ONCE = 4;
+
+/** Does something with each, a few at once; a failure waits for those that have begun. */
+async function eachOf<T>(all: readonly T[], visit: (each: T) => Promise<unknown>): Promise<void> {
+  const waiting = [...all].reverse();
+  const next = async () => {
+    for (let each = waiting.pop(); each !== undefined; each = waiting.pop()) await visit(each);
+  };
+  const results = await Promise.allSettled(Array.from({ length: TENSORS_AT_ONCE }, next));
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+}
+
+function requireNewest(registry: Registry, ref: string): VersionRecord {
+  const newest = registry.newest(ref);
+  return newest ?? registry.require(ref, 1);
 }
 
 function toInfo({ manifest, ...record }: VersionRecord): VersionInfo {

@@ -21,6 +21,8 @@ export interface SaveQueueOptions {
   strict: boolean;
   /** Told of a save that failed while nobody was watching its ticket. */
   onError: ((error: unknown) => void) | undefined;
+  /** Told of every version once it is durable. */
+  onDurable: (result: SaveResult) => void;
 }
 
 /** One way to capture a save's tensors: all of them, or their touched rows. */
@@ -225,6 +227,7 @@ export class SaveQueue {
     const run = (onCaptured: () => void) => {
       const before = this.#last.get(ref);
       const saving = parts.run(onCaptured);
+      saving.then(this.#options.onDurable, () => {});
       // Both: one that fails early must not let the next one pass those before it.
       const ended = Promise.allSettled([before, saving]).then(() => {
         if (this.#last.get(ref) === ended) this.#last.delete(ref);

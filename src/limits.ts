@@ -172,3 +172,9 @@ export const CAPTURES_MAX = 64;
 
 /** One shared memory of allocated tensors: a WebAssembly memory holds 4 GiB, less one page of 64 KiB. */
 export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;
+
+/** Bytes of an image's tables and checksums: the widest tables of the largest models, and 4 bytes a MiB. */
+export const IMAGE_HEAD_BYTES_MAX = 256 << 20;
+
+/** Bytes a second of background writing, by default: what an average disk takes for years. */
+export const IO_BUDGET_BYTES_PER_SECOND = 10_000_000;

@@ -30,6 +30,8 @@ const rooms: Record<string, string[]> = {
     "src/built",
   ],
   "src/capture": [...ground, "src/disk", "src/workers"],
+  "src/images": [...ground, "src/disk", "src/workers"],
+  "src/pace": ground,
   "src/series": [...ground, "src/disk", "src/codec", "src/workers"],
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,
