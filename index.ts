@@ -1,8 +1,10 @@
 export type { TensorSpec } from "./checkpoints/allocate.ts";
+export type { TensorChanges } from "./checkpoints/changes.ts";
 export type { CheckOptions, CheckResult, Problem } from "./checkpoints/check.ts";
 export type { Checkpoint, TensorInfo } from "./checkpoints/checkpoint.ts";
-export type { Checkpoints, RefInfo, VersionDetails, VersionInfo } from "./checkpoints/checkpoints.ts";
+export type { Checkpoints } from "./checkpoints/checkpoints.ts";
 export type { DiffOptions, TensorDiff } from "./checkpoints/diff.ts";
+export type { FollowOptions } from "./checkpoints/follow.ts";
 export type { PinnedModel } from "./checkpoints/pins.ts";
 export type { RepairResult } from "./checkpoints/repair.ts";
 export type { RestoredFiles, RestoreFilesOptions } from "./checkpoints/restore-files.ts";
@@ -12,6 +14,7 @@ export type { NamedTensors } from "./checkpoints/tensor-source.ts";
 export type { SaveTicket } from "./checkpoints/ticket.ts";
 export type { Touched } from "./checkpoints/touched-rows.ts";
 export type { LoopOptions, TrainingStep } from "./checkpoints/training-loop.ts";
+export type { RefInfo, VersionDetails, VersionInfo } from "./checkpoints/version-info.ts";
 export { fromFloat32, toFloat32 } from "./formats/floats.ts";
 export type { DType, Tensor, TypedArray } from "./formats/tensor.ts";
 export {

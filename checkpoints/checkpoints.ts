@@ -6,9 +6,11 @@ import { IO_BUDGET_BYTES_PER_SECOND } from "../src/limits.ts";
 import { TokenBucket } from "../src/pace/token-bucket.ts";
 import type { Engine } from "../src/store.ts";
 import { allocateTensors, type TensorSpec } from "./allocate.ts";
+import { eachOf } from "./at-once.ts";
+import type { TensorChanges } from "./changes.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import type { DiffOptions, TensorDiff } from "./diff.ts";
-import type { ManifestFile } from "./manifest-format.ts";
+import type { FollowOptions } from "./follow.ts";
 import { type PinnedModel, Pins } from "./pins.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
 import type { RestoredFiles, RestoreFilesOptions } from "./restore-files.ts";
@@ -19,33 +21,7 @@ import { resolveSelector } from "./selector.ts";
 import { entriesOf, type NamedTensors, TensorSources } from "./tensor-source.ts";
 import type { SaveTicket } from "./ticket.ts";
 import { type LoopOptions, type TrainingStep, trainingLoop } from "./training-loop.ts";
-
-export interface RefInfo {
-  ref: string;
-  /** The current version. */
-  version: number;
-  versions: number;
-  step: number | undefined;
-  timeUs: bigint;
-  logicalBytes: number;
-  /** All its versions together. */
-  storedBytes: number;
-}
-
-/** A version as callers see it: the manifest's digest in hexadecimal. */
-export interface VersionInfo extends Omit<VersionRecord, "manifest"> {
-  manifest: string;
-}
-
-export interface VersionDetails extends VersionInfo {
-  fileList: {
-    name: string;
-    /** `safetensors`, or `opaque` for a file whose content varve knows nothing of. */
-    format: string;
-    sizeBytes: number;
-    tensors: { name: string; dtype: string; shape: number[]; sizeBytes: number }[];
-  }[];
-}
+import { describeFile, type RefInfo, toInfo, type VersionDetails, type VersionInfo } from "./version-info.ts";
 
 export interface CheckpointsOptions {
   /** Told of a save that failed while nobody was watching its ticket. */
@@ -70,6 +46,7 @@ export class Checkpoints {
   readonly #sources = new TensorSources();
   /** Collections, tags and prunes under way: `close` waits for them too. */
   readonly #changing = new Set<Promise<unknown>>();
+  readonly #closing = new AbortController();
   #closed = false;
 
   constructor(engine: Engine, options: CheckpointsOptions) {
@@ -229,22 +206,78 @@ export class Checkpoints {
     await this.#change(() => this.#pins.unpin(ref));
   }
 
-  /** Reads into tensors that exist; each must be in the version with the same dtype and shape. */
+  /**
+   * Reads into tensors that exist; each must be in the version with the same dtype and shape.
+   *
+   * With `from`, the tensors hold that version (`REF@SELECTOR`) already, and only what differs from it is read.
+   */
   async restoreInto(
     selector: string,
     tensors: NamedTensors,
-    options: { file?: string; signal?: AbortSignal } = {},
+    options: { file?: string; signal?: AbortSignal; from?: string } = {},
   ): Promise<Checkpoint> {
     this.#engine.pool.warm();
     const checkpoint = await this.open(selector);
     const targets = [...entriesOf(tensors)];
     // All of them fit, or none is touched.
     for (const [name, tensor] of targets) checkpoint.requireFit(name, tensor, options.file);
+    if (options.from !== undefined) {
+      const { from, ...reading } = options;
+      await this.#restoreChanges(await this.open(from), checkpoint, targets, reading);
+      return checkpoint;
+    }
     if (options.file === undefined && (await this.#pins.restore(checkpoint.record, new Map(targets)))) {
       return checkpoint;
     }
     await eachOf(targets, ([name, tensor]) => checkpoint.tensorInto(name, tensor, options));
     return checkpoint;
+  }
+
+  async #restoreChanges(
+    from: Checkpoint,
+    to: Checkpoint,
+    targets: (readonly [string, Tensor])[],
+    options: { file?: string; signal?: AbortSignal },
+  ): Promise<void> {
+    const { changedRanges } = await import("./changes.ts");
+    await eachOf(targets, async ([name, tensor]) => {
+      const { file, span } = to.locate(name, options.file);
+      const { dtype, shape, sizeBytes } = span;
+      const info = { name, file: file.name, dtype, shape, sizeBytes };
+      const ranges = changedRanges(from, to, info) ?? [{ from: 0, to: sizeBytes }];
+      for (const range of ranges) await to.rangeInto(name, tensor, range, options);
+    });
+  }
+
+  /**
+   * Each new version of a ref as soon as it is durable (in this process at once, from another within 50 ms), until
+   * `signal`. Only versions after the newest of this moment, or after `after`.
+   * @example
+   * let have = "btc-lstm@41";
+   * for await (const { ref, version } of store.checkpoints.follow("btc-lstm", { after: 41, signal })) {
+   *   const now = `${ref}@${version}`;
+   *   await store.checkpoints.restoreInto(now, tensors, { from: have });
+   *   have = now;
+   * }
+   */
+  async *follow(ref: string, options: FollowOptions = {}): AsyncGenerator<VersionInfo, void, undefined> {
+    this.#requireOpen();
+    const signal = options.signal
+      ? AbortSignal.any([options.signal, this.#closing.signal])
+      : this.#closing.signal;
+    const { followRef } = await import("./follow.ts");
+    for await (const record of followRef(this.#engine.versions, this.registry, ref, { ...options, signal })) {
+      yield toInfo(record);
+    }
+  }
+
+  /**
+   * Tensors of `to` that may differ from those of `from`, and in which rows: known from the manifests alone, to within
+   * 65,536 elements.
+   */
+  async changes(from: string, to: string): Promise<TensorChanges[]> {
+    const { changesBetween } = await import("./changes.ts");
+    return changesBetween(await this.open(from), await this.open(to));
   }
 
   /** Writes a version's files, byte for byte as they were saved, or a safetensors file of some of its tensors. */
@@ -361,43 +394,16 @@ export class Checkpoints {
   /** Takes no more work and waits for the saves and changes in flight, however they end. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#closing.abort();
     await Promise.allSettled([this.#saves.settle(), ...this.#changing]);
     await this.#pins.close();
     this.#captures.close();
   }
 }
 
-/** Tensors read at once: enough that the workers always have a chunk to decode. */
-const TENSORS_AT_ONCE = 4;
-
-/** Does something with each, a few at once; a failure waits for those that have begun. */
-async function eachOf<T>(all: readonly T[], visit: (each: T) => Promise<unknown>): Promise<void> {
-  const waiting = [...all].reverse();
-  const next = async () => {
-    for (let each = waiting.pop(); each !== undefined; each = waiting.pop()) await visit(each);
-  };
-  const results = await Promise.allSettled(Array.from({ length: TENSORS_AT_ONCE }, next));
-  const failed = results.find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
-}
-
 function requireNewest(registry: Registry, ref: string): VersionRecord {
   const newest = registry.newest(ref);
   return newest ?? registry.require(ref, 1);
-}
-
-function toInfo({ manifest, ...record }: VersionRecord): VersionInfo {
-  return { ...record, manifest: Buffer.from(manifest).toString("hex") };
-}
-
-function describeFile({ name, sizeBytes, layout }: ManifestFile): VersionDetails["fileList"][number] {
-  const tensors = (layout?.spans ?? []).map((span) => ({
-    name: span.name,
-    dtype: span.dtype,
-    shape: span.shape,
-    sizeBytes: span.sizeBytes,
-  }));
-  return { name, format: layout?.format ?? "opaque", sizeBytes, tensors };
 }
 
 function stepIn(metadata: ReadonlyMap<string, string>[]): number | undefined {
