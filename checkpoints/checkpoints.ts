@@ -10,6 +10,7 @@ import { eachOf } from "./at-once.ts";
 import type { TensorChanges } from "./changes.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import type { DiffOptions, TensorDiff } from "./diff.ts";
+import { ChunkExchange } from "./exchange.ts";
 import type { FollowOptions } from "./follow.ts";
 import { type PinnedModel, Pins } from "./pins.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
@@ -39,6 +40,8 @@ export interface CheckpointsOptions {
 /** Model checkpoints: versions of tensors and files under refs. */
 export class Checkpoints {
   readonly registry: Registry;
+  /** Versions in parts, for clients that hold their own copy: which chunks are missing, chunks, manifests, refs. */
+  readonly exchange: ChunkExchange;
   readonly #engine: Engine;
   readonly #captures: Captures;
   readonly #saves: SaveQueue;
@@ -52,6 +55,7 @@ export class Checkpoints {
   constructor(engine: Engine, options: CheckpointsOptions) {
     this.#engine = engine;
     this.registry = new Registry(engine.versions);
+    this.exchange = new ChunkExchange(engine, this.registry, (step) => this.#change(step));
     const {
       onError,
       strict = false,
