@@ -56,6 +56,8 @@ export type { MapHistoryChange, Moment } from "./src/critical/trail.ts";
 export type { DeleteOptions, PutOptions, Transaction } from "./src/critical/transaction.ts";
 export type { SequenceState as SequenceInfo } from "./src/critical/verbs.ts";
 export { type ErrorCode, InvariantError, isStoreError, StoreError } from "./src/errors.ts";
+export type { IoStats } from "./src/pace/io-stats.ts";
+export type { IoCause, IoCauseStats } from "./src/pace/measured-disk.ts";
 export type { Value } from "./src/series/column-slice.ts";
 export type { Pair } from "./src/series/key-value.ts";
 export type { RangeRead } from "./src/series/range-read.ts";
