@@ -5,12 +5,16 @@ import type { CheckOptions, CheckResult } from "./checkpoints/check.ts";
 import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
 import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
 import type { CriticalStoreOptions } from "./open-critical.ts";
+import type { CaptureStats } from "./src/capture/captures.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
 import type { Critical, CriticalStats } from "./src/critical/critical.ts";
 import type { Disk } from "./src/disk/disk.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
+import { CommitPulse } from "./src/pace/commit-pulse.ts";
+import { type IoStats, ioStats } from "./src/pace/io-stats.ts";
+import { MeasuredDisk } from "./src/pace/measured-disk.ts";
 import { SeriesStore } from "./src/series/series-store.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
 import type { SeriesExportOptions } from "./transfer/series-export.ts";
@@ -44,6 +48,10 @@ export interface StoreStats {
   /** Part of `diskBytes`: the rebuildable index. */
   indexBytes: number;
   packs: number;
+  /** What this object has written, why, and how long it took. */
+  io: IoStats;
+  /** Saves' captures: what is held, waited for, skipped. */
+  capture: CaptureStats;
   /** Critical state, if there is any: of this store object, else of the engine that has it open, else at rest. */
   critical?: CriticalStats;
 }
@@ -54,12 +62,20 @@ export class Store implements AsyncDisposable {
   /** Time series: rings of typed rows, appended and read by time. */
   readonly series: SeriesStore;
   readonly #engine: Engine;
+  readonly #disk: MeasuredDisk;
+  readonly #pulse: CommitPulse;
   readonly #options: OpenStoreOptions;
   #critical: Critical | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(engine: Engine, options: OpenStoreOptions) {
+  constructor(
+    engine: Engine,
+    options: OpenStoreOptions,
+    measured: { disk: MeasuredDisk; pulse: CommitPulse },
+  ) {
     this.#engine = engine;
+    this.#disk = measured.disk;
+    this.#pulse = measured.pulse;
     this.#options = options;
     this.checkpoints = new Checkpoints(engine, options);
     const { disk, storeId, pool, readOnly, nowUs } = engine;
@@ -136,6 +152,8 @@ export class Store implements AsyncDisposable {
       diskBytes: treeBytes(disk, directory),
       indexBytes: chunks.index.sizeBytes(),
       packs: chunks.packs.packIds().length,
+      io: ioStats(this.#disk, this.checkpoints.captureStats().spooledBytes),
+      capture: this.checkpoints.captureStats(),
       ...(critical === undefined ? {} : { critical }),
     };
   }
@@ -171,6 +189,7 @@ export class Store implements AsyncDisposable {
     const parts = [this.#critical, this.series, this.checkpoints, this.#engine];
     const failures: unknown[] = [];
     for (const part of parts) await part?.close().catch((error: unknown) => failures.push(error));
+    this.#pulse.close();
     if (failures.length > 0) throw failures[0];
   }
 
@@ -184,11 +203,16 @@ export async function openStore(directory: string, options: OpenStoreOptions = {
     throw new StoreError("ERR_INVALID_ARGUMENT", "openStore needs the path of a directory");
   }
   await loadCriticalEarly();
-  return new Store(await openEngine(directory, { lazyChunks: true, ...options }), options);
+  const path = resolve(directory);
+  const { disk = realDisk } = options;
+  const pulse = new CommitPulse(disk, `${path}/pulse`);
+  const measured = new MeasuredDisk(disk, path, pulse);
+  const engine = await openEngine(path, { lazyChunks: true, ...options, disk: measured });
+  return new Store(engine, options, { disk: measured, pulse });
 }
 
 async function criticalStatsElsewhere({ disk, directory }: Engine): Promise<CriticalStats | undefined> {
-  if (disk !== realDisk || disk.list(`${directory}/critical`).length === 0) return undefined;
+  if (disk.kind !== "real" || disk.list(`${directory}/critical`).length === 0) return undefined;
   const { reachCritical } = await import("./open-critical.ts");
   const reached = await reachCritical(directory, { access: "read" });
   try {

@@ -62,7 +62,10 @@ export type CriticalLibrary = Pick<
 >;
 export type { ReachedCritical, ReachOptions } from "../open-critical.ts";
 
-export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError" | "mirror" | "witness">;
+export type OpenOptions = Pick<
+  OpenStoreOptions,
+  "create" | "readOnly" | "onError" | "mirror" | "witness" | "ioBudget"
+>;
 
 export interface Library {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
@@ -85,5 +88,16 @@ export type Series = Pick<WholeSeries, "name" | "columns" | "key" | "asOf" | "po
 
 export type Checkpoints = Pick<
   AllCheckpoints,
-  "saveFiles" | "restoreFiles" | "refs" | "log" | "show" | "readResume" | "diff" | "tag" | "prune"
+  | "saveFiles"
+  | "restoreFiles"
+  | "refs"
+  | "log"
+  | "show"
+  | "readResume"
+  | "diff"
+  | "tag"
+  | "prune"
+  | "follow"
+  | "pin"
+  | "unpin"
 >;

@@ -5,10 +5,12 @@ import { addBench } from "./commands/bench.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCritical } from "./commands/critical.ts";
 import { addDiff } from "./commands/diff.ts";
+import { addFollow } from "./commands/follow.ts";
 import { addGc } from "./commands/gc.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
 import { addMigrate } from "./commands/migrate.ts";
+import { addPin, addUnpin } from "./commands/pin.ts";
 import { addPrune } from "./commands/prune.ts";
 import { addRefs } from "./commands/refs.ts";
 import { addRepair } from "./commands/repair.ts";
@@ -36,6 +38,9 @@ const verbs = [
   addShow,
   addDiff,
   addTag,
+  addFollow,
+  addPin,
+  addUnpin,
   addPrune,
   addGc,
   addCritical,

@@ -55,6 +55,18 @@ export const CUT_RECORD_BYTES_MAX = 256 << 10;
 export const CHAIN_DEPTH_MAX = 64;
 
 /**
+ * Patches (rows that a learner named) one after another on one chunk: each is as cheap to apply as it is small, and a
+ * frame's depth is one byte.
+ */
+export const PATCH_DEPTH_MAX = 255;
+
+/** From this many on, chunks begin to start over, each at its own number, so that no save has to store all of them. */
+export const PATCH_DEPTH_SPREAD = 205;
+
+/** A save of named rows that holds more than this stores its chunks whole instead. */
+export const TOUCHED_BYTES_MAX = 64 << 20;
+
+/**
  * Restoring a chunk through its chain may cost as much as reading this many times its raw bytes: about eight
  * changed-everywhere versions, or two dozen that changed little.
  */
@@ -290,6 +302,13 @@ export const CAPTURES_MAX = 64;
 
 /** One shared memory of allocated tensors: a WebAssembly memory holds 4 GiB, less one page of 64 KiB. */
 export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;
+
+/** Bytes of an image's tables and checksums: the widest tables of the largest models, and 4 bytes a MiB. */
+export const IMAGE_HEAD_BYTES_MAX = 256 << 20;
+
+/** Bytes a second of background writing, by default: what an average disk takes for years. */
+export const IO_BUDGET_BYTES_PER_SECOND = 10_000_000;
+
 /** Space critical state reserves against a full disk: two files of history and the largest snapshot that is usual. */
 export const RESERVE_BYTES_MAX = 1 << 30;
 
