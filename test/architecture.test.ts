@@ -29,7 +29,7 @@ const rooms: Record<string, string[]> = {
     "src/workers",
     "src/built",
   ],
-  "src/series": [...ground, "src/disk", "src/codec", "src/workers"],
+  "src/series": [...ground, "src/disk", "src/kernels", "src/codec", "src/workers"],
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,
   checkpoints: ["src", "formats"],
