@@ -3,26 +3,26 @@
 
 import { BINS, COUNTS } from "./columns-memory";
 
-const DIGITS = memory.data(8 * 256 * 4);
+const DIGITS = memory.data(256 * 4);
 const CELLS = memory.data(512 * 4);
 
 /** Sorts i64 at `from`, using as much room at `spare`; returns where the result lies: one of the two. */
 export function columnSort(from: usize, spare: usize, count: usize): usize {
-  memory.fill(DIGITS, 0, 8 * 1024);
   const end = count << 3;
   const sign: u64 = 0x8000000000000000;
-  for (let i: usize = 0; i < end; i += 8) {
-    const x = load<u64>(from + i) ^ sign;
-    for (let digit: usize = 0; digit < 8; digit++) {
-      const at = DIGITS + (digit << 10) + (<usize>((x >> <u64>(digit << 3)) & 255) << 2);
+  let varying: u64 = 0;
+  const one = load<u64>(from);
+  for (let i: usize = 0; i < end; i += 8) varying |= load<u64>(from + i) ^ one;
+  let source = from, target = spare;
+  const table = DIGITS;
+  for (let digit: usize = 0; digit < 8; digit++) {
+    const shift = <u64>(digit << 3);
+    if (((varying >> shift) & 255) == 0) continue;
+    memory.fill(table, 0, 1024);
+    for (let i: usize = 0; i < end; i += 8) {
+      const at = table + (<usize>(((load<u64>(source + i) ^ sign) >> shift) & 255) << 2);
       store<u32>(at, load<u32>(at) + 1);
     }
-  }
-  let source = from, target = spare;
-  for (let digit: usize = 0; digit < 8; digit++) {
-    const table = DIGITS + (digit << 10);
-    const shift = <u64>(digit << 3);
-    if (load<u32>(table + (<usize>(((load<u64>(source) ^ sign) >> shift) & 255) << 2)) == <u32>count) continue;
     let sum: u32 = 0;
     for (let at = table; at < table + 1024; at += 4) {
       const n = load<u32>(at);
@@ -219,15 +219,40 @@ export function columnCountedCost(contexts: u32, bins: u32, logs: usize): f64 {
   return bits;
 }
 
-/** Classes of a column's rows for contexts: by the size of its change (`edges` in bits, 3 bytes), or 0, 1, … by `values`. */
+/** A vector of changes' zigzags, as signed integers in the order of unsigned ones, beside the three first sizes past the edges. */
+// @ts-ignore: decorator
+@inline
+function passed(values: v128, before: v128, t0: v128, t1: v128, t2: v128): v128 {
+  const change = v128.sub<i64>(values, before);
+  const size = v128.xor(v128.xor(v128.shl<i64>(change, 1), v128.shr<i64>(change, 63)), i64x2.splat(i64.MIN_VALUE));
+  return v128.add<i64>(v128.add<i64>(v128.gt<i64>(size, t0), v128.gt<i64>(size, t1)), v128.gt<i64>(size, t2));
+}
+
+/** The largest zigzag of `edge` bits, in the order of signed integers. */
+// @ts-ignore: decorator
+@inline
+function largestOf(edge: u32): i64 {
+  return (edge >= 64 ? -1 : <i64>(((<u64>1) << <u64>edge) - 1)) ^ i64.MIN_VALUE;
+}
+
+/**
+ * Classes of a column's rows for contexts: how many edges, in bits, the zigzag of a row's change is over. Works on
+ * eight rows at a time and may write as many past the end. The row before the first must not matter: it counts as equal.
+ */
 export function columnClasses(y: usize, count: usize, edge0: u32, edge1: u32, edge2: u32, to: usize): void {
-  let last = load<i64>(y);
-  for (let i: usize = 0; i < count; i++) {
-    const value = load<i64>(y + (i << 3));
-    const change = value - last;
-    last = value;
-    const size = <u32>(64 - clz(<u64>((change << 1) ^ (change >> 63))));
-    store<u8>(to + i, u32(size > edge0) + u32(size > edge1) + u32(size > edge2));
+  const t0 = i64x2.splat(largestOf(edge0)), t1 = i64x2.splat(largestOf(edge1)), t2 = i64x2.splat(largestOf(edge2));
+  let last = i64x2.splat(load<i64>(y));
+  for (let i: usize = 0; i < count; i += 8) {
+    const at = y + (i << 3);
+    const a = v128.load(at), b = v128.load(at, 16), c = v128.load(at, 32), d = v128.load(at, 48);
+    const ca = passed(a, v128.shuffle<i64>(last, a, 1, 2), t0, t1, t2);
+    const cb = passed(b, v128.shuffle<i64>(a, b, 1, 2), t0, t1, t2);
+    const cc = passed(c, v128.shuffle<i64>(b, c, 1, 2), t0, t1, t2);
+    const cd = passed(d, v128.shuffle<i64>(c, d, 1, 2), t0, t1, t2);
+    last = d;
+    const low = v128.shuffle<i32>(ca, cb, 0, 2, 4, 6), high = v128.shuffle<i32>(cc, cd, 0, 2, 4, 6);
+    const words = v128.neg<i16>(i16x8.narrow_i32x4_s(low, high));
+    store<u64>(to + i, i64x2.extract_lane(i8x16.narrow_i16x8_u(words, words), 0));
   }
 }
 
@@ -249,9 +274,23 @@ export function columnValueClasses(y: usize, count: usize, values: usize, most: 
   return all;
 }
 
-/** context[i] = context[i] * by + more[i]; with `more` 0 only the product. */
+/**
+ * context[i] = context[i] * by + more[i]; with `more` 0 only the product. Contexts before are below 16, since the
+ * product stays below 32: a table multiplies. May write 15 past the end.
+ */
 export function columnMixContexts(context: usize, more: usize, count: usize, by: u32): void {
-  for (let i: usize = 0; i < count; i++) {
-    store<u8>(context + i, <u32>load<u8>(context + i) * by + (more == 0 ? 0 : <u32>load<u8>(more + i)));
+  if (by == 1) {
+    for (let i: usize = 0; more != 0 && i < count; i += 16) {
+      v128.store(context + i, v128.add<i8>(v128.load(context + i), v128.load(more + i)));
+    }
+    return;
+  }
+  let products = i8x16.splat(0);
+  const step = i8x16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (let i: u32 = 0; i < by; i++) products = v128.add<i8>(products, step);
+  for (let i: usize = 0; i < count; i += 16) {
+    let product = v128.swizzle(products, v128.load(context + i));
+    if (more != 0) product = v128.add<i8>(product, v128.load(more + i));
+    v128.store(context + i, product);
   }
 }

@@ -66,26 +66,28 @@ export function readContextSource(source: ByteSource, dependencies: number): Con
   return { of, values: Array.from({ length: count }, () => BigInt.asIntN(64, source.varint64())) };
 }
 
+/** Rows of the sample that classes are made from. */
+const SAMPLE_ROWS = 2048;
+
 /** The ways in which a column may serve as a context, from a sample of its integers. */
 export function contextsOf(of: number, sample: BigInt64Array): ContextSource[] {
-  const sources: ContextSource[] = [];
   const values = new Set<bigint>();
   const sizes: number[] = [];
-  const rows = Math.min(sample.length, 1024);
+  const rows = Math.min(sample.length, SAMPLE_ROWS);
   const words = new Int32Array(sample.buffer, sample.byteOffset, rows * 2);
   for (let i = 1; i < rows; i++) {
-    if (values.size <= VALUES_MAX) values.add(sample[i]!);
     if (words[2 * i] === words[2 * i - 2] && words[2 * i + 1] === words[2 * i - 1]) continue;
+    if (values.size <= VALUES_MAX) values.add(sample[i - 1]!).add(sample[i]!);
     const change = BigInt.asIntN(64, sample[i]! - sample[i - 1]!);
-    sizes.push(Math.ceil(Math.log2(Math.abs(Number(change)) + 1)) + 1);
+    sizes.push(Math.floor(Math.log2(Math.abs(Number(change)))) + 2);
   }
+  const sources: ContextSource[] = [];
   if (sizes.length === 0) return sources;
   sizes.sort((a, b) => a - b);
   const edge = (share: number) => Math.min(sizes[Math.floor((sizes.length - 1) * share)]!, 64);
-  // Where every row changes, the first class would be empty: cut the sizes in four.
-  const edges: [number, number, number] =
-    sizes.length > rows * 0.97 ? [edge(0.25), edge(0.5), edge(0.75)] : [0, edge(0.33), edge(0.66)];
-  sources.push({ of, edges });
+  const unchanged = rows - 1 - sizes.length;
+  if (unchanged > 4) sources.push({ of, edges: [0, edge(0.33), edge(0.66)] });
+  if (unchanged < rows / 8) sources.push({ of, edges: [edge(0.25), edge(0.5), edge(0.75)] });
   if (values.size <= VALUES_MAX) sources.push({ of, values: [...values] });
   return sources;
 }

@@ -16,7 +16,7 @@ import {
 } from "./prediction.ts";
 
 /** Rows that predictions are compared on: runs of neighbours from all over the page. */
-const SAMPLE_RUNS = 4;
+const SAMPLE_RUNS = 8;
 const RUN_ROWS = 512;
 /** In a wide table a column is compared with so many on either side; in a narrower one with all. */
 const NEIGHBOURS = 5;
