@@ -145,3 +145,6 @@ export const SOCKET_CONNECTIONS_MAX = 32;
 
 /** Entries in one page of a listing over the engine's socket; the caller asks for the next. */
 export const SOCKET_PAGE_ENTRIES = 500;
+
+/** Rows a recipe may look back: a week of minutes. A window costs its length a row, so this bounds what decoding takes. */
+export const RECIPE_ROWS_MAX = 10_080;

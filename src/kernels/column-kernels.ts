@@ -16,9 +16,17 @@ export interface ColumnKernelExports {
     most: number,
   ): number;
   columnFromDecimal(from: number, to: number, count: number, scale: number, single: number): void;
-  columnToMultiple(from: number, to: number, rest: number, count: number, unit: number): void;
-  columnFromMultiple(from: number, rest: number, to: number, count: number, unit: number): void;
-  columnUlps(from: number, base: number, to: number, count: number): void;
+  columnUlps(from: number, predicted: number, to: number, count: number): void;
+  columnFromUlps(from: number, predicted: number, to: number, count: number): void;
+  columnFromAverage(
+    from: number,
+    x: number,
+    to: number,
+    count: number,
+    alpha: number,
+    beta: number,
+    before: number,
+  ): void;
   columnScale(
     from: number,
     to: number,

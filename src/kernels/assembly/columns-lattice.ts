@@ -109,31 +109,37 @@ export function columnFromDecimal(from: usize, to: usize, count: usize, scale: f
   }
 }
 
-/** k of k * unit for floats near a multiple: to `to`; and what is left, in units of the last place, to `rest`. */
-export function columnToMultiple(from: usize, to: usize, rest: usize, count: usize, unit: f64): void {
-  const inverse = 1.0 / unit;
-  for (let i: usize = 0; i < count; i++) {
-    const v = load<f64>(from + (i << 3));
-    let x = nearest(v * inverse);
-    if (!(abs(x) <= DECIMAL_MAX)) x = 0;
-    const k = <i64>x;
-    store<i64>(to + (i << 3), k);
-    store<i64>(rest + (i << 3), ordered(reinterpret<i64>(v)) - ordered(reinterpret<i64>(<f64>k * unit)));
+/** Bits of a prediction: NaN has many, and which one arithmetic gives is not the same everywhere. */
+// @ts-ignore: decorator
+@inline
+function bitsOf(prediction: f64): i64 {
+  return prediction == prediction ? reinterpret<i64>(prediction) : 0x7ff8000000000000;
+}
+
+/** What is left of floats beside predictions of them, in units of the last place. */
+export function columnUlps(from: usize, predicted: usize, to: usize, count: usize): void {
+  for (let i: usize = 0; i < count << 3; i += 8) {
+    store<i64>(to + i, ordered(load<i64>(from + i)) - ordered(bitsOf(load<f64>(predicted + i))));
   }
 }
 
-/** The inverse. */
-export function columnFromMultiple(from: usize, rest: usize, to: usize, count: usize, unit: f64): void {
+/** The inverse: floats from what is left and predictions. */
+export function columnFromUlps(from: usize, predicted: usize, to: usize, count: usize): void {
   for (let i: usize = 0; i < count << 3; i += 8) {
-    const near = ordered(reinterpret<i64>(<f64>load<i64>(from + i) * unit));
-    store<i64>(to + i, ordered(near + load<i64>(rest + i)));
+    store<i64>(to + i, ordered(ordered(bitsOf(load<f64>(predicted + i))) + load<i64>(from + i)));
   }
 }
 
-/** What is left of floats beside predictions of them, in units of the last place: to[i] = from[i] - base[i]. */
-export function columnUlps(from: usize, base: usize, to: usize, count: usize): void {
+/**
+ * Floats of an exponential moving average from what is left beside alpha * x + beta * the average before, which is the
+ * one just made. `before` is the average before the first row.
+ */
+export function columnFromAverage(from: usize, x: usize, to: usize, count: usize, alpha: f64, beta: f64, before: f64): void {
   for (let i: usize = 0; i < count << 3; i += 8) {
-    store<i64>(to + i, ordered(load<i64>(from + i)) - ordered(load<i64>(base + i)));
+    const predicted = alpha * load<f64>(x + i) + beta * before;
+    const bits = ordered(ordered(bitsOf(predicted)) + load<i64>(from + i));
+    store<i64>(to + i, bits);
+    before = reinterpret<f64>(bits);
   }
 }
 

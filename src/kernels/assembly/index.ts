@@ -17,7 +17,9 @@ export {
   columnCells, columnClasses, columnCost, columnCount, columnCountedCost, columnMixContexts, columnPutRaw, columnSort,
   columnTokens, columnValueClasses, columnValues,
 } from "./columns-bins";
-export { columnFromDecimal, columnFromMultiple, columnNarrow, columnToDecimal, columnToMultiple, columnUlps, columnWiden } from "./columns-lattice";
+export {
+  columnFromAverage, columnFromDecimal, columnFromUlps, columnNarrow, columnToDecimal, columnUlps, columnWiden,
+} from "./columns-lattice";
 export { columnsAddressOf } from "./columns-memory";
 export { columnPack, columnUnpackBlocks, columnWidth } from "./columns-pack";
 export { columnDivide, columnDivisor, columnPredict, columnRestore, columnScale } from "./columns-predict";

@@ -4,11 +4,15 @@ import { loadColumnKernels } from "../../kernels/column-kernels.ts";
 import type { ColumnValues } from "./column.ts";
 import { writeColumns } from "./column-writer.ts";
 import { type ColumnBytes, ColumnsDecoder } from "./columns-decoder.ts";
+import { findRecipes } from "./infer-recipes.ts";
 import type { Workbench } from "./numbers.ts";
+import type { Recipe, Recipes } from "./recipe.ts";
 
 export interface EncodeOptions {
   /** `light` decodes at memory speed and by 1,024 rows, `compact` takes less room. Default `compact`. */
   profile?: "light" | "compact";
+  /** How columns follow from others, by name. A column comes back bit for bit even where its recipe is wrong. */
+  derive?: Recipes;
 }
 
 /** A column as stored: what a segment keeps are name, type and bytes; the rest can be read from them. */
@@ -32,6 +36,19 @@ export interface ColumnCodec {
    * @throws StoreError ERR_STORE_CORRUPT, when a column is first asked for, for bytes that no encoder writes.
    */
   decoder(columns: readonly ColumnBytes[], rows: number): ColumnsDecoder;
+  /**
+   * Finds recipes that fit computed columns of a table, for `derive`, and what each saves. Looks at the table's first
+   * rows for candidates and encodes the table twice; takes seconds for a wide table.
+   */
+  inferRecipes(columns: readonly ColumnValues[], options?: EncodeOptions): InferredRecipe[];
+}
+
+export interface InferredRecipe {
+  column: string;
+  recipe: Recipe;
+  /** Stored bytes of the column without and with the recipe, a source that it keeps included. */
+  plainBytes: number;
+  derivedBytes: number;
 }
 
 /** Loads the kernels and compressors, once per thread: about 28 MB of WebAssembly memory. */
@@ -46,6 +63,7 @@ async function load(): Promise<ColumnCodec> {
   const workbench = { kernels, codec };
   return {
     encode: (columns, options) => encode(workbench, columns, options),
+    inferRecipes: (columns, options) => inferRecipes(workbench, columns, options),
     decoder: (columns, rows) => new ColumnsDecoder(workbench, columns, rows),
   };
 }
@@ -68,5 +86,27 @@ function encode(
       hint: "Pass columns of one length, each under a name of its own.",
     });
   }
-  return writeColumns(workbench, columns, options.profile ?? "compact");
+  return writeColumns(workbench, columns, options.profile ?? "compact", options.derive ?? {});
+}
+
+function inferRecipes(
+  workbench: Workbench,
+  columns: readonly ColumnValues[],
+  options: EncodeOptions = {},
+): InferredRecipe[] {
+  const fits = findRecipes(columns);
+  if (fits.length === 0) return [];
+  const derive = Object.fromEntries(fits.map(({ column, recipe }) => [column, recipe]));
+  const plain = encode(workbench, columns, { ...options, derive: {} });
+  const derived = encode(workbench, columns, { ...options, derive });
+  const bytesIn = (encoded: EncodedColumn[], name: string) =>
+    encoded.find((column) => column.name === name)!.bytes.length;
+  return fits.map(({ column, recipe }) => {
+    return {
+      column,
+      recipe,
+      plainBytes: bytesIn(plain, column),
+      derivedBytes: bytesIn(derived, column),
+    };
+  });
 }

@@ -3,9 +3,10 @@ import { NAME_BYTES_MAX } from "../../limits.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { type Block, byteBlocks } from "./bytes-blocks.ts";
 import { type ColumnType, type NumberType, numbersOf } from "./column.ts";
-import { FLAG_DICTIONARY, FLAG_VALIDITY } from "./column-format.ts";
+import { FLAG_DICTIONARY, FLAG_RECIPE, FLAG_VALIDITY } from "./column-format.ts";
 import { numberPages } from "./numbers.ts";
 import type { PageReader } from "./page-reader.ts";
+import { type Formula, readFormula } from "./recipe.ts";
 
 /** A run of numbers, found but not decoded. */
 export interface Run {
@@ -33,6 +34,15 @@ export interface ParsedColumn {
   /** Numbers of fixed-size lists. */
   lists?: Run;
   text?: Text;
+  recipe?: ParsedRecipe;
+}
+
+export interface ParsedRecipe {
+  formula: Formula;
+  /** What is kept in place of a source that is not at hand, f64. */
+  hidden?: Run;
+  /** What is left beside the formula, in units of the last place, i64. */
+  residual: Run;
 }
 
 /** Columns that one may be stored against: far more than are ever chosen. */
@@ -61,7 +71,8 @@ export function parseColumn(
 ): ParsedColumn {
   const { flags, dependencies } = readHeader(source);
   const isText = type === "utf8" || type === "binary";
-  if ((flags & ~(FLAG_VALIDITY | (isText ? FLAG_DICTIONARY : 0))) !== 0) {
+  const own = isText ? FLAG_DICTIONARY : type === "f64" ? FLAG_RECIPE : 0;
+  if ((flags & ~(FLAG_VALIDITY | own)) !== 0) {
     throw source.corrupt(`unknown flags ${flags}`);
   }
   const run = (runType: NumberType, count: number, against: readonly string[] = []): Run => {
@@ -71,7 +82,11 @@ export function parseColumn(
   const parsed: ParsedColumn = {};
   if (flags & FLAG_VALIDITY) parsed.validity = run("u8", Math.ceil(rows / 8));
   const numbers = numbersOf(type);
-  if (numbers?.perRow === 1) parsed.main = run(numbers.type, rows, dependencies);
+  if (flags & FLAG_RECIPE) {
+    const formula = readFormula(source, dependencies);
+    const hidden = formula.digits >= 0 ? { hidden: run("f64", rows) } : {};
+    parsed.recipe = { formula, ...hidden, residual: run("i64", rows) };
+  } else if (numbers?.perRow === 1) parsed.main = run(numbers.type, rows, dependencies);
   else if (numbers) parsed.lists = run(numbers.type, rows * numbers.perRow);
   else if (type === "bool") parsed.main = run("u8", rows, dependencies);
   else {

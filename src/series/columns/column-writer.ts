@@ -11,9 +11,12 @@ import {
   numbersOf,
 } from "./column.ts";
 import { checkColumn } from "./column-check.ts";
-import { FLAG_DICTIONARY, FLAG_VALIDITY } from "./column-format.ts";
+import { FLAG_DICTIONARY, FLAG_RECIPE, FLAG_VALIDITY } from "./column-format.ts";
 import { type Dictionary, dictionaryOf } from "./dictionary.ts";
 import { type EncodedRun, encodeRuns, type NumberRun, type Workbench, writeRun } from "./numbers.ts";
+
+import { columnOf, formulaName, type Recipes, writeFormula } from "./recipe.ts";
+import { type DerivedColumn, deriveColumns } from "./recipe-writer.ts";
 
 export type Profile = "light" | "compact";
 
@@ -31,14 +34,26 @@ interface Prepared {
   validity: Uint8Array | undefined;
   dictionary: Dictionary | undefined;
   main: NumberRun | undefined;
+  derived: DerivedColumn | undefined;
 }
 
 export function writeColumns(
   workbench: Workbench,
   columns: readonly ColumnValues[],
   profile: Profile,
+  recipes: Recipes,
 ): WrittenColumn[] {
   const prepared = columns.map(prepare);
+  const values = new Map(
+    prepared.flatMap(({ column, main }) =>
+      column.type === "f64" ? [[column.name, main!.values as Float64Array] as const] : [],
+    ),
+  );
+  const derived = deriveColumns(workbench, values, recipes, profile);
+  for (const column of prepared) {
+    column.derived = derived.get(column.column.name);
+    if (column.derived) column.main = undefined;
+  }
   const together = prepared.filter(({ main }) => main !== undefined);
   const runs = encodeRuns(
     workbench,
@@ -61,12 +76,12 @@ function prepare(column: ColumnValues): Prepared {
   if (numbers?.perRow === 1) main = run(numbers.type, withoutNulls(column, 1, validity));
   else if (column.type === "bool") main = run("u8", spreadBits(bytesOf(column.values), column.rows));
   else if (dictionary) main = run("u32", dictionary.indices);
-  return { column, validity, dictionary, main };
+  return { column, validity, dictionary, main, derived: undefined };
 }
 
 function writeColumn(
   workbench: Workbench,
-  { column, validity, dictionary }: Prepared,
+  { column, validity, dictionary, derived }: Prepared,
   main: EncodedRun | undefined,
   together: readonly Prepared[],
   profile: Profile,
@@ -75,9 +90,11 @@ function writeColumn(
   const { name, type } = column;
   const alone = (runType: NumberType, values: NumberArray) =>
     encodeRuns(workbench, [{ name, type: runType, values }], profile)[0]!;
-  const dependsOn = (main?.dependencies ?? []).map((of) => together[of]!.column.name);
+  const dependsOn = derived
+    ? [...new Set(derived.formula.sources.map(columnOf))]
+    : (main?.dependencies ?? []).map((of) => together[of]!.column.name);
   const sink = new ByteSink();
-  sink.u8((validity ? FLAG_VALIDITY : 0) | (dictionary ? FLAG_DICTIONARY : 0));
+  sink.u8((validity ? FLAG_VALIDITY : 0) | (dictionary ? FLAG_DICTIONARY : 0) | (derived ? FLAG_RECIPE : 0));
   sink.varint(dependsOn.length);
   for (const other of dependsOn) {
     const bytes = Buffer.from(other);
@@ -92,6 +109,7 @@ function writeColumn(
     encoding = `dictionary(${dictionary.lengths.length}) ${encoding}`;
   }
   if (main) writeRun(sink, main);
+  else if (derived) encoding = writeDerived(sink, derived, dependsOn);
   else {
     const numbers = numbersOf(type);
     if (numbers) {
@@ -108,6 +126,17 @@ function writeColumn(
   }
   if (validity) encoding = `nullable ${encoding}`;
   return { name, type, encoding, dependsOn, bytes: sink.finish() };
+}
+
+function writeDerived(
+  sink: ByteSink,
+  { formula, hidden, residual }: DerivedColumn,
+  dependsOn: string[],
+): string {
+  writeFormula(sink, formula, (column) => dependsOn.indexOf(column));
+  if (hidden) writeRun(sink, hidden);
+  writeRun(sink, residual);
+  return `${formulaName(formula)}${hidden ? ` ${hidden.encoding}` : ""}, rest ${residual.encoding}`;
 }
 
 function lengthsOf(offsets: Int32Array): Uint32Array {

@@ -12,10 +12,19 @@ import {
   numbersOf,
   numberWidth,
 } from "./column.ts";
-import { type ParsedColumn, parseColumn, type Run, readHeader, type Text } from "./column-parser.ts";
+import {
+  type ParsedColumn,
+  type ParsedRecipe,
+  parseColumn,
+  type Run,
+  readHeader,
+  type Text,
+} from "./column-parser.ts";
 import { fromLattice } from "./lattice.ts";
 import type { Workbench } from "./numbers.ts";
 import { decodeIntegers, decodePage, type PageReader, readPage } from "./page-reader.ts";
+import { columnOf, SOURCE_SUFFIX } from "./recipe.ts";
+import { restoreDerived } from "./recipe-reader.ts";
 
 /** A column as a segment keeps it. */
 export interface ColumnBytes {
@@ -37,7 +46,7 @@ export class ColumnsDecoder {
   readonly #parsed = new Map<string, ParsedColumn>();
   /** Columns that others are stored against. */
   readonly #referred = new Set<string>();
-  readonly #kept = new Map<string, BigInt64Array>();
+  readonly #kept = new Map<string, BigInt64Array | Float64Array>();
   #keptBytes = 0;
   /** Pages being decoded: one that comes again is stored against itself. */
   readonly #open = new Set<string>();
@@ -72,9 +81,13 @@ export class ColumnsDecoder {
     if (numbers) {
       const values = out ?? numberArray(numbers.type, rows * numbers.perRow);
       checkOut(name, values, numbers.type, rows * numbers.perRow);
+      result.values = values;
+      if (parsed.recipe) {
+        (values as Float64Array).set(this.#derived(name, parsed.recipe).subarray(fromRow, toRow));
+        return result;
+      }
       const run = parsed.main ?? parsed.lists!;
       this.#read(name, run, fromRow * numbers.perRow, toRow * numbers.perRow, values);
-      result.values = values;
     } else if (column.type === "bool") {
       const values = new Uint8Array(rows);
       this.#read(name, parsed.main!, fromRow, toRow, values);
@@ -150,7 +163,7 @@ export class ColumnsDecoder {
   #integers(name: string, index: number): BigInt64Array {
     const key = `${index} ${name}`;
     const known = this.#kept.get(key);
-    if (known) return known;
+    if (known) return known as BigInt64Array;
     const { main } = this.#parse(this.#column(name));
     if (main === undefined) {
       throw new ByteSource(name, new Uint8Array(0)).corrupt(
@@ -167,7 +180,46 @@ export class ColumnsDecoder {
     return integers;
   }
 
-  #keep(key: string, integers: BigInt64Array): void {
+  /** All values of a column with a recipe; kept, since what follows from one thing often serves another. */
+  #derived(name: string, { formula, hidden, residual }: ParsedRecipe): Float64Array {
+    const key = `values ${name}`;
+    const known = this.#kept.get(key);
+    if (known) return known as Float64Array;
+    const values = this.#guarded(name, -1, () => {
+      const sources = formula.sources.map((source) => this.#sourceValues(name, source));
+      if (hidden) sources.push(this.#hidden(name, hidden));
+      const left = new BigInt64Array(this.rows);
+      this.#read(name, residual, 0, this.rows, left);
+      return restoreDerived(this.#workbench.kernels, formula, sources, left);
+    });
+    this.#keep(key, values);
+    return values;
+  }
+
+  #sourceValues(name: string, source: string): Float64Array {
+    const column = this.#column(columnOf(source));
+    const parsed = this.#parse(column);
+    const wanting = () =>
+      new ByteSource(name, new Uint8Array(0)).corrupt(`it follows from "${source}", which is not there`);
+    if (source.endsWith(SOURCE_SUFFIX)) {
+      if (parsed.recipe?.hidden === undefined) throw wanting();
+      return this.#hidden(column.name, parsed.recipe.hidden);
+    }
+    if (column.type !== "f64") throw wanting();
+    return this.decode(column.name).values as Float64Array;
+  }
+
+  #hidden(name: string, run: Run): Float64Array {
+    const key = `source ${name}`;
+    const known = this.#kept.get(key);
+    if (known) return known as Float64Array;
+    const values = new Float64Array(this.rows);
+    this.#read(name, run, 0, this.rows, values);
+    this.#keep(key, values);
+    return values;
+  }
+
+  #keep(key: string, integers: BigInt64Array | Float64Array): void {
     for (const [oldest, { byteLength }] of this.#kept) {
       if (this.#keptBytes + integers.byteLength <= KEPT_BYTES) break;
       this.#kept.delete(oldest);

@@ -52,6 +52,10 @@ export function layReference(
   count: number,
 ): void {
   const { power, origin } = prediction;
+  if (power === 0) {
+    kernels.memory.copyWithin(kernels.at.reference, from, from + count * 8);
+    return;
+  }
   const multiplier = power >= 0 ? 10n ** BigInt(power) : 1n;
   kernels.exports.columnScale(
     from,
