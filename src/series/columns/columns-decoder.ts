@@ -144,9 +144,17 @@ export class ColumnsDecoder {
         continue;
       }
       this.#guarded(name, index, () =>
-        decodePage(kernels, codec, page, first, end, (of) => this.#dependency(run, of, index), part),
+        decodePage(kernels, codec, page, first, end, (of) => this.#dependency(name, run, of, index), part),
       );
     }
+  }
+
+  /** A column that another one is stored against. */
+  #atHand(name: string, other: string): string {
+    if (this.#columns.has(other)) return other;
+    throw new ByteSource(name, new Uint8Array(0)).corrupt(
+      `it is stored against column "${other}", which is missing`,
+    );
   }
 
   #page(run: Run, index: number): PageReader {
@@ -155,8 +163,8 @@ export class ColumnsDecoder {
     return run.read[index]!;
   }
 
-  #dependency(run: Run, of: number, index: number): BigInt64Array {
-    return this.#integers(run.dependencies[of]!, index);
+  #dependency(name: string, run: Run, of: number, index: number): BigInt64Array {
+    return this.#integers(this.#atHand(name, run.dependencies[of]!), index);
   }
 
   /** All integers of a page of a column that others are stored against; kept for the next one. */
@@ -173,7 +181,7 @@ export class ColumnsDecoder {
     const page = this.#page(main, index);
     const { kernels, codec } = this.#workbench;
     const integers = this.#guarded(name, index, () => {
-      decodeIntegers(kernels, codec, page, 0, page.count, (of) => this.#dependency(main, of, index));
+      decodeIntegers(kernels, codec, page, 0, page.count, (of) => this.#dependency(name, main, of, index));
       return new BigInt64Array(kernels.memory.buffer, kernels.at.lattice, page.count).slice();
     });
     this.#keep(key, integers);
@@ -197,7 +205,7 @@ export class ColumnsDecoder {
   }
 
   #sourceValues(name: string, source: string): Float64Array {
-    const column = this.#column(columnOf(source));
+    const column = this.#column(this.#atHand(name, columnOf(source)));
     const parsed = this.#parse(column);
     const wanting = () =>
       new ByteSource(name, new Uint8Array(0)).corrupt(`it follows from "${source}", which is not there`);

@@ -44,7 +44,8 @@ export function findRecipes(columns: readonly ColumnValues[]): FittingRecipe[] {
   const leading = floats.map(({ values }) => leadingNaNs(values as Float64Array));
   const length = Math.max(...leading.filter((rows) => rows <= LEADING_MAX), 0) + TRIAL_ROWS;
   const trials = floats.map(({ name, values }) => trialOf(name, values as Float64Array, length));
-  const computed = trials.filter(({ isDecimal }) => !isDecimal);
+  // A mean of prices may be a decimal again; that it begins late gives it away.
+  const computed = trials.filter(({ isDecimal, leading: rows }) => !isDecimal || rows > 0);
   const found = computed.flatMap((column) => fitsOf(column, trials));
   const averages = computed.flatMap(ownSource);
   const sources = averages.map(({ source }) => source);
@@ -81,16 +82,27 @@ function digitsOf(values: Float64Array): number | undefined {
   return undefined;
 }
 
+/** Of the rows, every so-many-th is enough to see that a formula does not fit. */
+const GLANCE_STRIDE = 19;
+
 /** Bits that a prediction leaves of a value, on average; a row that only one of them has counts as a whole value. */
 function bitsLeft(own: Float64Array, predicted: Float64Array): number {
+  const glance = bitsLeftAt(own, predicted, GLANCE_STRIDE);
+  return glance > 1.5 * BITS_MAX ? glance : bitsLeftAt(own, predicted, 1);
+}
+
+function bitsLeftAt(own: Float64Array, predicted: Float64Array, stride: number): number {
   let bits = 0;
-  for (let i = 0; i < own.length; i++) {
-    const [value, guess] = [own[i]!, predicted[i]!];
+  let rows = 0;
+  for (let i = own.length - 1; i >= 0; i -= stride) {
+    rows++;
+    const value = own[i]!;
+    const guess = predicted[i]!;
     if (value === guess || (Number.isNaN(value) && Number.isNaN(guess))) continue;
     const ulps = Math.abs(value - guess) / (Math.abs(value) * 2 ** -52);
     bits += Number.isFinite(ulps) ? Math.min(Math.log2(1 + ulps) + 1, 64) : 64;
   }
-  return bits / own.length;
+  return bits / rows;
 }
 
 /** Recipes of a column over each of the sources, and over pairs of them. */
