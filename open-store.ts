@@ -2,16 +2,21 @@ import { resolve } from "node:path";
 import { type CheckOptions, type CheckResult, checkStore } from "./checkpoints/check.ts";
 import { Checkpoints } from "./checkpoints/checkpoints.ts";
 import { type RepairOptions, type RepairResult, repairStore } from "./checkpoints/repair.ts";
+import { Features } from "./features/features.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
 import type { Disk } from "./src/disk/disk.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
+import { Cache } from "./src/state/cache-map.ts";
+import { State } from "./src/state/state.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
 
 export interface OpenStoreOptions extends EngineOptions {
   /** Told of a save that failed while nobody was watching its ticket. The next save fails with the same cause. */
   onError?: (error: unknown) => void;
+  /** Bytes of decoded feature tables to keep for all readers of this store object. Default 256 MiB. */
+  featureCacheBytes?: number;
 }
 
 export interface StoreStats {
@@ -32,11 +37,40 @@ export interface StoreStats {
 export class Store implements AsyncDisposable {
   readonly checkpoints: Checkpoints;
   readonly #engine: Engine;
+  readonly #options: { cacheBytes?: number };
+  #features: Features | undefined;
+  #state: State | undefined;
+  #cache: Cache | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(engine: Engine, options: OpenStoreOptions) {
     this.#engine = engine;
+    this.#options = options.featureCacheBytes === undefined ? {} : { cacheBytes: options.featureCacheBytes };
     this.checkpoints = new Checkpoints(engine, { onError: options.onError });
+  }
+
+  /** Feature tables: immutable versions, loaded as Arrow. */
+  get features(): Features {
+    this.#features ??= new Features(this.#engine, this.#options);
+    return this.#features;
+  }
+
+  /** Strategies' own state: maps with history, durable within a second. */
+  get state(): State {
+    this.#state ??= new State(this.#place("state"));
+    return this.#state;
+  }
+
+  /** Maps that may forget: bounded, and empty after a crash. */
+  get cache(): Cache {
+    const nowMs = () => Number(this.#engine.nowUs() / 1000n);
+    this.#cache ??= new Cache({ ...this.#place("cache"), nowMs });
+    return this.#cache;
+  }
+
+  #place(name: string) {
+    const { disk, directory, storeId, readOnly, nowUs } = this.#engine;
+    return { disk, directory: `${directory}/${name}`, storeId, readOnly, nowUs };
   }
 
   get directory(): string {
@@ -50,7 +84,7 @@ export class Store implements AsyncDisposable {
 
   /** Removes what no version needs: pruned versions' chunks, and what interrupted saves left. */
   gc(options: GcOptions = {}): Promise<GcResult> {
-    return this.checkpoints.collectGarbage(options);
+    return this.checkpoints.collectGarbage(options, (visit) => this.features.markLive(visit));
   }
 
   /** Checks every file of the store; `checkStore` does the same for a store that does not open. */
@@ -75,8 +109,19 @@ export class Store implements AsyncDisposable {
 
   /** Waits for saves in flight, then lets go of files, locks and threads. Closing twice is fine. */
   close(): Promise<void> {
-    this.#closing ??= this.checkpoints.close().then(() => this.#engine.close());
+    this.#closing ??= this.#closeAll();
     return this.#closing;
+  }
+
+  async #closeAll(): Promise<void> {
+    try {
+      await this.checkpoints.close();
+      await this.#features?.close();
+      this.#cache?.close();
+      await this.#state?.close();
+    } finally {
+      await this.#engine.close();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

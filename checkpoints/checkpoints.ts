@@ -230,8 +230,11 @@ export class Checkpoints {
     return { ref, kept: this.registry.versions(ref).map((record) => record.version), pruned };
   }
 
-  /** Removes chunks that no version needs any more. */
-  async collectGarbage(options: GcOptions = {}): Promise<GcResult> {
+  /** Removes chunks that no version needs any more, nor anything that `markOthers` names. */
+  async collectGarbage(
+    options: GcOptions = {},
+    markOthers: (visit: (digest: Uint8Array) => void) => void = () => {},
+  ): Promise<GcResult> {
     const { chunks, versions } = this.#engine;
     const roots = {
       seq: () => {
@@ -240,6 +243,7 @@ export class Checkpoints {
       },
       mark: (visit: (digest: Uint8Array) => void) => {
         for (const record of this.registry.all()) visitVersion(chunks, record, visit);
+        markOthers(visit);
       },
     };
     return this.#change(() => collectGarbage(chunks, roots, options));
