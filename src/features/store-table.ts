@@ -120,8 +120,8 @@ async function storeColumn(
   };
 }
 
-/** An encoding has to save this part of a chunk to be worth the decoding: plain ones are read into place. */
-const WORTH_DECODING = 0.9;
+/** What an encoded chunk may take of the plain one at most: plain ones are read into place, as fast as the disk is. */
+const WORTH_DECODING = 0.6;
 
 async function storeChunk(
   save: ChunkSave,
