@@ -1,11 +1,10 @@
 import { createHash } from "node:crypto";
 import type { Table as ArrowTable } from "apache-arrow";
 import { type Column, type Table, tableBytes, typeText } from "../formats/tables/table.ts";
+import type { ChunkStore } from "../src/chunks/chunk-store.ts";
 import { StoreError } from "../src/errors.ts";
 import { featureChunks } from "../src/features/feature-chunks.ts";
-import { loadTable } from "../src/features/load-table.ts";
 import { FeatureRegistry, type FeatureVersion } from "../src/features/registry.ts";
-import { storeTable } from "../src/features/store-table.ts";
 import { ANNOTATION_BYTES_MAX, FEATURE_CACHE_BYTES, FEATURE_SOURCES_MAX } from "../src/limits.ts";
 import { checkName } from "../src/names.ts";
 import type { Engine } from "../src/store.ts";
@@ -84,7 +83,9 @@ export class Features {
     const table = await asTable(given);
     const { schemaVersion = 1, sources = [], asOf } = options;
     checkOptions(schemaVersion, sources, asOf);
-    const { chunks, versions } = this.#engine;
+    const { versions } = this.#engine;
+    const { storeTable } = await import("../src/features/store-table.ts");
+    const chunks = await this.#engine.openChunks();
     const save = await chunks.beginSave("compact");
     try {
       versions.refresh();
@@ -129,7 +130,11 @@ export class Features {
     const key = `${Buffer.from(record.manifest).toString("latin1")}\0${options.columns?.join("\0") ?? ""}`;
     const known = this.#cache.get(key);
     if (known !== undefined) return known;
-    const table = await loadTable(this.#engine.chunks.reader, record.manifest, options.columns);
+    const [chunks, { loadTable }] = await Promise.all([
+      this.#engine.openChunks(),
+      import("../src/features/load-table.ts"),
+    ]);
+    const table = await loadTable(chunks.reader, record.manifest, options.columns);
     this.#cache.put(key, table);
     return table;
   }
@@ -173,8 +178,8 @@ export class Features {
   }
 
   /** Names every chunk the versions need, for gc. */
-  markLive(visit: (digest: Uint8Array) => void): void {
-    for (const record of this.registry.all()) visitFeatureVersion(this.#engine.chunks, record, visit);
+  markLive(chunks: ChunkStore, visit: (digest: Uint8Array) => void): void {
+    for (const record of this.registry.all()) visitFeatureVersion(chunks, record, visit);
   }
 
   #info({ manifest, ...record }: FeatureVersion): FeatureInfo {
@@ -199,7 +204,7 @@ export class Features {
 
 /** A damaged version needs what is left of it; one that is not on record as damaged must be readable. */
 function visitFeatureVersion(
-  chunks: Engine["chunks"],
+  chunks: ChunkStore,
   record: FeatureVersion,
   visit: (digest: Uint8Array) => void,
 ): void {

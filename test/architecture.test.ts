@@ -18,8 +18,9 @@ const rooms: Record<string, string[]> = {
   "src/kernels": [...ground, "src/built"],
   "src/codec": [...ground, "src/kernels"],
   "src/workers": [...ground, "src/built"],
-  "src/wal": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
-  "src/critical": [...ground, "src/wal", "src/disk", "src/codec", "src/workers"],
+  "src/wal/lock": [...ground, "src/disk"],
+  "src/wal": [...ground, "src/wal/lock", "src/disk", "src/codec", "src/workers", "src/built"],
+  "src/critical": [...ground, "src/flipped-bit", "src/wal", "src/disk", "src/codec", "src/workers"],
   "src/versions": [...ground, "src/flipped-bit", "src/disk"],
   "src/chunks": [
     ...ground,
@@ -30,15 +31,20 @@ const rooms: Record<string, string[]> = {
     "src/workers",
     "src/built",
   ],
-  "src/series": [...ground, "src/disk", "src/codec", "src/workers"],
   "src/features": [...ground, "src/names", "src/series", "src/chunks", "src/versions", "src/codec"],
-  "src/state": [...ground, "src/names", "src/disk", "src/versions", "src/wal", "src/critical"],
+  "src/state": [...ground, "src/names", "src/disk", "src/versions", "src/wal/lock", "src/critical"],
+  "src/capture": [...ground, "src/disk", "src/workers"],
+  "src/series": [...ground, "src/flipped-bit", "src/disk", "src/wal/lock", "src/codec", "src/workers"],
   formats: ground,
   features: ["src", "formats"],
   checkpoints: ["src", "formats"],
-  "open-store": ["checkpoints", "features", "src", "formats"],
-  index: ["open-store", "checkpoints", "features", "src", "formats"],
-  cli: ["index", ...ground],
+  transfer: ["src", "formats"],
+  "open-critical": ["src"],
+  backup: ["open-critical", "checkpoints", "src"],
+  "open-store": ["backup", "open-critical", "checkpoints", "features", "transfer", "src", "formats"],
+  index: ["open-store", "backup", "open-critical", "checkpoints", "features", "transfer", "src", "formats"],
+  server: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
+  cli: ["index", "open-critical", "server", ...ground],
   examples: ["index"],
 };
 
@@ -50,9 +56,9 @@ function sources(directory: string): string[] {
     .map((name) => join(directory, name));
 }
 
-const files = ["src", "checkpoints", "features", "formats", "cli", "examples"]
+const files = ["src", "checkpoints", "features", "formats", "transfer", "backup", "server", "cli", "examples"]
   .flatMap(sources)
-  .concat("index.ts", "open-store.ts");
+  .concat("index.ts", "open-store.ts", "open-critical.ts");
 
 function roomOf(file: string): string {
   const path = file.replace(/\.ts$/, "");

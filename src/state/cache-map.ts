@@ -198,7 +198,7 @@ export class Cache {
     return map;
   }
 
-  close(): void {
+  async close(): Promise<void> {
     for (const map of this.#maps.values()) map.close();
     this.#maps.clear();
   }
