@@ -104,5 +104,6 @@ export type { LogInspection } from "./src/wal/inspect.ts";
 export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";
 export type { LogStats } from "./src/wal/log.ts";
 export type { OpenReport } from "./src/wal/open-log.ts";
+export type { ExportFileOptions, PublishFileOptions } from "./transfer/feature-files.ts";
 export type { SeriesExportOptions } from "./transfer/series-export.ts";
 export type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";

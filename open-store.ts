@@ -4,7 +4,7 @@ import type { BackupOptions, BackupResult } from "./backup/backup.ts";
 import type { CheckOptions, CheckResult } from "./checkpoints/check.ts";
 import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
 import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
-import { Features } from "./features/features.ts";
+import { Features, type PublishResult } from "./features/features.ts";
 import type { CriticalStoreOptions } from "./open-critical.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
@@ -16,6 +16,7 @@ import { SeriesStore } from "./src/series/series-store.ts";
 import { Cache } from "./src/state/cache-map.ts";
 import { State } from "./src/state/state.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
+import type { ExportFileOptions, PublishFileOptions } from "./transfer/feature-files.ts";
 import type { SeriesExportOptions } from "./transfer/series-export.ts";
 import type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";
 
@@ -205,6 +206,25 @@ export class Store implements AsyncDisposable {
     const { exportSeries } = await import("./transfer/series-export.ts");
     await using series = this.series.open(name, { readOnly: true });
     yield* exportSeries(series, options);
+  }
+
+  /**
+   * Publishes a table file (CSV, NDJSON, Arrow IPC or Parquet; text also with gzip or zstd) as the next version of a
+   * feature table; durable when it resolves.
+   */
+  async publishFeatures(
+    name: string,
+    path: string,
+    options: PublishFileOptions = {},
+  ): Promise<PublishResult> {
+    const { publishFeatureFile } = await import("./transfer/feature-files.ts");
+    return publishFeatureFile(this.features, name, path, options);
+  }
+
+  /** A version of a feature table as the bytes of a file that other tools read, piece by piece. */
+  async *exportFeatures(name: string, options: ExportFileOptions): AsyncGenerator<Uint8Array> {
+    const { exportFeatures } = await import("./transfer/feature-files.ts");
+    yield* exportFeatures(this.features, name, options);
   }
 
   /** Whatever fails to close, everything after it is closed too; the first failure is told. */

@@ -4,6 +4,7 @@ import { addBackup } from "./commands/backup.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCritical } from "./commands/critical.ts";
 import { addDiff } from "./commands/diff.ts";
+import { addFeatures } from "./commands/features/features.ts";
 import { addGc } from "./commands/gc.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
@@ -17,6 +18,7 @@ import { addSequence } from "./commands/sequence.ts";
 import { addSeries } from "./commands/series/series.ts";
 import { addServe } from "./commands/serve.ts";
 import { addShow } from "./commands/show.ts";
+import { addState } from "./commands/state/state.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTag } from "./commands/tag.ts";
 import { addVersion } from "./commands/version.ts";
@@ -48,6 +50,8 @@ const verbs = [
   addStats,
   addServe,
   addSeries,
+  addFeatures,
+  addState,
   addVersion,
 ];
 

@@ -38,7 +38,7 @@ const rooms: Record<string, string[]> = {
   formats: ground,
   features: ["src", "formats"],
   checkpoints: ["src", "formats"],
-  transfer: ["src", "formats"],
+  transfer: ["features", "src", "formats"],
   "open-critical": ["src"],
   backup: ["open-critical", "checkpoints", "src"],
   "open-store": ["backup", "open-critical", "checkpoints", "features", "transfer", "src", "formats"],

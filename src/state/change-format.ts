@@ -8,7 +8,7 @@
  */
 import { Packr, Unpackr } from "msgpackr";
 import { StoreError } from "../errors.ts";
-import type { Change } from "../versions/version-store.ts";
+import type { Change } from "../versions/changes.ts";
 
 export const STATE_MAP = "s";
 

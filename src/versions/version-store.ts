@@ -1,7 +1,7 @@
-import { Packr, Unpackr } from "msgpackr";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { VERSION_RECORD_BYTES_MAX } from "../limits.ts";
+import { type Change, packChanges, unpackChanges } from "./changes.ts";
 import { LOG_HEADER_BYTES, MARK_BYTES, type Mark } from "./log-format.ts";
 import {
   checkLogHeader,
@@ -12,13 +12,6 @@ import {
   scanLog,
 } from "./log-reader.ts";
 import { encodeLogHeader, encodeMark, encodeRecord } from "./log-writer.ts";
-
-/** One change of one key; `value: null` removes it. Values are plain data that MessagePack can hold. */
-export interface Change {
-  map: string;
-  key: string;
-  value: unknown;
-}
 
 export interface Versioned {
   value: unknown;
@@ -60,20 +53,6 @@ export interface LogInspection {
   /** Bytes after everything known durable: what an interrupted append left behind. */
   tornBytes: number;
   mark: "good" | "absent" | "damaged";
-}
-
-const packr = new Packr({ useRecords: false });
-const unpackr = new Unpackr({ useRecords: false, int64AsType: "number" });
-
-/** A record's payload as what it changes. */
-export function unpackChanges(payload: Uint8Array): Change[] {
-  const changes = unpackr.unpack(payload) as [string, string, unknown][];
-  return changes.map(([map, key, value]) => ({ map, key, value }));
-}
-
-/** The payload of a record with these changes. */
-export function packChanges(changes: readonly Change[]): Uint8Array {
-  return packr.pack(changes.map(({ map, key, value }) => [map, key, value]));
 }
 
 /**
