@@ -242,3 +242,18 @@ export const CAPTURES_MAX = 64;
 
 /** One shared memory of allocated tensors: a WebAssembly memory holds 4 GiB, less one page of 64 KiB. */
 export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;
+
+/** Graphs, nodes and tensors inside one another in an ONNX model: a loop in a branch in a loop nests a dozen. */
+export const ONNX_DEPTH_MAX = 128;
+
+/** Tensors in one ONNX model that are kept as tensors: as many as one safetensors file may have. */
+export const ONNX_TENSORS_MAX = 262_144;
+
+/** Bytes of a name or of a file's place in an ONNX model. */
+export const ONNX_TEXT_BYTES_MAX = 4096;
+
+/**
+ * A smaller tensor of an ONNX model stays in the skeleton: graphs hold thousands of constants of a few bytes, and
+ * each one on its own would cost more to describe than it has.
+ */
+export const ONNX_TENSOR_BYTES_MIN = 512;
