@@ -46,7 +46,7 @@ export class Checkpoints {
   readonly registry: Registry;
   /**
    * Versions in parts, for clients that hold their own copy: which chunks are missing, chunks, manifests, refs. To be
-   * used once `openChunks` has resolved.
+   * used once its `open` has resolved.
    */
   readonly exchange: ChunkExchange;
   readonly #engine: Engine;
@@ -155,11 +155,6 @@ export class Checkpoints {
     const step = options.step ?? stepIn(opened.map(({ metadata }) => metadata));
     const files = opened.map(({ file }) => file);
     return this.#saves.saveFiles(ref, files, { ...options, ...(step === undefined ? {} : { step }) }).durable;
-  }
-
-  /** Opens the chunk store now; everything that needs it opens it otherwise, on first use. */
-  async openChunks(): Promise<void> {
-    await this.#engine.openChunks();
   }
 
   /** Opens a version (`REF` or `REF@SELECTOR`) without reading its tensors. */

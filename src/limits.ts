@@ -349,3 +349,17 @@ export const RESERVE_BYTES_MAX = 1 << 30;
 export const SERIES_SORT_ROWS_MAX = 20_000_000;
 /** Rows a recipe may look back: a week of minutes. A window costs its length a row, so this bounds what decoding takes. */
 export const RECIPE_ROWS_MAX = 10_080;
+/** Graphs, nodes and tensors inside one another in an ONNX model: a loop in a branch in a loop nests a dozen. */
+export const ONNX_DEPTH_MAX = 128;
+
+/** Tensors in one ONNX model that are kept as tensors: as many as one safetensors file may have. */
+export const ONNX_TENSORS_MAX = 262_144;
+
+/** Bytes of a name or of a file's place in an ONNX model. */
+export const ONNX_TEXT_BYTES_MAX = 4096;
+
+/**
+ * A smaller tensor of an ONNX model stays in the skeleton: graphs hold thousands of constants of a few bytes, and
+ * each one on its own would cost more to describe than it has.
+ */
+export const ONNX_TENSOR_BYTES_MIN = 512;
