@@ -78,11 +78,11 @@ export class SeriesWriter {
     const found = recoverSeries(disk, directory, storeId, definition.gaps);
     this.#sealed = found.sealed;
     this.#endRow = found.endRow;
-    for (const [index, { segment, ordinal, position, rows }] of found.hot.entries()) {
+    for (const [index, { segment, ordinal, position, rows, end }] of found.hot.entries()) {
       const name = hotFileName(segment.firstRow);
-      const journal = JournalWriter.resume(disk, { directory, name }, { end: position, rows: ordinal });
-      const last = index === found.hot.length - 1;
-      if (last && this.#continues(segment)) this.#hot = { segment, journal };
+      const state = { end: position, rows: ordinal, torn: end.kind === "torn" };
+      const journal = JournalWriter.resume(disk, { directory, name }, state);
+      if (index === found.hot.length - 1) this.#hot = { segment, journal };
       else this.#full.push({ segment, journal, rows });
     }
     for (const { summary } of found.sealed) if (summary.key !== undefined) this.#noteKey(summary.key.max);
@@ -92,6 +92,11 @@ export class SeriesWriter {
   /** Recovers the series and continues it. @throws ERR_STORE_CORRUPT naming file and offset */
   static open(place: WriterPlace, definition: SeriesDefinition, options: WriterOptions): SeriesWriter {
     const writer = new SeriesWriter(place, definition, options);
+    if (writer.#hot !== undefined && !writer.#continues(writer.#hot.segment)) {
+      // Rows that wait to be sorted have the old columns and the old window: they are put in order as they are.
+      writer.#drain(writer.#hot);
+      writer.#roll(writer.#hot);
+    }
     if (writer.#full.length > 0 || writer.#hot !== undefined) writer.#scheduleFlush();
     writer.#sealInBackground();
     return writer;
@@ -163,14 +168,7 @@ export class SeriesWriter {
   async seal(): Promise<void> {
     this.#requireOpen();
     const hot = this.#hot;
-    if (hot?.segment.window !== undefined && hot.segment.window.rows > 0) {
-      const drain = new Uint8Array(JOURNAL_RECORD_BYTES);
-      const view = new DataView(drain.buffer);
-      hot.journal.append(drain, view, JOURNAL_RECORD_BYTES, 0, RECORD_KINDS.drain);
-      hot.segment.apply({ kind: RECORD_KINDS.drain, bytes: drain, view, at: JOURNAL_RECORD_BYTES, rows: 0 });
-      this.#endRow = hot.segment.endRow;
-      this.#snapshot = undefined;
-    }
+    if (hot !== undefined) this.#drain(hot);
     if (hot !== undefined && hot.segment.rows.rows > 0) this.#roll(hot);
     await this.settled();
   }
@@ -241,9 +239,8 @@ export class SeriesWriter {
   #continues(segment: HotSegment): boolean {
     const { schema, windowKeys, segmentRows } = this.#definition;
     const { description, rows } = segment;
-    return (
-      sameSchema(description.schema, schema) && description.windowKeys === windowKeys && rows.rows < segmentRows
-    );
+    const full = windowKeys === undefined && rows.rows >= segmentRows;
+    return sameSchema(description.schema, schema) && description.windowKeys === windowKeys && !full;
   }
 
   #noteKey(key: bigint | undefined): void {
@@ -376,6 +373,17 @@ export class SeriesWriter {
     return { segment, journal };
   }
 
+  /** Lets the rows go that wait to be sorted. */
+  #drain(hot: Hot): void {
+    if (hot.segment.window === undefined || hot.segment.window.rows === 0) return;
+    const drain = new Uint8Array(JOURNAL_RECORD_BYTES);
+    const view = new DataView(drain.buffer);
+    hot.journal.append(drain, view, JOURNAL_RECORD_BYTES, 0, RECORD_KINDS.drain);
+    hot.segment.apply({ kind: RECORD_KINDS.drain, bytes: drain, view, at: JOURNAL_RECORD_BYTES, rows: 0 });
+    this.#endRow = hot.segment.endRow;
+    this.#snapshot = undefined;
+  }
+
   /** Ends the hot segment; rows still in its sorting window go into the next one. */
   #roll(hot: Hot): void {
     const { schema, windowKeys } = this.#definition;
@@ -418,7 +426,7 @@ export class SeriesWriter {
     }
   }
 
-  /** Removes the oldest sealed segments that the ring has no room for. */
+  /** Removes the oldest sealed segments that the ring has no room for, never the last one: it says where rows begin. */
   #evict(): void {
     const { segments, bytes, ns } = this.#definition.retention;
     let stored = this.#sealed.reduce((sum, { summary }) => sum + summary.sizeBytes, 0);
@@ -426,7 +434,7 @@ export class SeriesWriter {
     for (let oldest = this.#sealed[0]; oldest !== undefined; oldest = this.#sealed[0]) {
       const tooMany = segments !== undefined && this.#sealed.length > segments;
       const tooLarge = bytes !== undefined && stored > bytes && this.#sealed.length > 1;
-      const tooOld = ns !== undefined && this.#hasKey && this.#isOlder(oldest, ns);
+      const tooOld = ns !== undefined && this.#sealed.length > 1 && this.#isOlder(oldest, ns);
       if (!(tooMany || tooLarge || tooOld) || oldest.firstRow + oldest.rows > pinned) return;
       this.#place.disk.remove(oldest.path);
       stored -= oldest.summary.sizeBytes;
