@@ -49,8 +49,7 @@ export interface Library {
   repairStore(directory: string, options: Running): Promise<RepairResult>;
 }
 
-export interface Store
-  extends Pick<WholeStore, "gc" | "stats" | "close" | "importSeries" | "exportSeries"> {
+export interface Store extends Pick<WholeStore, "gc" | "stats" | "close" | "importSeries" | "exportSeries"> {
   readonly checkpoints: Checkpoints;
   readonly series: SeriesStore;
 }

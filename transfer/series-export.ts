@@ -17,7 +17,10 @@ export interface SeriesExportOptions extends RangeOptions {
 }
 
 /** Rows of a series as a file's bytes, piece by piece: plain Arrow IPC, Parquet, CSV or NDJSON that other tools read. */
-export async function* exportSeries(series: Series, options: SeriesExportOptions): AsyncGenerator<Uint8Array> {
+export async function* exportSeries(
+  series: Series,
+  options: SeriesExportOptions,
+): AsyncGenerator<Uint8Array> {
   const { format, compression = "none", signal, onRows, ...range } = options;
   yield* writeTables(tables(series, range, { signal, onRows }), { format, compression });
 }
@@ -36,5 +39,9 @@ async function* tables(
     yield tableOf(slices, rows);
     onRows?.(rows);
   }
-  if (empty) yield tableOf(columns.map((column) => ({ ...nulls(column, 0), validity: undefined })), 0);
+  if (empty)
+    yield tableOf(
+      columns.map((column) => ({ ...nulls(column, 0), validity: undefined })),
+      0,
+    );
 }

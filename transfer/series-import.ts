@@ -130,13 +130,21 @@ function withTimeUnit(fields: readonly ColumnField[], { ts, unit }: SeriesImport
       hint: "Times are whole ns, us or ms since the Unix epoch.",
     });
   }
-  return fields.map((each) => (each === field && each.unit === undefined ? { ...each, unit: unit ?? "ns" } : each));
+  return fields.map((each) =>
+    each === field && each.unit === undefined ? { ...each, unit: unit ?? "ns" } : each,
+  );
 }
 
-function openOptions(fields: readonly ColumnField[], key: string | undefined, options: SeriesImportOptions): SeriesOptions {
+function openOptions(
+  fields: readonly ColumnField[],
+  key: string | undefined,
+  options: SeriesImportOptions,
+): SeriesOptions {
   const { order = "allow", keep, segmentRows } = options;
   if (order !== "allow" && key === undefined) {
-    throw new StoreError("ERR_INVALID_ARGUMENT", `order ${order} needs a time column`, { hint: "Name it with `ts`." });
+    throw new StoreError("ERR_INVALID_ARGUMENT", `order ${order} needs a time column`, {
+      hint: "Name it with `ts`.",
+    });
   }
   return {
     columns: fields.map((field) => seriesColumn(field, key)),
@@ -169,10 +177,14 @@ async function* sorted(batches: AsyncIterable<Table>, key: string): AsyncGenerat
     requireKeys(table, key, rows);
     rows += table.rows;
     if (rows > SERIES_SORT_ROWS_MAX) {
-      throw new StoreError("ERR_LIMIT", `a file of more than ${SERIES_SORT_ROWS_MAX} rows is not sorted in memory`, {
-        context: { limit: SERIES_SORT_ROWS_MAX },
-        hint: "Sort it beforehand, or import it in parts.",
-      });
+      throw new StoreError(
+        "ERR_LIMIT",
+        `a file of more than ${SERIES_SORT_ROWS_MAX} rows is not sorted in memory`,
+        {
+          context: { limit: SERIES_SORT_ROWS_MAX },
+          hint: "Sort it beforehand, or import it in parts.",
+        },
+      );
     }
     tables.push(table);
   }

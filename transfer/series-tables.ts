@@ -1,8 +1,15 @@
-import type { Column as TableColumn, ColumnField, Table, TimeUnit } from "../formats/tables/table.ts";
+import type { ColumnField, Table, Column as TableColumn, TimeUnit } from "../formats/tables/table.ts";
+import { StoreError } from "../src/errors.ts";
 import type { ColumnSlice } from "../src/series/column-slice.ts";
 import type { BatchInput } from "../src/series/row-encoder.ts";
-import { StoreError } from "../src/errors.ts";
-import { type Column, type ColumnOption, type ColumnType, isTimeType, storageOf, type TimeType } from "../src/series/schema.ts";
+import {
+  type Column,
+  type ColumnOption,
+  type ColumnType,
+  isTimeType,
+  storageOf,
+  type TimeType,
+} from "../src/series/schema.ts";
 
 /** A table's column as a series has it; any but the key may be null, as a later batch may hold one. */
 export function seriesColumn(field: ColumnField, key: string | undefined): [string, ColumnOption] {

@@ -1,5 +1,5 @@
-import type { Data, DataType, Field, RecordBatch, Schema as ArrowSchema, Table } from "apache-arrow";
-import { type ColumnSlice, bitAt } from "./column-slice.ts";
+import type { Schema as ArrowSchema, Data, DataType, Field, RecordBatch, Table } from "apache-arrow";
+import { bitAt, type ColumnSlice } from "./column-slice.ts";
 import type { Column, ColumnType } from "./schema.ts";
 
 type Arrow = typeof import("apache-arrow");

@@ -30,7 +30,8 @@ export function findAsOf(parts: readonly Part[], question: AsOfQuestion): Found 
     const bounds = part.bounds(question.which);
     if (bounds === undefined || bounds.min > question.key) continue;
     if (best !== undefined && bounds.max <= best.key) continue;
-    const found = bounds.sorted && question.known === undefined ? seek(part, question) : search(part, question, best);
+    const found =
+      bounds.sorted && question.known === undefined ? seek(part, question) : search(part, question, best);
     if (found !== undefined && (best === undefined || found.key > best.key)) best = found;
     if (best !== undefined && question.ordered) return best;
   }

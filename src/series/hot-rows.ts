@@ -1,5 +1,5 @@
-import { KeyBounds } from "./key-value.ts";
 import { type ColumnSlice, setBit } from "./column-slice.ts";
+import { KeyBounds } from "./key-value.ts";
 import {
   arrayOf,
   type Column,
@@ -209,7 +209,8 @@ function sliceOf(source: HotColumn, from: number, to: number): ColumnSlice {
   const { column, values, offsets, validity } = source;
   const rows = to - from;
   const valid = validity && { validity: alignedBits(validity, from, rows) };
-  if (column.type === "bool") return { column, rows, values: alignedBits(values as Uint8Array, from, rows), ...valid };
+  if (column.type === "bool")
+    return { column, rows, values: alignedBits(values as Uint8Array, from, rows), ...valid };
   if (offsets !== undefined) {
     if (from === 0) return { column, rows, values, offsets: offsets.subarray(0, rows + 1), ...valid };
     const moved = offsets.slice(from, to + 1);

@@ -1,6 +1,6 @@
 import { StoreError } from "../errors.ts";
-import { type Schema, schemaFromJson, schemaToJson } from "./schema.ts";
 import { checksumOf } from "./checksum.ts";
+import { type Schema, schemaFromJson, schemaToJson } from "./schema.ts";
 
 /**
  * A hot file: a header, then records of rows in the order in which they came (docs/formats/series.md).
@@ -41,7 +41,10 @@ export interface JournalHeader {
 
 export function encodeJournalHeader({ storeId, firstRow, description }: JournalHeader): Uint8Array {
   const json = Buffer.from(
-    JSON.stringify({ ...(schemaToJson(description.schema) as object), window: description.windowKeys?.toString() }),
+    JSON.stringify({
+      ...(schemaToJson(description.schema) as object),
+      window: description.windowKeys?.toString(),
+    }),
   );
   const bytes = new Uint8Array(JOURNAL_HEADER_BYTES + json.byteLength);
   const view = new DataView(bytes.buffer);
@@ -76,9 +79,13 @@ export function decodeJournalHeader(bytes: Uint8Array): (JournalHeader & { sizeB
   if (headerChecksum(whole) !== view.getUint32(40, true)) return "its header's checksum is wrong";
   const version = view.getUint32(8, true);
   if (version !== JOURNAL_VERSION) {
-    throw new StoreError("ERR_STORE_VERSION", `a hot file of format ${version}; this varve knows ${JOURNAL_VERSION}`, {
-      context: { version, known: JOURNAL_VERSION },
-    });
+    throw new StoreError(
+      "ERR_STORE_VERSION",
+      `a hot file of format ${version}; this varve knows ${JOURNAL_VERSION}`,
+      {
+        context: { version, known: JOURNAL_VERSION },
+      },
+    );
   }
   const json = parse(whole.subarray(JOURNAL_HEADER_BYTES));
   const schema = schemaFromJson(json);

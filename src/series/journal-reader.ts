@@ -2,8 +2,8 @@ import type { DiskFile } from "../disk/disk.ts";
 import { SECTOR_BYTES, SERIES_HOT_BYTES_MAX, SERIES_RECORD_ROWS_MAX } from "../limits.ts";
 import { checksumOf } from "./checksum.ts";
 import {
-  decodeJournalHeader,
   DESCRIPTION_BYTES_MAX,
+  decodeJournalHeader,
   JOURNAL_HEADER_BYTES,
   JOURNAL_RECORD_BYTES,
   type JournalHeader,
@@ -88,6 +88,13 @@ export class JournalReader {
     return { kind: "torn", offset, sizeBytes: lastUsed + 1 - offset };
   }
 
+  /** Whether any record, wherever it lies, says that rows of the file were durable: asked when the header is damaged. */
+  holdsDurableRows(): boolean {
+    const lastUsed = this.#lastUsed(0, this.#file.sizeBytes());
+    for (let at = 0; at <= lastUsed; at++) if ((this.#recordAt(at)?.synced ?? 0) > 0) return true;
+    return false;
+  }
+
   /** The last byte from `from` on that is not zero, or less than `from`. */
   #lastUsed(from: number, sizeBytes: number): number {
     const piece = new Uint8Array(WINDOW_BYTES);
@@ -122,7 +129,8 @@ export class JournalReader {
     if (end > this.#window.byteLength && offset + end > this.#file.sizeBytes()) return undefined;
     at = this.#load(offset, end);
     if (at < 0) return undefined;
-    if (checksumOf(this.#window.subarray(at + 4, at + end)) !== this.#view.getUint32(at, true)) return undefined;
+    if (checksumOf(this.#window.subarray(at + 4, at + end)) !== this.#view.getUint32(at, true))
+      return undefined;
     return {
       rows,
       kind,

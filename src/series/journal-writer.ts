@@ -109,7 +109,13 @@ export class JournalWriter {
    * used for its header. On a failure the file is as before, and the same call may succeed later.
    * @throws ERR_DISK_FULL, ERR_IO, ERR_POISONED
    */
-  append(bytes: Uint8Array, view: DataView, end: number, rows: number, kind: number = RECORD_KINDS.rows): void {
+  append(
+    bytes: Uint8Array,
+    view: DataView,
+    end: number,
+    rows: number,
+    kind: number = RECORD_KINDS.rows,
+  ): void {
     if (this.#failed !== undefined) throw this.#poisoned();
     sealRecord(bytes, view, end, { rows, ordinal: this.#rows, synced: this.#synced, kind });
     const next = this.#end + end;

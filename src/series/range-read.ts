@@ -28,7 +28,9 @@ export function* readRuns({ parts, columns, fromRow, toRow, keys }: RangeSource)
     const first = Math.max(0, fromRow - part.firstRow);
     const end = Math.min(part.rows, toRow - part.firstRow);
     if (first >= end) continue;
-    const selected = keys ? selectRows(part, keys.column, keys.which, keys.range) : { from: 0, to: part.rows };
+    const selected = keys
+      ? selectRows(part, keys.column, keys.which, keys.range)
+      : { from: 0, to: part.rows };
     if (selected === undefined) continue;
     if (selected instanceof Int32Array) yield* gathered(part, columns, within(selected, first, end));
     else yield* contiguous(part, columns, Math.max(first, selected.from), Math.min(end, selected.to));
@@ -105,4 +107,3 @@ export class RangeRead implements AsyncIterable<RecordBatch> {
     return batches.table([...readRuns(source)].map(({ slices, rows }) => batches.batch(slices, rows)));
   }
 }
-

@@ -30,7 +30,9 @@ export function recoverSeries(
   for (const name of disk.list(directory)) if (name.endsWith(".new")) disk.remove(`${directory}/${name}`);
   let dropped = false;
   const names = listSegments(disk, directory);
-  const sealed = names.filter(({ kind }) => kind === "sealed").map((name) => readSealed(disk, directory, name, storeId));
+  const sealed = names
+    .filter(({ kind }) => kind === "sealed")
+    .map((name) => readSealed(disk, directory, name, storeId));
   const sealedAt = new Set(sealed.map(({ firstRow }) => firstRow));
   // Eviction keeps a sealed segment: without any, rows begin with the first.
   let endRow = sealed[0]?.firstRow ?? 0;
@@ -40,7 +42,8 @@ export function recoverSeries(
   }
   const found: (RecoveredHot & { rows: number })[] = [];
   // The sealed file's name is durable before the hot file's removal can be.
-  if (names.some(({ kind, firstRow }) => kind === "hot" && sealedAt.has(firstRow))) disk.syncDirectory(directory);
+  if (names.some(({ kind, firstRow }) => kind === "hot" && sealedAt.has(firstRow)))
+    disk.syncDirectory(directory);
   for (const { kind, name, firstRow } of names) {
     if (kind !== "hot") continue;
     const path = `${directory}/${name}`;

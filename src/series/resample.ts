@@ -59,7 +59,17 @@ export class Bars {
     let bar = this.#bars.get(start);
     if (bar === undefined) {
       if (this.#bars.size >= SERIES_BARS_MAX) throw tooManyBars();
-      bar = { key: start, openKey: key, closeKey: key, open: price, high: price, low: price, close: price, volume: 0, count: 0 };
+      bar = {
+        key: start,
+        openKey: key,
+        closeKey: key,
+        open: price,
+        high: price,
+        low: price,
+        close: price,
+        volume: 0,
+        count: 0,
+      };
       this.#bars.set(start, bar);
     }
     bar.high = Math.max(bar.high, price);

@@ -3,7 +3,15 @@ import { SERIES_ROW_BYTES_MAX } from "../limits.ts";
 import { setBit, sliceBits } from "./column-slice.ts";
 import { JOURNAL_RECORD_BYTES } from "./journal-format.ts";
 import { misfit } from "./misfit.ts";
-import { type Column, columnIndex, type NumberArray, type NumberType, type Schema, storageOf, widthOf } from "./schema.ts";
+import {
+  type Column,
+  columnIndex,
+  type NumberArray,
+  type NumberType,
+  type Schema,
+  storageOf,
+  widthOf,
+} from "./schema.ts";
 import { writeInteger, writeNumber } from "./write-number.ts";
 
 /** A row as a caller gives it; 64-bit integers and times as bigint, safe integer or `{hi, lo}`. */
@@ -79,7 +87,8 @@ export class RowEncoder {
       this.keyLo = this.view.getUint32(this.keysAt, true);
       this.keyHi = this.view.getInt32(this.keysAt + 4, true);
     }
-    if (this.#end - JOURNAL_RECORD_BYTES > SERIES_ROW_BYTES_MAX) throw tooWide(this.#end - JOURNAL_RECORD_BYTES);
+    if (this.#end - JOURNAL_RECORD_BYTES > SERIES_ROW_BYTES_MAX)
+      throw tooWide(this.#end - JOURNAL_RECORD_BYTES);
     return this.#end;
   }
 
@@ -106,11 +115,20 @@ export class RowEncoder {
     return this.#end;
   }
 
-  #arrow(column: Column, place: number, { values, offsets, validity }: ArrowColumn["arrow"], from: number, to: number): void {
+  #arrow(
+    column: Column,
+    place: number,
+    { values, offsets, validity }: ArrowColumn["arrow"],
+    from: number,
+    to: number,
+  ): void {
     const rows = to - from;
     if (column.nullable) {
       this.#put(validity === undefined ? allOnes(rows) : sliceBits(validity, from, rows));
-    } else if (validity !== undefined && !sliceBits(validity, from, rows).every((byte, at) => byte === allOnes(rows)[at])) {
+    } else if (
+      validity !== undefined &&
+      !sliceBits(validity, from, rows).every((byte, at) => byte === allOnes(rows)[at])
+    ) {
       throw misfit(column, null, "it may not be null");
     }
     if (place === this.#keyAt) this.keysAt = this.#end;
@@ -165,7 +183,8 @@ export class RowEncoder {
     if (column.type === "utf8" || column.type === "binary") {
       return this.#variable(column, values as ArrayLike<unknown> | undefined, { from, to, present });
     }
-    if (storage === undefined) return this.#booleans(column, values as ArrayLike<unknown>, { from, to, present });
+    if (storage === undefined)
+      return this.#booleans(column, values as ArrayLike<unknown>, { from, to, present });
     const perRow = Math.max(1, column.listSize);
     const width = widthOf(column.type);
     this.#room(rows * perRow * width);
@@ -196,7 +215,8 @@ export class RowEncoder {
     for (let row = from; row < to; row++) {
       if (present !== undefined && !present(row)) continue;
       const value = values[row];
-      if (typeof value !== "boolean" && value !== 0 && value !== 1) throw misfit(column, value, "it takes true or false");
+      if (typeof value !== "boolean" && value !== 0 && value !== 1)
+        throw misfit(column, value, "it takes true or false");
       if (value) setBit(bitmap, row - from);
     }
     this.#end += bytes;
@@ -306,7 +326,9 @@ export function batchRows(schema: Schema, batch: BatchInput): number {
   let rows: number | undefined;
   for (const name of Object.keys(batch)) {
     if (columnIndex(schema, name) < 0) {
-      throw new StoreError("ERR_INVALID_ARGUMENT", `the series has no column "${name}"`, { context: { column: name } });
+      throw new StoreError("ERR_INVALID_ARGUMENT", `the series has no column "${name}"`, {
+        context: { column: name },
+      });
     }
   }
   for (const column of schema.columns) {

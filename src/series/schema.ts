@@ -34,7 +34,9 @@ const NAMED_TYPES = new Set<string>([...NUMBER_TYPES, ...TIME_TYPES, "bool", "ut
 
 export interface SchemaOptions {
   /** By name, or as pairs where the order matters to names that look like numbers. */
-  columns: Readonly<Record<string, ColumnOption>> | readonly (readonly [name: string, option: ColumnOption])[];
+  columns:
+    | Readonly<Record<string, ColumnOption>>
+    | readonly (readonly [name: string, option: ColumnOption])[];
   key?: string | undefined;
   knownKey?: string | undefined;
 }
@@ -194,7 +196,8 @@ export function widenSchema(old: Schema, wanted: Schema): Schema {
   }
   const added = wanted.columns.filter((next) => columnIndex(old, next.name) < 0);
   for (const column of added) {
-    if (!column.nullable) throw conflict(column.name, "is new and must be nullable: the rows before it lack it");
+    if (!column.nullable)
+      throw conflict(column.name, "is new and must be nullable: the rows before it lack it");
   }
   const kept = old.columns.map((column) => wanted.columns.find((next) => next.name === column.name)!);
   return { ...wanted, columns: [...kept, ...added] };

@@ -3,8 +3,8 @@ import { realDisk } from "../disk/real-disk.ts";
 import { StoreError } from "../errors.ts";
 import type { Job } from "../workers/job.ts";
 import { type ColumnSlice, concatenate } from "./column-slice.ts";
-import { type ColumnCodec, type EncodedColumn, loadColumnCodec } from "./columns/column-codec.ts";
 import type { ColumnValues } from "./columns/column.ts";
+import { type ColumnCodec, type EncodedColumn, loadColumnCodec } from "./columns/column-codec.ts";
 import { HotReader } from "./hot-segment.ts";
 import type { Schema } from "./schema.ts";
 import { hotFileName, segmentFileName } from "./segment-format.ts";
@@ -68,7 +68,12 @@ function readHot(disk: Disk, path: string, rows: number): { schema: Schema; slic
     const { schema } = segment.description;
     const places = schema.columns.map((_, place) => place);
     const runs = [...segment.rows.slices(0, rows, places)];
-    const slices = schema.columns.map((column, place) => concatenate(column, runs.map((run) => run[place]!)));
+    const slices = schema.columns.map((column, place) =>
+      concatenate(
+        column,
+        runs.map((run) => run[place]!),
+      ),
+    );
     return { schema, slices };
   } finally {
     reader.close();
@@ -122,7 +127,8 @@ function sameColumn(a: ColumnSlice, b: ColumnSlice): boolean {
     for (let row = 0; row < rows; row++) if (valid(a, row) !== valid(b, row)) return false;
   }
   const nulls = a.validity !== undefined;
-  const bytes = ({ values }: ColumnSlice) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const bytes = ({ values }: ColumnSlice) =>
+    new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   const [left, right] = [bytes(a), bytes(b)];
   if (column.type === "bool") {
     const bit = (source: Uint8Array, row: number) => (source[row >> 3]! >> (row & 7)) & 1;
@@ -135,8 +141,12 @@ function sameColumn(a: ColumnSlice, b: ColumnSlice): boolean {
   if (!nulls && a.offsets === undefined) return Buffer.compare(left, right) === 0;
   for (let row = 0; row < rows; row++) {
     if (!valid(a, row)) continue;
-    const [aFrom, aTo] = a.offsets ? [a.offsets[row]!, a.offsets[row + 1]!] : [row * width, (row + 1) * width];
-    const [bFrom, bTo] = b.offsets ? [b.offsets[row]!, b.offsets[row + 1]!] : [row * width, (row + 1) * width];
+    const [aFrom, aTo] = a.offsets
+      ? [a.offsets[row]!, a.offsets[row + 1]!]
+      : [row * width, (row + 1) * width];
+    const [bFrom, bTo] = b.offsets
+      ? [b.offsets[row]!, b.offsets[row + 1]!]
+      : [row * width, (row + 1) * width];
     if (Buffer.compare(left.subarray(aFrom, aTo), right.subarray(bFrom, bTo)) !== 0) return false;
   }
   return true;

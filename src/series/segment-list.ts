@@ -44,7 +44,11 @@ export function readSealed(
   const file = disk.open(path, { access: "read" });
   try {
     const summary = readSummary(file);
-    if (summary.firstRow !== firstRow || summary.rows !== rows || Buffer.compare(summary.storeId, storeId) !== 0) {
+    if (
+      summary.firstRow !== firstRow ||
+      summary.rows !== rows ||
+      Buffer.compare(summary.storeId, storeId) !== 0
+    ) {
       throw new StoreError("ERR_STORE_CORRUPT", `${path} holds rows of another place or store`, {
         context: { path, firstRow: summary.firstRow, rows: summary.rows },
         hint: "The file was renamed or copied here: take it away, or put back what was here.",

@@ -4,7 +4,7 @@ import { checksumOf } from "./checksum.ts";
 import type { ColumnSlice } from "./column-slice.ts";
 import { ByteSource } from "./columns/byte-source.ts";
 import type { ColumnCodec } from "./columns/column-codec.ts";
-import { type ColumnBytes, ColumnsDecoder } from "./columns/columns-decoder.ts";
+import type { ColumnBytes, ColumnsDecoder } from "./columns/columns-decoder.ts";
 import type { Column, Schema } from "./schema.ts";
 import {
   BLOCK_ROWS,
@@ -42,7 +42,10 @@ export function readSummary(file: DiskFile): SegmentSummary {
   const trailerAt = sizeBytes - SEGMENT_TRAILER_BYTES;
   file.readSync(trailer, trailerAt);
   const view = new DataView(trailer.buffer);
-  if (checksumOf(trailer.subarray(0, 68)) !== view.getUint32(68, true) || view.getBigUint64(72, true) !== SEGMENT_MAGIC) {
+  if (
+    checksumOf(trailer.subarray(0, 68)) !== view.getUint32(68, true) ||
+    view.getBigUint64(72, true) !== SEGMENT_MAGIC
+  ) {
     throw damaged(file.path, trailerAt, "its trailer's checksum is wrong");
   }
   const footerBytes = view.getUint32(0, true);
@@ -75,15 +78,22 @@ export function readSummary(file: DiskFile): SegmentSummary {
 
 function checkHead(path: string, head: Uint8Array): Uint8Array {
   const view = new DataView(head.buffer);
-  if (checksumOf(head.subarray(0, 28)) !== view.getUint32(28, true) || view.getBigUint64(0, true) !== SEGMENT_MAGIC) {
+  if (
+    checksumOf(head.subarray(0, 28)) !== view.getUint32(28, true) ||
+    view.getBigUint64(0, true) !== SEGMENT_MAGIC
+  ) {
     throw damaged(path, 0, "its head's checksum is wrong");
   }
   const version = view.getUint32(8, true);
   if (version !== SEGMENT_VERSION) {
-    throw new StoreError("ERR_STORE_VERSION", `${path} has segment format ${version}; this varve knows ${SEGMENT_VERSION}`, {
-      context: { path, version, known: SEGMENT_VERSION },
-      hint: "Open the store with the varve that wrote it, or a newer one.",
-    });
+    throw new StoreError(
+      "ERR_STORE_VERSION",
+      `${path} has segment format ${version}; this varve knows ${SEGMENT_VERSION}`,
+      {
+        context: { path, version, known: SEGMENT_VERSION },
+        hint: "Open the store with the varve that wrote it, or a newer one.",
+      },
+    );
   }
   return head.slice(12, 28);
 }
@@ -163,7 +173,12 @@ export class SegmentReader {
     const bytes = new Uint8Array(sizeBytes);
     this.#file.readSync(bytes, offset);
     if (checksumOf(bytes) !== checksum) {
-      throw damaged(this.path, offset, `the ${sizeBytes} bytes of column "${column.name}" have a wrong checksum`, column.name);
+      throw damaged(
+        this.path,
+        offset,
+        `the ${sizeBytes} bytes of column "${column.name}" have a wrong checksum`,
+        column.name,
+      );
     }
     this.#bytes.set(place, { name: column.name, type: codecType(column), bytes });
     this.#decoder = undefined;
@@ -188,7 +203,8 @@ interface Footer {
 
 function decodeFooter(path: string, bytes: Uint8Array, summary: SegmentSummary): Footer {
   const source = new ByteSource(path, bytes);
-  const malformed = (what: string) => damaged(path, summary.sizeBytes - SEGMENT_TRAILER_BYTES, `its footer: ${what}`);
+  const malformed = (what: string) =>
+    damaged(path, summary.sizeBytes - SEGMENT_TRAILER_BYTES, `its footer: ${what}`);
   const text = (most: number) => Buffer.from(source.bytes(source.varint(most))).toString("utf8");
   const columns: StoredColumn[] = [];
   const count = source.varint(bytes.byteLength);
@@ -204,7 +220,14 @@ function decodeFooter(path: string, bytes: Uint8Array, summary: SegmentSummary):
     const checksum = new DataView(source.bytes(4).slice().buffer).getUint32(0, true);
     const dependsOn = Array.from({ length: source.varint(count) }, () => source.varint(count - 1));
     const encoding = (flags & 2) !== 0 ? (columns.at(-1)?.encoding ?? "") : text(bytes.byteLength);
-    columns.push({ column: { name, type, nullable, listSize }, encoding, offset, sizeBytes, checksum, dependsOn });
+    columns.push({
+      column: { name, type, nullable, listSize },
+      encoding,
+      offset,
+      sizeBytes,
+      checksum,
+      dependsOn,
+    });
     offset += sizeBytes;
   }
   const blocks = [0, 1].map((): BlockIndex | undefined => {

@@ -40,7 +40,11 @@ export function encodeSegment(content: SegmentContent): Uint8Array {
   view.setUint32(4, checksumOf(footer), true);
   view.setBigUint64(8, BigInt(firstRow), true);
   view.setUint32(16, rows, true);
-  view.setUint32(20, flagsOf(key?.all, FLAG_KEY, FLAG_KEY_SORTED) | flagsOf(known?.all, FLAG_KNOWN, FLAG_KNOWN_SORTED), true);
+  view.setUint32(
+    20,
+    flagsOf(key?.all, FLAG_KEY, FLAG_KEY_SORTED) | flagsOf(known?.all, FLAG_KNOWN, FLAG_KNOWN_SORTED),
+    true,
+  );
   for (const [at, bounds] of [[24, key?.all] as const, [40, known?.all] as const]) {
     view.setBigInt64(at, bounds?.min ?? 0n, true);
     view.setBigInt64(at + 8, bounds?.max ?? 0n, true);

@@ -61,7 +61,8 @@ function scan(part: Part, column: Column, which: Which, { from, to }: KeyRange):
     const keys = part.block(column, block).values as BigInt64Array;
     for (let i = 0; i < keys.length; i++) {
       const key = keys[i]!;
-      if ((from === undefined || key >= from) && (to === undefined || key < to)) rows.push(block * BLOCK_ROWS + i);
+      if ((from === undefined || key >= from) && (to === undefined || key < to))
+        rows.push(block * BLOCK_ROWS + i);
     }
   }
   return rows.length === 0 ? undefined : Int32Array.from(rows);

@@ -1,6 +1,6 @@
 import type { Disk } from "../disk/disk.ts";
 import { HotReader } from "./hot-segment.ts";
-import { listSegments, isGone, readSealed, type SealedSegment, type Snapshot } from "./segment-list.ts";
+import { isGone, listSegments, readSealed, type SealedSegment, type Snapshot } from "./segment-list.ts";
 import { readSeriesFile, type SeriesDefinition } from "./series-file.ts";
 
 /** A look at the directory may meet files that are just being sealed or evicted: then it looks again. */
@@ -60,7 +60,8 @@ export class SeriesFollower {
         sealed.set(name.name, known ?? readSealed(this.#disk, this.#directory, name, this.#storeId));
         sealedRows.add(name.firstRow);
       } else if (!sealedRows.has(name.firstRow)) {
-        const known = this.#hot.get(name.name) ?? HotReader.open(this.#disk, `${this.#directory}/${name.name}`);
+        const known =
+          this.#hot.get(name.name) ?? HotReader.open(this.#disk, `${this.#directory}/${name.name}`);
         if (known !== undefined) hot.set(name.name, known);
       }
     }
@@ -80,7 +81,10 @@ export class SeriesFollower {
     const readers = [...this.#hot.values()];
     const hot = readers.map(({ segment }, index) => {
       const next = readers[index + 1]?.segment.firstRow;
-      return { segment, rows: Math.min(segment.rows.rows, (next ?? Number.POSITIVE_INFINITY) - segment.firstRow) };
+      return {
+        segment,
+        rows: Math.min(segment.rows.rows, (next ?? Number.POSITIVE_INFINITY) - segment.firstRow),
+      };
     });
     const last = hot.at(-1);
     const lastSealed = sealed.at(-1);

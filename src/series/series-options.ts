@@ -57,10 +57,15 @@ export function defineSeries(name: string, options: SeriesOptions, nowUs: bigint
     createdUs: nowUs,
     gaps: [],
   };
-  if (definition.retention.ns !== undefined && (key === undefined || unitNs(requireColumn(schema, key).type) === undefined)) {
+  if (
+    definition.retention.ns !== undefined &&
+    (key === undefined || unitNs(requireColumn(schema, key).type) === undefined)
+  ) {
     throw invalid("a duration to keep needs a time column as key");
   }
-  return typeof order === "object" ? { ...definition, windowKeys: windowOf(definition, order.sortWithinMs) } : definition;
+  return typeof order === "object"
+    ? { ...definition, windowKeys: windowOf(definition, order.sortWithinMs) }
+    : definition;
 }
 
 function orderPolicy(order: NonNullable<SeriesOptions["order"]>): OrderPolicy {
@@ -69,9 +74,13 @@ function orderPolicy(order: NonNullable<SeriesOptions["order"]>): OrderPolicy {
   throw invalid(`order is "reject", "allow" or { sortWithinMs }, not ${JSON.stringify(order)}`);
 }
 
-function windowOf({ schema, key = schema.key }: { schema: SeriesDefinition["schema"]; key?: string | undefined }, ms: number): bigint {
+function windowOf(
+  { schema, key = schema.key }: { schema: SeriesDefinition["schema"]; key?: string | undefined },
+  ms: number,
+): bigint {
   if (key === undefined) throw invalid("rows that are sorted need a key");
-  if (!(ms > 0) || !Number.isFinite(ms)) throw invalid(`sortWithinMs is a number of milliseconds above 0, not ${ms}`);
+  if (!(ms > 0) || !Number.isFinite(ms))
+    throw invalid(`sortWithinMs is a number of milliseconds above 0, not ${ms}`);
   const unit = unitNs(requireColumn(schema, key).type);
   if (unit === undefined) throw invalid("sortWithinMs needs a time column as key");
   return BigInt(Math.ceil(ms * 1e6)) / unit;
@@ -96,7 +105,8 @@ const UNITS_NS: Record<string, bigint> = {
 /** `"7d"`, `"12h"`, `"30m"`, `"90s"`, `"10GiB"`, or a number of bytes. @throws ERR_INVALID_ARGUMENT */
 export function parseKeep(keep: string | number): Retention {
   if (typeof keep === "number") {
-    if (!Number.isSafeInteger(keep) || keep < 1) throw invalid(`keep is a number of bytes of at least 1, not ${keep}`);
+    if (!Number.isSafeInteger(keep) || keep < 1)
+      throw invalid(`keep is a number of bytes of at least 1, not ${keep}`);
     return { bytes: keep };
   }
   const duration = /^(\d{1,9})(d|h|m|s)$/.exec(keep);
@@ -105,7 +115,9 @@ export function parseKeep(keep: string | number): Retention {
   if (size !== null) {
     return { bytes: Number(size[1]) * 1024 ** ["B", "KiB", "MiB", "GiB", "TiB"].indexOf(size[2]!) };
   }
-  throw invalid(`keep is a duration such as "7d", "12h", "30m", "90s" or a size such as "10GiB", not ${JSON.stringify(keep)}`);
+  throw invalid(
+    `keep is a duration such as "7d", "12h", "30m", "90s" or a size such as "10GiB", not ${JSON.stringify(keep)}`,
+  );
 }
 
 /**

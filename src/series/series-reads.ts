@@ -98,7 +98,10 @@ export class SeriesReads {
     const column = this.#timeColumn(schema, which);
     const key = keyFromNs(column, tsNs, false);
     const knownColumn = options.knownAtNs === undefined ? undefined : this.#timeColumn(schema, "known");
-    const known = knownColumn && { column: knownColumn, most: keyFromNs(knownColumn, options.knownAtNs!, false) };
+    const known = knownColumn && {
+      column: knownColumn,
+      most: keyFromNs(knownColumn, options.knownAtNs!, false),
+    };
     const ordered = which === "key" && order !== "allow" && known === undefined;
     const found = findAsOf(await this.#partsOf(snapshot), { which, column, key, known, ordered });
     return found && this.#row(schema, found.part, found.row, options.columns);
@@ -110,7 +113,11 @@ export class SeriesReads {
     const key = this.#timeColumn(schema, "key");
     const everyKeys = everyNs / (unitNs(key.type) ?? 1n);
     if (everyKeys < 1n) throw invalid(`a bar of ${everyNs} ns is shorter than a unit of the key`);
-    const columns = [key, numberColumn(schema, price), ...(size === undefined ? [] : [numberColumn(schema, size)])];
+    const columns = [
+      key,
+      numberColumn(schema, price),
+      ...(size === undefined ? [] : [numberColumn(schema, size)]),
+    ];
     const source = await this.#source(snapshot, { fromNs, toNs, columns: columns.map(({ name }) => name) });
     const bars = new Bars(everyKeys);
     for (const { slices } of readRuns(source)) bars.add(slices[0]!, slices[1]!, slices[2]);

@@ -7,7 +7,13 @@ import type { WorkerPool } from "../workers/pool.ts";
 import { loadColumnCodec } from "./columns/column-codec.ts";
 import { ReadCache } from "./parts.ts";
 import { Series } from "./series.ts";
-import { directoryName, readSeriesFile, SERIES_FILE, type SeriesDefinition, writeSeriesFile } from "./series-file.ts";
+import {
+  directoryName,
+  readSeriesFile,
+  SERIES_FILE,
+  type SeriesDefinition,
+  writeSeriesFile,
+} from "./series-file.ts";
 import { SeriesFollower } from "./series-follower.ts";
 import { defineSeries, redefineSeries, type SeriesOptions } from "./series-options.ts";
 import { SeriesWriter } from "./series-writer.ts";
@@ -55,7 +61,9 @@ export class SeriesStore {
     checkSeriesName(name);
     const readOnly = options.readOnly ?? this.#options.readOnly;
     if (!readOnly && this.#options.readOnly) {
-      throw new StoreError("ERR_INVALID_ARGUMENT", "the store is open for reading only", { context: { series: name } });
+      throw new StoreError("ERR_INVALID_ARGUMENT", "the store is open for reading only", {
+        context: { series: name },
+      });
     }
     const known = readOnly ? undefined : this.#writers.get(name);
     if (known !== undefined) return known;
@@ -105,7 +113,12 @@ export class SeriesStore {
     const definition = readSeriesFile(disk, directory);
     if (definition === undefined) throw notThere(name, this.list());
     const follower = new SeriesFollower({ disk, directory, storeId }, definition);
-    const series: Series = new Series({ ...this.#shared(directory), definition, follower, onClose: () => this.#open.delete(series) });
+    const series: Series = new Series({
+      ...this.#shared(directory),
+      definition,
+      follower,
+      onClose: () => this.#open.delete(series),
+    });
     return series;
   }
 
@@ -121,7 +134,8 @@ export class SeriesStore {
     const lock = lockDirectory(disk, directory);
     try {
       const found = readSeriesFile(disk, directory);
-      const definition = found === undefined ? defineSeries(name, options, nowUs()) : redefineSeries(found, options);
+      const definition =
+        found === undefined ? defineSeries(name, options, nowUs()) : redefineSeries(found, options);
       const writer = SeriesWriter.open({ disk, directory, storeId, pool, lock }, definition, {
         flushIntervalMs: checkInterval(options.flushIntervalMs ?? 1000),
         profile: options.profile ?? "compact",
@@ -164,8 +178,12 @@ function sameDefinition(a: SeriesDefinition | undefined, b: SeriesDefinition): b
 }
 
 function checkInterval(flushIntervalMs: number): number {
-  if (Number.isFinite(flushIntervalMs) && flushIntervalMs >= 0 && flushIntervalMs <= 2 ** 31 - 1) return flushIntervalMs;
-  throw new StoreError("ERR_INVALID_ARGUMENT", `flushIntervalMs is a number of milliseconds, not ${flushIntervalMs}`);
+  if (Number.isFinite(flushIntervalMs) && flushIntervalMs >= 0 && flushIntervalMs <= 2 ** 31 - 1)
+    return flushIntervalMs;
+  throw new StoreError(
+    "ERR_INVALID_ARGUMENT",
+    `flushIntervalMs is a number of milliseconds, not ${flushIntervalMs}`,
+  );
 }
 
 /** Names read well on a command line and fit a directory's name: `binance.BTCUSDT.trades`. */

@@ -139,12 +139,17 @@ export class SeriesWriter {
     const rows = batchRows(schema, batch);
     const ringRows = segmentRows * ((retention.segments ?? Number.POSITIVE_INFINITY) + 1);
     if (rows > ringRows) {
-      throw new StoreError("ERR_LIMIT", `a batch of ${rows} rows is larger than the ring, which holds ${ringRows}`, {
-        context: { rows, limit: ringRows },
-        hint: "Append it in parts, or give the series more or larger segments.",
-      });
+      throw new StoreError(
+        "ERR_LIMIT",
+        `a batch of ${rows} rows is larger than the ring, which holds ${ringRows}`,
+        {
+          context: { rows, limit: ringRows },
+          hint: "Append it in parts, or give the series more or larger segments.",
+        },
+      );
     }
-    if (this.#definition.order === "sort" || this.#duplicates !== undefined) return this.#appendOneByOne(batch, rows);
+    if (this.#definition.order === "sort" || this.#duplicates !== undefined)
+      return this.#appendOneByOne(batch, rows);
     const whole = this.#checkBatch(batch, rows);
     for (let from = 0; from < rows; ) {
       const used = this.#hot?.segment.rows.rows ?? 0;
@@ -290,10 +295,14 @@ export class SeriesWriter {
     const newest = at?.newest ?? pairToBigInt(this.#newestHi, this.#newestLo);
     const { name } = this.#definition;
     const where = at === undefined ? "" : `, row ${at.row + 1} of the batch`;
-    return new StoreError("ERR_CONFLICT", `series "${name}"${where}: the key ${key} is older than ${newest}, the newest`, {
-      context: { series: name, key, newest, row: at?.row },
-      hint: "Open the series with order `allow`, or `{ sortWithinMs }` for rows that come a little late.",
-    });
+    return new StoreError(
+      "ERR_CONFLICT",
+      `series "${name}"${where}: the key ${key} is older than ${newest}, the newest`,
+      {
+        context: { series: name, key, newest, row: at?.row },
+        hint: "Open the series with order `allow`, or `{ sortWithinMs }` for rows that come a little late.",
+      },
+    );
   }
 
   /**
@@ -332,7 +341,9 @@ export class SeriesWriter {
     const names = this.#definition.schema.columns.map(({ name }) => name);
     const before = this.#endRow + (this.#hot?.segment.window?.rows ?? 0);
     for (let row = 0; row < rows; row++) {
-      this.append(Object.fromEntries(names.map((name) => [name, cellOf(this.#definition.schema, batch, name, row)])));
+      this.append(
+        Object.fromEntries(names.map((name) => [name, cellOf(this.#definition.schema, batch, name, row)])),
+      );
     }
     return this.#endRow + (this.#hot?.segment.window?.rows ?? 0) - before;
   }
@@ -389,8 +400,16 @@ export class SeriesWriter {
     const { schema, windowKeys } = this.#definition;
     const carried = hot.segment.window?.takeAll() ?? [];
     const next =
-      carried.length > 0 ? this.#begin(new HotSegment(hot.segment.endRow, { schema, windowKeys }), carried) : undefined;
-    this.#full.push({ ...hot, rows: hot.segment.rows.rows });
+      carried.length > 0
+        ? this.#begin(new HotSegment(hot.segment.endRow, { schema, windowKeys }), carried)
+        : undefined;
+    const { rows } = hot.segment.rows;
+    if (rows > 0) this.#full.push({ ...hot, rows });
+    else {
+      // Nothing in it: the next file may even take its name.
+      this.#place.disk.remove(hot.journal.path);
+      void hot.journal.release();
+    }
     this.#hot = next;
     this.#snapshot = undefined;
     this.#sealInBackground();
@@ -413,12 +432,10 @@ export class SeriesWriter {
       // Rows carried out of its window must be durable where they are now before this file goes.
       const next = this.#full[1] ?? this.#hot;
       if (hot.segment.window !== undefined) await next?.journal.sync();
-      if (rows > 0) {
-        const request: SealRequest = { directory, storeId, firstRow, rows, profile: this.#options.profile };
-        await pool.run<SealResult>(sealJob, pool.inline ? { ...request, disk } : request);
-        const name = { name: segmentFileName(firstRow, rows), kind: "sealed" as const, firstRow, rows };
-        this.#sealed.push(readSealed(disk, directory, name, storeId));
-      } else disk.remove(`${directory}/${hotFileName(firstRow)}`);
+      const request: SealRequest = { directory, storeId, firstRow, rows, profile: this.#options.profile };
+      await pool.run<SealResult>(sealJob, pool.inline ? { ...request, disk } : request);
+      const name = { name: segmentFileName(firstRow, rows), kind: "sealed" as const, firstRow, rows };
+      this.#sealed.push(readSealed(disk, directory, name, storeId));
       this.#full.shift();
       this.#snapshot = undefined;
       await hot.journal.release();
@@ -470,7 +487,8 @@ export class SeriesWriter {
   #scheduleFlush(): void {
     if (this.#flushTimer !== undefined) {
       // A caller who never lets the timer fire is served from here: the sync itself runs on another thread.
-      if (++this.#appends % CLOCK_EVERY_APPENDS === 0 && performance.now() > this.#flushDueMs) this.#flushNow();
+      if (++this.#appends % CLOCK_EVERY_APPENDS === 0 && performance.now() > this.#flushDueMs)
+        this.#flushNow();
       return;
     }
     const { flushIntervalMs } = this.#options;
@@ -494,11 +512,15 @@ export class SeriesWriter {
 
   #sealingBehind(): StoreError {
     const { name } = this.#definition;
-    return new StoreError("ERR_LIMIT", `series "${name}": ${SERIES_SEALS_WAITING_MAX} full segments wait to be sealed`, {
-      context: { series: name, limit: SERIES_SEALS_WAITING_MAX },
-      retryable: true,
-      hint: "Await `settled()` between batches, so that sealing keeps up.",
-    });
+    return new StoreError(
+      "ERR_LIMIT",
+      `series "${name}": ${SERIES_SEALS_WAITING_MAX} full segments wait to be sealed`,
+      {
+        context: { series: name, limit: SERIES_SEALS_WAITING_MAX },
+        retryable: true,
+        hint: "Await `settled()` between batches, so that sealing keeps up.",
+      },
+    );
   }
 
   #requireOpen(): void {

@@ -206,12 +206,20 @@ export class Series implements AsyncDisposable {
         continue;
       }
       if (snapshot.firstRow > at) {
-        throw new StoreError("ERR_NOT_FOUND", `series "${this.name}": rows ${at} to ${snapshot.firstRow - 1} were evicted`, {
-          context: { series: this.name, firstRow: at, endRow: snapshot.firstRow },
-          hint: "The reader is slower than the ring turns: give the ring more segments, or begin at a later row.",
-        });
+        throw new StoreError(
+          "ERR_NOT_FOUND",
+          `series "${this.name}": rows ${at} to ${snapshot.firstRow - 1} were evicted`,
+          {
+            context: { series: this.name, firstRow: at, endRow: snapshot.firstRow },
+            hint: "The reader is slower than the ring turns: give the ring more segments, or begin at a later row.",
+          },
+        );
       }
-      for await (const batch of this.#reads.batches(snapshot, { fromRow: at, toRow: snapshot.endRow, columns })) {
+      for await (const batch of this.#reads.batches(snapshot, {
+        fromRow: at,
+        toRow: snapshot.endRow,
+        columns,
+      })) {
         if (ended()) return;
         yield batch;
       }
@@ -224,7 +232,9 @@ export class Series implements AsyncDisposable {
     const { definition, sealed, hot, firstRow, endRow } = snapshot;
     const cache = await this.#parts.cache();
     const { columns } = definition.schema;
-    const totals = new Map(columns.map(({ name }) => [name, { encodings: new Set<string>(), storedBytes: 0 }]));
+    const totals = new Map(
+      columns.map(({ name }) => [name, { encodings: new Set<string>(), storedBytes: 0 }]),
+    );
     for (const { path } of sealed) {
       for (const { column, encoding, sizeBytes } of cache.reader(path).columns) {
         const total = totals.get(column.name);
@@ -285,7 +295,9 @@ export class Series implements AsyncDisposable {
 
   #snapshot(fresh = false): Snapshot {
     if (this.#closing !== undefined) {
-      throw new StoreError("ERR_CLOSED", `series "${this.name}" is closed`, { context: { series: this.name } });
+      throw new StoreError("ERR_CLOSED", `series "${this.name}" is closed`, {
+        context: { series: this.name },
+      });
     }
     if (this.#writer !== undefined) return this.#writer.snapshot();
     const nowMs = performance.now();

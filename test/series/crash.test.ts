@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { crashStates } from "../../src/disk/crash-states.ts";
-import { Random } from "../../src/disk/random.ts";
 import type { Disk } from "../../src/disk/disk.ts";
+import { Random } from "../../src/disk/random.ts";
 import type { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import type { SeriesOptions } from "../../src/series/series-options.ts";
 import { openSeries, rowsOf, simulatedDisk } from "./open.ts";
@@ -24,7 +24,11 @@ async function scenario(disk: SimulatedDisk, random: Random, options: SeriesOpti
   for (let step = 0; step < 14; step++) {
     if (random.below(3) === 0) {
       const rows = Array.from({ length: 1 + random.below(9) }, (_, i) => rowAt(mark.appended + i));
-      series.appendColumns({ ts: rows.map((row) => row.ts), price: rows.map((row) => row.price), note: rows.map((row) => row.note) });
+      series.appendColumns({
+        ts: rows.map((row) => row.ts),
+        price: rows.map((row) => row.price),
+        note: rows.map((row) => row.note),
+      });
       mark.appended += rows.length;
     } else series.append(rowAt(mark.appended++));
     disk.mark({ ...mark });
@@ -48,7 +52,9 @@ async function recovered(disk: Disk, options: SeriesOptions): Promise<{ firstRow
   const series = store.open("s", options);
   const positions = series.positions();
   const rows = await rowsOf(series);
-  const expected = Array.from({ length: positions.endRow - positions.firstRow }, (_, i) => rowAt(positions.firstRow + i));
+  const expected = Array.from({ length: positions.endRow - positions.firstRow }, (_, i) =>
+    rowAt(positions.firstRow + i),
+  );
   expect(rows).toEqual(expected);
   // And it can be continued: the next number follows.
   expect(series.append(rowAt(positions.endRow))).toBe(positions.endRow);
@@ -90,7 +96,9 @@ describe("a series after a power cut", () => {
       await recovered(state.disk, {});
       for (const second of crashStates(state.disk, random, { stride: 3 })) {
         const { endRow } = await recovered(second.disk, {});
-        expect(endRow, `seed ${seed} events ${state.events}, ${second.events}`).toBeGreaterThanOrEqual(mark.durable);
+        expect(endRow, `seed ${seed} events ${state.events}, ${second.events}`).toBeGreaterThanOrEqual(
+          mark.durable,
+        );
       }
     }
   });
@@ -113,7 +121,8 @@ describe("a series whose process was killed", () => {
   it("keeps rows that waited to be sorted, over segments", async () => {
     const disk = simulatedDisk();
     const order = { sortWithinMs: 0.05 };
-    const open = (where: Disk) => openSeries(where).open("s", { columns, key: "ts", ring: { segmentRows: 8 }, order });
+    const open = (where: Disk) =>
+      openSeries(where).open("s", { columns, key: "ts", ring: { segmentRows: 8 }, order });
     const series = open(disk);
     const appended: number[] = [];
     for (let i = 0; i < 60; i += 2) {

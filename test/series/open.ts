@@ -3,8 +3,8 @@ import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import type { ColumnSlice, Value } from "../../src/series/column-slice.ts";
 import { valueAt } from "../../src/series/column-slice.ts";
 import type { Series } from "../../src/series/series.ts";
-import { SeriesStore } from "../../src/series/series-store.ts";
 import type { RangeOptions } from "../../src/series/series-reads.ts";
+import { SeriesStore } from "../../src/series/series-store.ts";
 import { createInlinePool } from "../../src/workers/pool.ts";
 
 export const storeId = new Uint8Array(16).fill(7);

@@ -32,7 +32,9 @@ export function addExport(series: Command, session: Session): void {
   addRowFlags(
     series
       .command("export")
-      .description("write rows as plain Arrow IPC, Parquet, CSV or NDJSON (a name ending in .gz or .zst compresses text)")
+      .description(
+        "write rows as plain Arrow IPC, Parquet, CSV or NDJSON (a name ending in .gz or .zst compresses text)",
+      )
       .argument("<name>"),
   )
     .requiredOption("--out <file>", "where to write")
@@ -46,7 +48,8 @@ export function addExport(series: Command, session: Session): void {
           hint: "Pass --force to overwrite it.",
         });
       }
-      const format = flags.format === undefined ? formatOf(out) : parseChoice("--format", flags.format, FORMATS);
+      const format =
+        flags.format === undefined ? formatOf(out) : parseChoice("--format", flags.format, FORMATS);
       let rows = 0;
       await session.withStore({ readOnly: true }, async (store) => {
         const options: SeriesExportOptions = {
@@ -61,8 +64,9 @@ export function addExport(series: Command, session: Session): void {
         await writeWhole(out, store.exportSeries(name, options));
       });
       const { size } = await stat(out);
-      session.done({ series: name, out, format, rows, sizeBytes: size }, () =>
-        `${printable(name)}: ${plural(rows, "row")} in ${printable(out)} (${formatBytes(size)})\n`,
+      session.done(
+        { series: name, out, format, rows, sizeBytes: size },
+        () => `${printable(name)}: ${plural(rows, "row")} in ${printable(out)} (${formatBytes(size)})\n`,
       );
     });
 }
@@ -76,7 +80,10 @@ function formatOf(path: string): (typeof FORMATS)[number] {
 async function writeWhole(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
   const temporary = `${path}.${process.pid}.part`;
   try {
-    await pipeline(Readable.from(bytes, { objectMode: false }), createWriteStream(temporary, { flush: true }));
+    await pipeline(
+      Readable.from(bytes, { objectMode: false }),
+      createWriteStream(temporary, { flush: true }),
+    );
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });

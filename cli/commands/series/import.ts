@@ -25,10 +25,17 @@ export function addImport(series: Command, session: Session): void {
     .argument("<file>")
     .option("--ts <column>", "the column of event times (default: rows are keyed by arrival)")
     .option("--unit <unit>", "what its numbers count since 1970: ns, us or ms (default: ns)")
-    .option("--order <order>", "allow (default: the file's order and duplicates), sort, or reject unsorted rows")
+    .option(
+      "--order <order>",
+      "allow (default: the file's order and duplicates), sort, or reject unsorted rows",
+    )
     .option("--on-error <what>", "a row with a bad cell: fail (default) or skip it")
     .option("--keep <limit>", "keep so much: 7d, 12h, 10GiB (default: everything)")
-    .option("--text <column>", "take this column as text whatever it looks like; may come several times", collect)
+    .option(
+      "--text <column>",
+      "take this column as text whatever it looks like; may come several times",
+      collect,
+    )
     .option("--format <format>", "csv, ndjson, arrow or parquet (default: by the file)")
     .option("--segment-rows <n>", "rows of a segment, for a new series")
     .action(async (name: string, file: string, flags: ImportFlags) => {
@@ -59,6 +66,7 @@ function readOptions(flags: ImportFlags): SeriesImportOptions {
     keep: flags.keep,
     text: flags.text,
     format: choice("--format", flags.format, ["csv", "ndjson", "arrow", "parquet"]),
-    segmentRows: flags.segmentRows === undefined ? undefined : parseWhole("--segment-rows", flags.segmentRows, 1),
+    segmentRows:
+      flags.segmentRows === undefined ? undefined : parseWhole("--segment-rows", flags.segmentRows, 1),
   });
 }

@@ -18,10 +18,18 @@ export function addList(series: Command, session: Session): void {
           [
             { title: "series", cell: ({ name }) => name },
             { title: "rows", align: "right", cell: ({ rows }) => formatCount(rows) },
-            { title: "evicted", align: "right", cell: ({ evictedRows }) => (evictedRows > 0 ? formatCount(evictedRows) : "") },
+            {
+              title: "evicted",
+              align: "right",
+              cell: ({ evictedRows }) => (evictedRows > 0 ? formatCount(evictedRows) : ""),
+            },
             { title: "columns", align: "right", cell: ({ columns }) => String(Object.keys(columns).length) },
             { title: "stored", align: "right", cell: ({ storedBytes }) => formatBytes(storedBytes) },
-            { title: "ratio", align: "right", cell: ({ rawBytes, storedBytes }) => formatRatio(rawBytes, storedBytes) },
+            {
+              title: "ratio",
+              align: "right",
+              cell: ({ rawBytes, storedBytes }) => formatRatio(rawBytes, storedBytes),
+            },
           ],
           session.style,
         ),

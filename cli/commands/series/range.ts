@@ -13,7 +13,8 @@ export function addRange(series: Command, session: Session): void {
   )
     .option("--format <format>", "csv or ndjson")
     .action(async (name: string, flags: RowFlags & { format?: string }) => {
-      const wanted = flags.format === undefined ? undefined : parseChoice("--format", flags.format, ["csv", "ndjson"]);
+      const wanted =
+        flags.format === undefined ? undefined : parseChoice("--format", flags.format, ["csv", "ndjson"]);
       const format = wanted ?? (session.flags.json === true ? "ndjson" : "csv");
       await session.withStore({ readOnly: true }, async (store) => {
         const range = readRange(flags, store.series.open(name, { readOnly: true }));

@@ -29,7 +29,8 @@ export function readRange(flags: RowFlags, series: Series): Omit<SeriesExportOpt
   const byRow = series.key === undefined;
   const time = (flag: string, text: string | undefined) =>
     text === undefined || byRow ? undefined : parseTime(flag, text, series);
-  const row = (flag: string, text: string | undefined) => (text === undefined ? undefined : parseWhole(flag, text));
+  const row = (flag: string, text: string | undefined) =>
+    text === undefined ? undefined : parseWhole(flag, text);
   if (flags.by !== undefined && flags.by !== "event" && flags.by !== "known") {
     throw new UsageError(`--by takes event or known, not ${JSON.stringify(flags.by)}`);
   }

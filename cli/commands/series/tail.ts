@@ -28,12 +28,16 @@ export function addTail(series: Command, session: Session): void {
         const print = async (fromRow: number, toRow: number, header: boolean) => {
           let text = "";
           const options = { format, fromRow, toRow, ...(columns && { columns }) } as const;
-          for await (const bytes of store.exportSeries(name, options)) text += Buffer.from(bytes).toString("utf8");
-          session.terminal.writeOut(header || format === "ndjson" ? text : text.slice(text.indexOf("\n") + 1));
+          for await (const bytes of store.exportSeries(name, options))
+            text += Buffer.from(bytes).toString("utf8");
+          session.terminal.writeOut(
+            header || format === "ndjson" ? text : text.slice(text.indexOf("\n") + 1),
+          );
         };
         const { firstRow, endRow } = opened.positions();
         await print(Math.max(firstRow, endRow - count), endRow, true);
-        if (flags.follow === true) await follow(opened, endRow, session.signal, (from, to) => print(from, to, false));
+        if (flags.follow === true)
+          await follow(opened, endRow, session.signal, (from, to) => print(from, to, false));
       });
     });
 }

@@ -29,7 +29,8 @@ export function parseTime(flag: string, text: string, series: Series): bigint {
 
 /** A date with up to nine digits of a second; without a zone it is UTC. */
 function isoNs(text: string): bigint | undefined {
-  const [, whole, fraction = "", zone = "Z"] = /^([\dT: -]*?\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?$/.exec(text) ?? [];
+  const [, whole, fraction = "", zone = "Z"] =
+    /^([\dT: -]*?\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?$/.exec(text) ?? [];
   if (whole === undefined) return undefined;
   const full = whole.length === 10 ? `${whole}T00:00:00` : whole.replace(" ", "T");
   const ms = Date.parse(`${full}${zone}`);

@@ -8,7 +8,8 @@ type Value = SeriesRow["values"][string];
  */
 export function jsonValue(value: Value): unknown {
   if (typeof value === "bigint") return value.toString();
-  if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0) ? value : floatText(value);
+  if (typeof value === "number")
+    return Number.isFinite(value) && !Object.is(value, -0) ? value : floatText(value);
   if (value instanceof Uint8Array) return `0x${Buffer.from(value).toString("hex")}`;
   if (ArrayBuffer.isView(value)) return Array.from(value as Float64Array, (each) => jsonValue(each));
   return value;
