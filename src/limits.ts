@@ -214,3 +214,6 @@ export const LIST_SIZE_MAX = 65_536;
 
 /** Rows an import may sort: it holds all of them in memory, and twice while it orders them. */
 export const SERIES_SORT_ROWS_MAX = 20_000_000;
+
+/** Rows a recipe may look back: a week of minutes. A window costs its length a row, so this bounds what decoding takes. */
+export const RECIPE_ROWS_MAX = 10_080;
