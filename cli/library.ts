@@ -6,6 +6,8 @@ import type {
   Checkpoints as AllCheckpoints,
   CheckOptions,
   CheckResult,
+  Features,
+  LoadOptions,
   OpenStoreOptions,
   Progress,
   RepairResult,
@@ -14,8 +16,19 @@ import type {
 } from "../index.ts";
 
 export type {
+  AuditChange,
+  AuditEntry,
+  AuditReport,
   CheckResult,
+  FeatureInfo,
   GcResult,
+  KeyRange,
+  LogInspection,
+  LogQuery,
+  MapHistoryChange,
+  MapOptions,
+  MigrationPlan,
+  Moment,
   Problem,
   Progress,
   PruneOptions,
@@ -25,6 +38,7 @@ export type {
   RestoredFiles as RestoreResult,
   RestoreFilesOptions as RestoreOptions,
   SaveOptions,
+  SequenceInfo,
   SeriesExportOptions,
   SeriesImportOptions,
   SeriesRow,
@@ -32,6 +46,7 @@ export type {
   StoreStats,
   TensorDiff,
   VersionDetails,
+  VersionedEntry,
   VersionInfo,
 } from "../index.ts";
 
@@ -41,18 +56,42 @@ export interface Running {
   onProgress?: (progress: Progress) => void;
 }
 
-export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError">;
+/** What the command line needs of critical state: a module of its own, so that its verbs load nothing else. */
+export type CriticalLibrary = Pick<
+  typeof import("../open-critical.ts"),
+  "reachCritical" | "inspectWal" | "renderBlock"
+>;
+export type { ReachedCritical, ReachOptions } from "../open-critical.ts";
 
-export interface Library {
+export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError" | "mirror" | "witness">;
+
+export interface Library
+  extends Pick<typeof import("../index.ts"), "compressionOfName" | "formatOfName" | "StoreError"> {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
   checkStore(directory: string, options: CheckOptions): Promise<CheckResult>;
-  repairStore(directory: string, options: Running): Promise<RepairResult>;
+  repairStore(directory: string, options: Running & { mirror?: string }): Promise<RepairResult>;
 }
 
-export interface Store extends Pick<WholeStore, "gc" | "stats" | "close" | "importSeries" | "exportSeries"> {
+export interface Store
+  extends Pick<
+    WholeStore,
+    | "gc"
+    | "stats"
+    | "backup"
+    | "close"
+    | "importSeries"
+    | "exportSeries"
+    | "publishFeatures"
+    | "exportFeatures"
+    | "state"
+  > {
   readonly checkpoints: Checkpoints;
   readonly series: SeriesStore;
+  readonly features: Pick<Features, "list" | "versions" | "load" | "find">;
 }
+
+/** Which version of a feature table. */
+export type FeatureSelection = Pick<LoadOptions, "version" | "asOf">;
 
 export interface SeriesStore {
   list(): string[];

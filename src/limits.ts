@@ -146,6 +146,71 @@ export const SOCKET_CONNECTIONS_MAX = 32;
 /** Entries in one page of a listing over the engine's socket; the caller asks for the next. */
 export const SOCKET_PAGE_ENTRIES = 500;
 
+/** Entries of one ZIP archive (`.pt`, `.npz`): one a storage; more than twice what the largest models have. */
+export const ZIP_ENTRIES_MAX = 262_144;
+
+/** Bytes of a ZIP archive's directory: `ZIP_ENTRIES_MAX` entries with names of 200 bytes. */
+export const ZIP_DIRECTORY_BYTES_MAX = 64 << 20;
+
+/** Bytes of the pickle in a `.pt` file: 200 bytes a tensor for 262,144 of them, and room for a trainer's own state. */
+export const PICKLE_BYTES_MAX = 64 << 20;
+
+/** Values one pickle may put on its stack: thirty a tensor for 262,144 tensors, twice. */
+export const PICKLE_VALUES_MAX = 16_777_216;
+
+/** Lists, dicts and objects in one pickle: eight a tensor for 262,144 tensors, twice; they take about 100 bytes each. */
+export const PICKLE_CONTAINERS_MAX = 4_194_304;
+
+/** Tensors in one pickle: as many as one safetensors file may have. */
+export const PICKLE_TENSORS_MAX = 262_144;
+
+/** Axes of a tensor in a pickle: PyTorch stops there, and it bounds what a shape that is used often can cost. */
+export const PICKLE_RANK_MAX = 64;
+
+/** Containers inside one another that are looked into for tensors: real checkpoints nest less than ten. */
+export const PICKLE_DEPTH_MAX = 128;
+
+/** Characters of a tensor's name made of a path into a checkpoint; a longer one is cut and numbered. */
+export const TENSOR_PATH_CHARACTERS_MAX = 1024;
+
+/** Bytes of an `.npy` header: a dtype, a shape and padding; NumPy itself reads no more than 10,000 unasked. */
+export const NPY_HEADER_BYTES_MAX = 64 << 10;
+
+/** Bytes of one JSON body to the server: the manifest of a model of 500 GB. */
+export const SERVER_JSON_BYTES_MAX = 64 << 20;
+
+/** Bytes of one batch of chunks, either way: a second's worth on a fast network, and few in memory at once. */
+export const SERVER_BATCH_BYTES_MAX = 32 << 20;
+
+/** Chunks in one batch, and digests in one question: small chunks share a request, a request's work stays short. */
+export const SERVER_BATCH_CHUNKS_MAX = 65_536;
+
+/** Bytes of one request's headers: tokens and selectors are short. Node.js answers 431 past it. */
+export const SERVER_HEADER_BYTES_MAX = 16 << 10;
+
+/** Connections at once; one past it is closed at once. Idle ones cost about 10 KB each. */
+export const SERVER_CONNECTIONS_MAX = 8192;
+
+/** Bodies being received or answered from memory at once: with the batch limit, 256 MiB. Others wait, unread. */
+export const SERVER_BODIES_MAX = 8;
+
+/** Requests that may wait for their turn before the server answers 503. */
+export const SERVER_WAITING_MAX = 256;
+
+/** Time for a request's headers, and between two pieces of its body: slower clients only hold what others need. */
+export const SERVER_STALL_MS = 15_000;
+
+/** Time that requests in flight get when the server is told to stop. */
+export const SERVER_SHUTDOWN_MS = 10_000;
+
+/** Bytes of a file that is imported in one request. */
+export const SERVER_IMPORT_BYTES_MAX = 1024 ** 4;
+
+/** Names of raw SHA-256 digests for chunks that the server remembers: about 200 bytes each. */
+export const SERVER_ALIASES_MAX = 262_144;
+
+/** Watchers at once: each is a connection that stays. */
+export const SERVER_WATCHERS_MAX = 1024;
 /** Columns of one series: a book of fifty levels has two hundred; more belong in a list or in several series. */
 export const SERIES_COLUMNS_MAX = 1024;
 
@@ -211,6 +276,55 @@ export const TABLE_FILE_BYTES_MAX = 2 ** 31 - 1;
 
 /** Numbers in one cell of a fixed-size list: the widest embeddings have a few thousand. */
 export const LIST_SIZE_MAX = 65_536;
+
+/** Rows of a large row chunk of a feature table: 512 KiB of f64, read in a fraction of a millisecond. */
+export const FEATURE_CHUNK_ROWS = 65_536;
+
+/** Rows of a small row chunk: what follows the last large one, so that a table that grows writes little anew. */
+export const FEATURE_SMALL_CHUNK_ROWS = 4096;
+
+/** Rows of one feature table: 32-bit row numbers in joins, and Arrow's own offsets, end there. */
+export const FEATURE_ROWS_MAX = 2 ** 31 - 1;
+
+/** Bytes of a feature version's manifest: 16,384 columns of a hundred million rows stay below. */
+export const FEATURE_MANIFEST_BYTES_MAX = 256 << 20;
+
+/** Names and notes of where a feature table came from. */
+export const FEATURE_SOURCES_MAX = 256;
+
+/** Decoded feature tables a process keeps for its readers; the least recently used go first. */
+export const FEATURE_CACHE_BYTES = 256 << 20;
+
+/** How long a change of a state map may wait for others to be made durable with it. */
+export const STATE_FLUSH_MS = 200;
+
+/** Encoded bytes of one value, or of one update together: a record of the log has room for it. */
+export const STATE_UPDATE_BYTES_MAX = 512 << 10;
+
+/** Bytes of changes that may wait to be written: past it a put waits for nobody and is refused. */
+export const STATE_PENDING_BYTES_MAX = 32 << 20;
+
+/** Bytes of a state map's log that its history may take before the oldest of it is dropped. */
+export const STATE_HISTORY_BYTES = 16 << 20;
+
+/** Bytes a cached map may take unless told otherwise. */
+export const CACHE_MAP_BYTES = 64 << 20;
+/** Captured bytes that wait in memory for the encoder, by default: with it the whole overhead stays under 100 MB. */
+export const STAGING_BYTES = 64 << 20;
+
+/** Most staging memory: one WebAssembly memory holds 4 GiB. */
+export const STAGING_BYTES_MAX = 4095 * (1 << 20);
+
+/** Captured bytes that may wait in scratch files, by default: two saves of a gigabyte. */
+export const SPOOL_BYTES = 2 * (1 << 30);
+
+/** Saves captured and not yet durable at once: bounds what a loop of tiny saves piles up. */
+export const CAPTURES_MAX = 64;
+
+/** One shared memory of allocated tensors: a WebAssembly memory holds 4 GiB, less one page of 64 KiB. */
+export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;
+/** Space critical state reserves against a full disk: two files of history and the largest snapshot that is usual. */
+export const RESERVE_BYTES_MAX = 1 << 30;
 
 /** Rows an import may sort: it holds all of them in memory, and twice while it orders them. */
 export const SERIES_SORT_ROWS_MAX = 20_000_000;

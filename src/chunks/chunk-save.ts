@@ -1,5 +1,6 @@
 import { invariant } from "../assert.ts";
-import type { Codec } from "../codec/codec.ts";
+import { type Codec, RAW_ENCODING } from "../codec/codec.ts";
+import { elementCode } from "../codec/element.ts";
 import type { DiskFile } from "../disk/disk.ts";
 import { CHUNK_BYTES_MAX, JOB_BYTES } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
@@ -18,6 +19,7 @@ import {
 import { encodeChunk } from "./encode-chunk.ts";
 import type { PackScan } from "./pack-scan.ts";
 import type { FrameToWrite, PackWriter } from "./pack-writer.ts";
+import { restoreCostKiB } from "./restore-cost.ts";
 
 interface CurrentPack {
   writer: PackWriter;
@@ -112,6 +114,23 @@ export class ChunkSave {
       const frame = encodeChunk(this.#codec, this.#store.reader, encoding);
       // The codec's memory is used again by whoever saves next, while this frame waits for its turn.
       await this.#appendFrame({ ...frame, payload: new Uint8Array(frame.payload) });
+    }
+    return digest;
+  }
+
+  /** Stores one chunk of bytes that are encoded already, as they are: it is read back at the speed of the disk. */
+  async putAsIs(bytes: Uint8Array): Promise<Uint8Array> {
+    const digest = digestOf(bytes);
+    if (!this.#has(digest)) {
+      await this.#appendFrame({
+        encoding: RAW_ENCODING,
+        element: elementCode("bytes"),
+        chunks: [{ digest, rawBytes: bytes.byteLength }],
+        bases: [],
+        depth: 0,
+        costKiB: restoreCostKiB(bytes.byteLength, bytes.byteLength, 0),
+        payload: bytes,
+      });
     }
     return digest;
   }
