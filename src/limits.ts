@@ -363,3 +363,6 @@ export const ONNX_TEXT_BYTES_MAX = 4096;
  * each one on its own would cost more to describe than it has.
  */
 export const ONNX_TENSOR_BYTES_MIN = 512;
+
+/** Rows a recipe may look back: a week of minutes. A window costs its length a row, so this bounds what decoding takes. */
+export const RECIPE_ROWS_MAX = 10_080;
