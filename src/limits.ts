@@ -223,6 +223,7 @@ export const SERVER_ALIASES_MAX = 262_144;
 
 /** Watchers at once: each is a connection that stays. */
 export const SERVER_WATCHERS_MAX = 1024;
+
 /** Columns of one series: a book of fifty levels has two hundred; more belong in a list or in several series. */
 export const SERIES_COLUMNS_MAX = 1024;
 
@@ -321,6 +322,7 @@ export const STATE_HISTORY_BYTES = 16 << 20;
 
 /** Bytes a cached map may take unless told otherwise. */
 export const CACHE_MAP_BYTES = 64 << 20;
+
 /** Captured bytes that wait in memory for the encoder, by default: with it the whole overhead stays under 100 MB. */
 export const STAGING_BYTES = 64 << 20;
 
@@ -347,8 +349,10 @@ export const RESERVE_BYTES_MAX = 1 << 30;
 
 /** Rows an import may sort: it holds all of them in memory, and twice while it orders them. */
 export const SERIES_SORT_ROWS_MAX = 20_000_000;
+
 /** Rows a recipe may look back: a week of minutes. A window costs its length a row, so this bounds what decoding takes. */
 export const RECIPE_ROWS_MAX = 10_080;
+
 /** Graphs, nodes and tensors inside one another in an ONNX model: a loop in a branch in a loop nests a dozen. */
 export const ONNX_DEPTH_MAX = 128;
 
@@ -363,6 +367,3 @@ export const ONNX_TEXT_BYTES_MAX = 4096;
  * each one on its own would cost more to describe than it has.
  */
 export const ONNX_TENSOR_BYTES_MIN = 512;
-
-/** Rows a recipe may look back: a week of minutes. A window costs its length a row, so this bounds what decoding takes. */
-export const RECIPE_ROWS_MAX = 10_080;
