@@ -236,6 +236,7 @@ class Storing {
       const within = partOf(source, offset - batch.offset, sizeBytes);
       return { source: within, release: this.#keepsPieces ? () => {} : release };
     }
+    invariant("bytes" in origin, "touched rows are stored by storeTouched");
     const bytes = new Uint8Array(this.#staging.pop() ?? new SharedArrayBuffer(STAGE_BYTES), 0, sizeBytes);
     bytes.set(origin.bytes.subarray(offset, offset + sizeBytes));
     return { source: { bytes }, release: () => this.#staging.push(bytes.buffer as SharedArrayBuffer) };
@@ -308,7 +309,7 @@ export function changed(path: string): StoreError {
 }
 
 /** In strict mode: a trainer wrote these tensors after `save` and before they were captured. */
-function writtenTooEarly(tensors: string[]): StoreError {
+export function writtenTooEarly(tensors: string[]): StoreError {
   return new StoreError(
     "ERR_CONFLICT",
     `${tensors.slice(0, 3).join(", ")}${tensors.length > 3 ? ", …" : ""}: written after save and before captured`,

@@ -1,6 +1,8 @@
 import type { CheckResult, Library, OpenOptions, RepairResult, Store } from "../../cli/library.ts";
 import { runCli } from "../../cli/run.ts";
 import type { Terminal } from "../../cli/terminal.ts";
+import { compressionOfName, formatOfName } from "../../formats/tables/files.ts";
+import { StoreError } from "../../src/errors.ts";
 
 export interface Outcome {
   exitCode: number;
@@ -98,6 +100,9 @@ export function setStage(props: Props = {}): Stage {
     "diff",
     "tag",
     "prune",
+    "follow",
+    "pin",
+    "unpin",
   ];
   const store = {
     checkpoints: Object.fromEntries(names.map((name) => [name, answer(name)])),
@@ -108,6 +113,9 @@ export function setStage(props: Props = {}): Stage {
     },
   } as unknown as Store;
   const library: Library = {
+    compressionOfName,
+    formatOfName,
+    StoreError,
     openStore: async (directory, options) => {
       stage.opened.push({ directory, options });
       props.open?.(directory, options);

@@ -127,6 +127,7 @@ describe("payloads of the first format", () => {
       "7 planes",
       "8 difference-planes",
       "9 replay",
+      "32 patch",
     ]);
   });
 });
