@@ -3,7 +3,7 @@ import { type CaptureStats, Captures } from "../src/capture/captures.ts";
 import type { ChunkStore } from "../src/chunks/chunk-store.ts";
 import type { GcOptions, GcResult } from "../src/chunks/gc.ts";
 import type { RecompressOptions, RecompressResult } from "../src/chunks/recompress.ts";
-import { isStoreError, StoreError } from "../src/errors.ts";
+import { StoreError } from "../src/errors.ts";
 import { IO_BUDGET_BYTES_PER_SECOND } from "../src/limits.ts";
 import { TokenBucket } from "../src/pace/token-bucket.ts";
 import type { Engine } from "../src/store.ts";
@@ -340,22 +340,10 @@ export class Checkpoints {
    * of all refs, but the newest of each. What it replaces is freed by `gc`. Saves and reads go on meanwhile.
    */
   recompress(options: RecompressOptions & { ref?: string } = {}): Promise<RecompressResult> {
-    return this.#change(() => this.#recompress(options));
-  }
-
-  async #recompress(options: RecompressOptions & { ref?: string }): Promise<RecompressResult> {
-    const chunks = await this.#engine.openChunks();
-    const { recompress } = await import("../src/chunks/recompress.ts");
-    const visitVersion = await this.#visitor(chunks);
-    this.#engine.versions.refresh();
-    if (options.ref !== undefined) this.registry.versions(options.ref);
-    const newest = new Map(this.registry.all().map((record) => [record.ref, record.version]));
-    const older = this.registry
-      .all()
-      .filter(({ ref, version }) => version !== newest.get(ref) && ref === (options.ref ?? ref));
-    const digests: Uint8Array[] = [];
-    for (const record of older) visitVersion(record, (digest) => digests.push(digest));
-    return recompress(chunks, digests, options);
+    return this.#change(async () => {
+      const { recompressVersions } = await import("./upkeep.ts");
+      return recompressVersions(this.#engine, this.registry, options);
+    });
   }
 
   /** Compares two versions tensor by tensor. */
@@ -383,38 +371,10 @@ export class Checkpoints {
 
   /** Removes chunks that no version needs any more, nor anything that `markOthers` names. */
   collectGarbage(options: GcOptions = {}, markOthers: MarkOthers = () => {}): Promise<GcResult> {
-    return this.#change(() => this.#collect(options, markOthers));
-  }
-
-  async #collect(options: GcOptions, markOthers: MarkOthers): Promise<GcResult> {
-    const { versions } = this.#engine;
-    const chunks = await this.#engine.openChunks();
-    const { collectGarbage } = await import("../src/chunks/gc.ts");
-    const visitVersion = await this.#visitor(chunks);
-    const roots = {
-      seq: () => {
-        versions.refresh();
-        return versions.seq;
-      },
-      mark: (visit: (digest: Uint8Array) => void) => {
-        for (const record of this.registry.all()) visitVersion(record, visit);
-        markOthers(chunks, visit);
-      },
-    };
-    return collectGarbage(chunks, roots, options);
-  }
-
-  /** Names the chunks of a version. */
-  async #visitor(chunks: ChunkStore) {
-    const { manifestChunks } = await import("./manifest-chunks.ts");
-    return (record: VersionRecord, visit: (digest: Uint8Array) => void): void => {
-      try {
-        for (const digest of manifestChunks(chunks, record.manifest)) visit(digest);
-      } catch (error) {
-        // A damaged version needs what is left of it; one that is not on record as damaged must be readable.
-        if (!record.damaged || !isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
-      }
-    };
+    return this.#change(async () => {
+      const { collectVersions } = await import("./upkeep.ts");
+      return collectVersions(this.#engine, this.registry, options, markOthers);
+    });
   }
 
   #change<T>(step: () => Promise<T>): Promise<T> {
