@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { checkCritical } from "../../src/critical/check.ts";
 import { Critical, type CriticalOptions } from "../../src/critical/critical.ts";
+import { BLOCK_HEADER_BYTES, decodeBlockHeader, LINK_OFFSET } from "../../src/critical/history-format.ts";
 import { mendCritical } from "../../src/critical/mend.ts";
 import { Random } from "../../src/disk/random.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
@@ -110,10 +111,11 @@ describe(`check and repair of critical state (VARVE_SEED=${seed})`, () => {
     const sound = await filled();
     const name = sound.list(`${DIRECTORY}/history`)[0]!;
     const path = `${DIRECTORY}/history/${name}`;
+    const blockBytes = firstBlockBytes(sound, path);
     for (let round = 0; round < 40; round++) {
       const disk = sound.killed();
       // The block's own bytes from its link on: lengths that lie cannot be followed.
-      disk.flipBit(path, 512 * 8 + 52 * 8 + random.below(200 * 8));
+      disk.flipBit(path, (512 + LINK_OFFSET) * 8 + random.below((blockBytes - LINK_OFFSET) * 8));
       const { problems } = await check(disk);
       expect(problems).toMatchObject([{ part: "history" }]);
       expect(await mend(disk)).toEqual([expect.stringContaining("mended a history block")]);
@@ -130,6 +132,16 @@ describe(`check and repair of critical state (VARVE_SEED=${seed})`, () => {
     expect((await check(disk)).problems).toEqual([]);
   });
 });
+
+/** Of the history's first block: header, filter and stored bytes. */
+function firstBlockBytes(disk: SimulatedDisk, path: string): number {
+  const header = Buffer.alloc(BLOCK_HEADER_BYTES);
+  const file = disk.open(path, { access: "read" });
+  file.readSync(header, 512);
+  file.close();
+  const { filterBytes, storedBytes } = decodeBlockHeader(header)!;
+  return BLOCK_HEADER_BYTES + filterBytes + storedBytes;
+}
 
 /** First block still needed, and the last one of the chain: the seal, which nothing after it proves. */
 function extent(disk: SimulatedDisk): { logStart: number; last: number } {
