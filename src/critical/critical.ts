@@ -15,8 +15,8 @@ import { History } from "./history.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
 import { type MigrationPlan, planMigration, upgradeEntries } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
+import type { RecordPlace } from "./record-reader.ts";
 import { loadSnapshot, replay, replayJournal } from "./recovery.ts";
-import { ReplayedRecords } from "./replayed-records.ts";
 import { Reserve } from "./reserve.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
@@ -50,9 +50,8 @@ export class Critical {
   #journal: Journal | undefined;
   #witness: Witness | undefined;
   #socket: EngineSocket | undefined;
-  /** A reader's place in the log, and what it has read from there. */
+  /** A reader's place in the log. */
   #follower: LogFollower | undefined;
-  #tail: ReplayedRecords | undefined;
   #closed = false;
 
   private constructor(options: CriticalOptions, journal: Journal | undefined) {
@@ -60,7 +59,8 @@ export class Critical {
     this.readOnly = options.readOnly === true;
     this.#clock = options.clock ?? createClock();
     this.#state = new State(options.idempotency);
-    this.#history = new History(options.disk, `${options.directory}/history`, options.history);
+    const place = { disk: options.disk, directory: `${options.directory}/history`, state: this.#state };
+    this.#history = new History(place, options.history);
     this.#trail = new Trail(this.#history, this.#state);
     if (journal === undefined) {
       this.#recovery = this.#loadForReading();
@@ -135,11 +135,9 @@ export class Critical {
     const snapshotLsn = this.#state.lsn;
     const loadedMs = performance.now();
     this.#history.open(found.history, snapshotLsn, false);
-    this.#tail = new ReplayedRecords(this.#state);
     const fromLsn = BigInt(snapshotLsn + 1 - this.#state.logBase);
     this.#follower = new LogFollower({ ...logPlace(this.#options), fromLsn });
-    const replayedRecords = replay(this.#follower.refresh(), this.#state, this.#tail);
-    this.#history.addReplayed(this.#tail);
+    const replayedRecords = replay(this.#follower.refresh(), this.#state, this.#history);
     return {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -157,8 +155,7 @@ export class Critical {
     this.#checkOpen();
     if (this.#follower === undefined) return this.lsn;
     try {
-      replay(this.#follower.refresh(), this.#state, this.#tail!);
-      this.#history.addReplayed(this.#tail!);
+      replay(this.#follower.refresh(), this.#state, this.#history);
     } catch (error) {
       if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
       // The log was trimmed behind a newer snapshot: begin again from that one.
@@ -177,9 +174,7 @@ export class Critical {
     if (problem !== undefined) this.#warn(`the history is damaged: ${problem}`, undefined);
     for (const path of found.damaged)
       this.#warn(`snapshot ${path} is damaged, an older one is used`, undefined);
-    const tail = new ReplayedRecords(this.#state);
-    const replayed = replayJournal(journal, this.#state, found.damaged, tail);
-    this.#history.addReplayed(tail);
+    const replayed = replayJournal(journal, this.#state, found.damaged, this.#history);
     const stats: RecoveryStats = {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -397,7 +392,7 @@ export class Critical {
     });
   }
 
-  readonly #published = (record: LogRecord): void => {
+  readonly #published = (record: LogRecord & RecordPlace): void => {
     if (this.#witness !== undefined && record.changes.some(({ kind }) => kind === "sequence")) {
       this.#witness.update(this.#state);
     }

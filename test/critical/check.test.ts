@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { checkCritical } from "../../src/critical/check.ts";
 import { Critical, type CriticalOptions } from "../../src/critical/critical.ts";
-import { BLOCK_HEADER_BYTES, decodeBlockHeader, LINK_OFFSET } from "../../src/critical/history-format.ts";
+import { BLOCK_HEADER_BYTES } from "../../src/critical/history-format.ts";
+import { blockPlaces } from "../../src/critical/history-reader.ts";
 import { mendCritical } from "../../src/critical/mend.ts";
 import { Random } from "../../src/disk/random.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
@@ -13,6 +14,8 @@ const DIRECTORY = "/store/critical";
 const MIRROR = "/second/mirror";
 const storeId = new Uint8Array(16).fill(7);
 const BLOCK_BITS = 4096 * 8;
+/** Place of the link in a history block's header. */
+const LINK_AT = 52;
 
 function open(disk: SimulatedDisk, more: Partial<CriticalOptions> = {}): Critical {
   const log = { segmentBlocks: 16, sealAfterMs: 1e6, ...more.log };
@@ -111,11 +114,12 @@ describe(`check and repair of critical state (VARVE_SEED=${seed})`, () => {
     const sound = await filled();
     const name = sound.list(`${DIRECTORY}/history`)[0]!;
     const path = `${DIRECTORY}/history/${name}`;
-    const blockBytes = firstBlockBytes(sound, path);
+    const { offset, filterBytes, storedBytes } = blockPlaces(sound, path, sound.stat(path)!.sizeBytes)[0]!;
     for (let round = 0; round < 40; round++) {
       const disk = sound.killed();
       // The block's own bytes from its link on: lengths that lie cannot be followed.
-      disk.flipBit(path, (512 + LINK_OFFSET) * 8 + random.below((blockBytes - LINK_OFFSET) * 8));
+      const from = (offset + LINK_AT) * 8;
+      disk.flipBit(path, from + random.below((BLOCK_HEADER_BYTES - LINK_AT + filterBytes + storedBytes) * 8));
       const { problems } = await check(disk);
       expect(problems).toMatchObject([{ part: "history" }]);
       expect(await mend(disk)).toEqual([expect.stringContaining("mended a history block")]);
@@ -132,16 +136,6 @@ describe(`check and repair of critical state (VARVE_SEED=${seed})`, () => {
     expect((await check(disk)).problems).toEqual([]);
   });
 });
-
-/** Of the history's first block: header, filter and stored bytes. */
-function firstBlockBytes(disk: SimulatedDisk, path: string): number {
-  const header = Buffer.alloc(BLOCK_HEADER_BYTES);
-  const file = disk.open(path, { access: "read" });
-  file.readSync(header, 512);
-  file.close();
-  const { filterBytes, storedBytes } = decodeBlockHeader(header)!;
-  return BLOCK_HEADER_BYTES + filterBytes + storedBytes;
-}
 
 /** First block still needed, and the last one of the chain: the seal, which nothing after it proves. */
 function extent(disk: SimulatedDisk): { logStart: number; last: number } {
