@@ -35,6 +35,7 @@ export async function restore({ say, megabytes = 1000, rounds = 5 }) {
       for (const { data } of pinned.tensors.values())
         for (let i = 0; i < data.length; i += 1024) sum += data[i];
       times.touch.push(performance.now() - mapped);
+      if (Number.isNaN(sum)) throw new Error("a weight is not a number");
       await pinned.verified;
     }
     const imageFile = join(`${directory}/store/images`, readdirSync(`${directory}/store/images`)[0]);
