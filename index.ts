@@ -16,7 +16,36 @@ export type { SaveTicket } from "./checkpoints/ticket.ts";
 export type { Touched } from "./checkpoints/touched-rows.ts";
 export type { LoopOptions, TrainingStep } from "./checkpoints/training-loop.ts";
 export type { RefInfo, VersionDetails, VersionInfo } from "./checkpoints/version-info.ts";
+export type { AnyTable } from "./features/any-table.ts";
+export { type AsOfJoinOptions, asOfJoin } from "./features/as-of-join.ts";
+export type {
+  FeatureInfo,
+  Features,
+  LoadOptions,
+  PublishOptions,
+  PublishResult,
+} from "./features/features.ts";
+export type { FeatureJoin, TableJoin, TrainingSetOptions } from "./features/training-set.ts";
 export { fromFloat32, toFloat32 } from "./formats/floats.ts";
+export {
+  compressionOfName,
+  formatOfName,
+  type OpenedTables,
+  openTables,
+  type ReadTablesOptions,
+  readTable,
+  type TableFormat,
+  type TableSource,
+  type WriteTablesOptions,
+  writeTables,
+} from "./formats/tables/files.ts";
+export type {
+  CellValue,
+  Column as TableColumn,
+  ColumnType as TableColumnType,
+  Table,
+  TimeUnit,
+} from "./formats/tables/table.ts";
 export type { DType, Tensor, TypedArray } from "./formats/tensor.ts";
 export type { CriticalStoreOptions } from "./open-critical.ts";
 export {
@@ -74,9 +103,14 @@ export type {
   SeriesRow,
 } from "./src/series/series-reads.ts";
 export type { SeriesStore } from "./src/series/series-store.ts";
+export type { Cache, CacheMap, CacheMapOptions } from "./src/state/cache-map.ts";
+export type { StateDifference, StateSnapshot } from "./src/state/snapshot.ts";
+export type { State } from "./src/state/state.ts";
+export type { StateMap, StateMapOptions, StateUpdate, StateVersion } from "./src/state/state-map.ts";
 export type { LogInspection } from "./src/wal/inspect.ts";
 export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";
 export type { LogStats } from "./src/wal/log.ts";
 export type { OpenReport } from "./src/wal/open-log.ts";
+export type { ExportFileOptions, PublishFileOptions } from "./transfer/feature-files.ts";
 export type { SeriesExportOptions } from "./transfer/series-export.ts";
 export type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";

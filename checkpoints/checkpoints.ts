@@ -1,5 +1,6 @@
 import type { Tensor } from "../formats/tensor.ts";
 import { type CaptureStats, Captures } from "../src/capture/captures.ts";
+import type { ChunkStore } from "../src/chunks/chunk-store.ts";
 import type { GcOptions, GcResult } from "../src/chunks/gc.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
 import { IO_BUDGET_BYTES_PER_SECOND } from "../src/limits.ts";
@@ -37,10 +38,16 @@ export interface CheckpointsOptions {
   strict?: boolean | undefined;
 }
 
+/** Names the chunks that something beside checkpoints needs. */
+export type MarkOthers = (chunks: ChunkStore, visit: (digest: Uint8Array) => void) => void;
+
 /** Model checkpoints: versions of tensors and files under refs. */
 export class Checkpoints {
   readonly registry: Registry;
-  /** Versions in parts, for clients that hold their own copy: which chunks are missing, chunks, manifests, refs. */
+  /**
+   * Versions in parts, for clients that hold their own copy: which chunks are missing, chunks, manifests, refs. To be
+   * used once its `open` has resolved.
+   */
   readonly exchange: ChunkExchange;
   readonly #engine: Engine;
   readonly #captures: Captures;
@@ -342,12 +349,12 @@ export class Checkpoints {
     return { ref, kept: this.registry.versions(ref).map((record) => record.version), pruned };
   }
 
-  /** Removes chunks that no version needs any more. */
-  collectGarbage(options: GcOptions = {}): Promise<GcResult> {
-    return this.#change(() => this.#collect(options));
+  /** Removes chunks that no version needs any more, nor anything that `markOthers` names. */
+  collectGarbage(options: GcOptions = {}, markOthers: MarkOthers = () => {}): Promise<GcResult> {
+    return this.#change(() => this.#collect(options, markOthers));
   }
 
-  async #collect(options: GcOptions): Promise<GcResult> {
+  async #collect(options: GcOptions, markOthers: MarkOthers): Promise<GcResult> {
     const { versions } = this.#engine;
     const chunks = await this.#engine.openChunks();
     const { collectGarbage } = await import("../src/chunks/gc.ts");
@@ -367,6 +374,7 @@ export class Checkpoints {
       },
       mark: (visit: (digest: Uint8Array) => void) => {
         for (const record of this.registry.all()) visitVersion(record, visit);
+        markOthers(chunks, visit);
       },
     };
     return collectGarbage(chunks, roots, options);

@@ -6,6 +6,8 @@ import type {
   Checkpoints as AllCheckpoints,
   CheckOptions,
   CheckResult,
+  Features,
+  LoadOptions,
   OpenStoreOptions,
   Progress,
   RepairResult,
@@ -18,7 +20,10 @@ export type {
   AuditEntry,
   AuditReport,
   CheckResult,
+  CriticalStats,
+  FeatureInfo,
   GcResult,
+  HistogramSummary,
   KeyRange,
   LogInspection,
   LogQuery,
@@ -65,17 +70,33 @@ export type OpenOptions = Pick<
   "create" | "readOnly" | "onError" | "mirror" | "witness" | "ioBudget"
 >;
 
-export interface Library {
+export interface Library
+  extends Pick<typeof import("../index.ts"), "compressionOfName" | "formatOfName" | "StoreError"> {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
   checkStore(directory: string, options: CheckOptions): Promise<CheckResult>;
   repairStore(directory: string, options: Running & { mirror?: string }): Promise<RepairResult>;
 }
 
 export interface Store
-  extends Pick<WholeStore, "gc" | "stats" | "backup" | "close" | "importSeries" | "exportSeries"> {
+  extends Pick<
+    WholeStore,
+    | "gc"
+    | "stats"
+    | "backup"
+    | "close"
+    | "importSeries"
+    | "exportSeries"
+    | "publishFeatures"
+    | "exportFeatures"
+    | "state"
+  > {
   readonly checkpoints: Checkpoints;
   readonly series: SeriesStore;
+  readonly features: Pick<Features, "list" | "versions" | "load" | "find">;
 }
+
+/** Which version of a feature table. */
+export type FeatureSelection = Pick<LoadOptions, "version" | "asOf">;
 
 export interface SeriesStore {
   list(): string[];

@@ -1,9 +1,11 @@
 import { Command } from "commander";
 import { addAudit } from "./commands/audit.ts";
 import { addBackup } from "./commands/backup.ts";
+import { addBench } from "./commands/bench.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCritical } from "./commands/critical.ts";
 import { addDiff } from "./commands/diff.ts";
+import { addFeatures } from "./commands/features/features.ts";
 import { addFollow } from "./commands/follow.ts";
 import { addGc } from "./commands/gc.ts";
 import { addInit } from "./commands/init.ts";
@@ -19,6 +21,7 @@ import { addSequence } from "./commands/sequence.ts";
 import { addSeries } from "./commands/series/series.ts";
 import { addServe } from "./commands/serve.ts";
 import { addShow } from "./commands/show.ts";
+import { addState } from "./commands/state/state.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTag } from "./commands/tag.ts";
 import { addVersion } from "./commands/version.ts";
@@ -53,6 +56,9 @@ const verbs = [
   addStats,
   addServe,
   addSeries,
+  addBench,
+  addFeatures,
+  addState,
   addVersion,
 ];
 

@@ -1,5 +1,5 @@
 import { invariant } from "../assert.ts";
-import type { Codec } from "../codec/codec.ts";
+import { type Codec, RAW_ENCODING } from "../codec/codec.ts";
 import { type Element, elementCode } from "../codec/element.ts";
 import { applyPatch, PATCH_ID } from "../codec/encodings/patch.ts";
 import type { DiskFile } from "../disk/disk.ts";
@@ -20,7 +20,7 @@ import {
 import { encodeChunk } from "./encode-chunk.ts";
 import type { PackScan } from "./pack-scan.ts";
 import type { FrameToWrite, PackWriter } from "./pack-writer.ts";
-import { patchCostKiB } from "./restore-cost.ts";
+import { patchCostKiB, restoreCostKiB } from "./restore-cost.ts";
 
 interface CurrentPack {
   writer: PackWriter;
@@ -158,6 +158,23 @@ export class ChunkSave {
       const frame = encodeChunk(this.#codec, this.#store.reader, encoding);
       // The codec's memory is used again by whoever saves next, while this frame waits for its turn.
       await this.#appendFrame({ ...frame, payload: new Uint8Array(frame.payload) });
+    }
+    return digest;
+  }
+
+  /** Stores one chunk of bytes that are encoded already, as they are: it is read back at the speed of the disk. */
+  async putAsIs(bytes: Uint8Array): Promise<Uint8Array> {
+    const digest = digestOf(bytes);
+    if (!this.#has(digest)) {
+      await this.#appendFrame({
+        encoding: RAW_ENCODING,
+        element: elementCode("bytes"),
+        chunks: [{ digest, rawBytes: bytes.byteLength }],
+        bases: [],
+        depth: 0,
+        costKiB: restoreCostKiB(bytes.byteLength, bytes.byteLength, 0),
+        payload: bytes,
+      });
     }
     return digest;
   }
