@@ -7,6 +7,7 @@ import type { Features, PublishResult } from "./features/features.ts";
 import { Late } from "./late.ts";
 import type { CriticalStoreOptions } from "./open-critical.ts";
 import type { CaptureStats } from "./src/capture/captures.ts";
+import type { DecodedCacheStats } from "./src/chunks/decoded-cache.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
 import type { Critical, CriticalStats } from "./src/critical/critical.ts";
@@ -56,6 +57,8 @@ export interface StoreStats {
   packs: number;
   /** What this object has written, why, and how long it took. */
   io: IoStats;
+  /** Decoded chunks that this thread keeps: how often one was there. */
+  decodedCache: DecodedCacheStats;
   /** Saves' captures: what is held, waited for, skipped. */
   capture: CaptureStats;
   /** Critical state, if there is any: of this store object, else of the engine that has it open, else at rest. */
@@ -197,6 +200,7 @@ export class Store implements AsyncDisposable {
       indexBytes: chunks.index.sizeBytes(),
       packs: chunks.packs.packIds().length,
       io: ioStats(this.#disk, this.checkpoints.captureStats().spooledBytes),
+      decodedCache: chunks.reader.cacheStats(),
       capture: this.checkpoints.captureStats(),
       ...(critical === undefined ? {} : { critical }),
     };
