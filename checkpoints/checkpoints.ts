@@ -229,7 +229,7 @@ export class Checkpoints {
     tensors: NamedTensors,
     options: { file?: string; signal?: AbortSignal; from?: string } = {},
   ): Promise<Checkpoint> {
-    this.#engine.pool.warm();
+    if (this.#pins.specs(this.#resolve(selector)) === undefined) this.#engine.pool.warm();
     const checkpoint = await this.open(selector);
     const targets = [...entriesOf(tensors)];
     // All of them fit, or none is touched.

@@ -5,7 +5,7 @@ import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { CHAIN_DEPTH_MAX, DECODED_CACHE_BYTES, PATCH_DEPTH_MAX } from "../limits.ts";
 import type { ChunkEntry, ChunkIndex } from "./chunk-index.ts";
-import { DecodedCache } from "./decoded-cache.ts";
+import { DecodedCache, type DecodedCacheStats } from "./decoded-cache.ts";
 import { digestKey, digestOf, digestText, sameDigest } from "./digest.ts";
 import type { FrameHeader } from "./pack-format.ts";
 import { type Frame, FrameBuffer, PackReader } from "./pack-reader.ts";
@@ -208,6 +208,11 @@ export class ChunkReader {
   #frameBuffer(depth: number): FrameBuffer {
     this.#frames[depth] ??= new FrameBuffer();
     return this.#frames[depth]!;
+  }
+
+  /** What the cache of decoded chunks has done for this reader; each thread has one of its own. */
+  cacheStats(): DecodedCacheStats {
+    return this.#decoded.stats();
   }
 
   close(): void {
