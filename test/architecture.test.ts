@@ -18,8 +18,17 @@ const rooms: Record<string, string[]> = {
   "src/kernels": [...ground, "src/built"],
   "src/codec": [...ground, "src/kernels"],
   "src/workers": [...ground, "src/built"],
+  "src/wal/latency": [],
   "src/wal/lock": [...ground, "src/disk"],
-  "src/wal": [...ground, "src/wal/lock", "src/disk", "src/codec", "src/workers", "src/built"],
+  "src/wal": [
+    ...ground,
+    "src/wal/latency",
+    "src/wal/lock",
+    "src/disk",
+    "src/codec",
+    "src/workers",
+    "src/built",
+  ],
   "src/critical": [...ground, "src/flipped-bit", "src/wal", "src/disk", "src/codec", "src/workers"],
   "src/versions": [...ground, "src/flipped-bit", "src/disk"],
   "src/chunks": [
@@ -34,6 +43,8 @@ const rooms: Record<string, string[]> = {
   "src/features": [...ground, "src/names", "src/series", "src/chunks", "src/versions", "src/codec"],
   "src/state": [...ground, "src/names", "src/disk", "src/versions", "src/wal/lock", "src/critical"],
   "src/capture": [...ground, "src/disk", "src/workers"],
+  "src/images": [...ground, "src/disk", "src/workers"],
+  "src/pace": [...ground, "src/disk", "src/wal/latency"],
   "src/series": [
     ...ground,
     "src/flipped-bit",
@@ -52,7 +63,8 @@ const rooms: Record<string, string[]> = {
   "open-store": ["backup", "open-critical", "checkpoints", "features", "transfer", "src", "formats"],
   index: ["open-store", "backup", "open-critical", "checkpoints", "features", "transfer", "src", "formats"],
   server: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
-  cli: ["index", "open-critical", "server", ...ground],
+  "cli/bench": ["src"],
+  cli: ["index", "open-critical", "server", "cli/bench", ...ground],
   examples: ["index"],
 };
 
