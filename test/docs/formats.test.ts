@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { DTYPES } from "../../formats/tensor.ts";
 import { logExample, packExample, versionExample } from "./format-examples.ts";
+import { seriesExample } from "./series-example.ts";
 
 const pages = join(import.meta.dirname, "../../docs/formats");
 
@@ -63,6 +64,12 @@ describe("the worked examples of docs/formats are what the code writes", () => {
     const { "varve-json": storeFile, ...nodes } = await versionExample();
     holds("manifest.md", nodes);
     expect(blockOf("store-directory.md", "varve-json")).toBe(Buffer.from(storeFile!).toString("utf8"));
+  });
+
+  it("a sealed segment, a hot file and series.json", async () => {
+    const { "series-json": definition, ...files } = await seriesExample();
+    holds("series.md", files);
+    expect(blockOf("series.md", "series-json")).toBe(Buffer.from(definition!).toString("utf8"));
   });
 
   it("the dtypes of a layout node, in the order of their codes", () => {
