@@ -87,8 +87,11 @@ export function decodePage(
     return;
   }
   const { memory, at } = kernels;
-  if (page.light && lattice.exponent !== undefined && type === "f64") {
-    page.light.decode(kernels, from, to, 10 ** lattice.exponent, at.source);
+  const isPlain = type === "i64" || type === "u64";
+  if (page.light && (isPlain || (type === "f64" && lattice.exponent !== undefined))) {
+    // Straight to the values: integers need no narrowing, and decimals are made block by block.
+    const scale = isPlain ? 0 : 10 ** lattice.exponent!;
+    page.light.decode(kernels, from, to, scale, at.source);
     const first = at.source + (from % BLOCK_ROWS) * 8;
     out.set(memory.subarray(first, first + (to - from) * 8));
     placeMisfits(type, lattice, from, to, out);
@@ -141,6 +144,7 @@ export function decodeIntegers(
     memory.set(asBytes(needed.get(prediction.of)!), at.source);
     layReference(kernels, prediction, at.source, count);
   }
+  compact.prepare(kernels);
   for (let group = first; group * groupRows < to; group++) {
     const row = group * groupRows;
     const rows = Math.min(groupRows, count - row);
