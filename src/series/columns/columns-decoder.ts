@@ -20,9 +20,10 @@ import {
   readHeader,
   type Text,
 } from "./column-parser.ts";
+import type { Place } from "./integer-ring.ts";
 import { fromLattice } from "./lattice.ts";
 import type { Workbench } from "./numbers.ts";
-import { decodeIntegers, decodePage, type PageReader, readPage } from "./page-reader.ts";
+import { type Dependencies, decodeIntegers, decodePage, type PageReader, readPage } from "./page-reader.ts";
 import { columnOf, SOURCE_SUFFIX } from "./recipe.ts";
 import { restoreDerived } from "./recipe-reader.ts";
 
@@ -33,8 +34,10 @@ export interface ColumnBytes {
   bytes: Uint8Array;
 }
 
-/** Decoded integers that are kept for the columns stored against them. */
+/** Decoded columns that are kept for those that follow from them. */
 const KEPT_BYTES = 16 << 20;
+/** Columns that may be stored one against the other in a chain: twice what an encoder makes. */
+const OPEN_MAX = 40;
 /** Bytes of text that one array of offsets can reach. */
 const TEXT_BYTES_MAX = 2 ** 31 - 1;
 
@@ -46,7 +49,8 @@ export class ColumnsDecoder {
   readonly #parsed = new Map<string, ParsedColumn>();
   /** Columns that others are stored against. */
   readonly #referred = new Set<string>();
-  readonly #kept = new Map<string, BigInt64Array | Float64Array>();
+  readonly #places = new Map<string, Place>();
+  readonly #kept = new Map<string, Float64Array>();
   #keptBytes = 0;
   /** Pages being decoded: one that comes again is stored against itself. */
   readonly #open = new Set<string>();
@@ -144,7 +148,7 @@ export class ColumnsDecoder {
         continue;
       }
       this.#guarded(name, index, () =>
-        decodePage(kernels, codec, page, first, end, (of) => this.#dependency(name, run, of, index), part),
+        decodePage(kernels, codec, page, first, end, this.#dependencies(name, run, index), part),
       );
     }
   }
@@ -163,15 +167,22 @@ export class ColumnsDecoder {
     return run.read[index]!;
   }
 
-  #dependency(name: string, run: Run, of: number, index: number): BigInt64Array {
-    return this.#integers(this.#atHand(name, run.dependencies[of]!), index);
+  #dependencies(name: string, run: Run, index: number): Dependencies {
+    const { kept } = this.#workbench;
+    return {
+      integersOf: (of) => this.#integers(this.#atHand(name, run.dependencies[of]!), index),
+      get decoded() {
+        return kept.head;
+      },
+    };
   }
 
-  /** All integers of a page of a column that others are stored against; kept for the next one. */
+  /** All integers of a page of a column that others are stored against; good until the next page is decoded. */
   #integers(name: string, index: number): BigInt64Array {
     const key = `${index} ${name}`;
-    const known = this.#kept.get(key);
-    if (known) return known as BigInt64Array;
+    const place = this.#places.get(key);
+    const known = place && this.#workbench.kept.at(place);
+    if (known) return known;
     const { main } = this.#parse(this.#column(name));
     if (main === undefined) {
       throw new ByteSource(name, new Uint8Array(0)).corrupt(
@@ -179,20 +190,20 @@ export class ColumnsDecoder {
       );
     }
     const page = this.#page(main, index);
-    const { kernels, codec } = this.#workbench;
-    const integers = this.#guarded(name, index, () => {
-      decodeIntegers(kernels, codec, page, 0, page.count, (of) => this.#dependency(name, main, of, index));
-      return new BigInt64Array(kernels.memory.buffer, kernels.at.lattice, page.count).slice();
+    const { kernels, codec, kept } = this.#workbench;
+    return this.#guarded(name, index, () => {
+      decodeIntegers(kernels, codec, page, 0, page.count, this.#dependencies(name, main, index));
+      const made = kept.put(new BigInt64Array(kernels.memory.buffer, kernels.at.lattice, page.count));
+      this.#places.set(key, made);
+      return kept.at(made)!;
     });
-    this.#keep(key, integers);
-    return integers;
   }
 
   /** All values of a column with a recipe; kept, since what follows from one thing often serves another. */
   #derived(name: string, { formula, hidden, residual }: ParsedRecipe): Float64Array {
     const key = `values ${name}`;
     const known = this.#kept.get(key);
-    if (known) return known as Float64Array;
+    if (known) return known;
     const values = this.#guarded(name, -1, () => {
       const sources = formula.sources.map((source) => this.#sourceValues(name, source));
       if (hidden) sources.push(this.#hidden(name, hidden));
@@ -227,14 +238,14 @@ export class ColumnsDecoder {
     return values;
   }
 
-  #keep(key: string, integers: BigInt64Array | Float64Array): void {
+  #keep(key: string, values: Float64Array): void {
     for (const [oldest, { byteLength }] of this.#kept) {
-      if (this.#keptBytes + integers.byteLength <= KEPT_BYTES) break;
+      if (this.#keptBytes + values.byteLength <= KEPT_BYTES) break;
       this.#kept.delete(oldest);
       this.#keptBytes -= byteLength;
     }
-    this.#kept.set(key, integers);
-    this.#keptBytes += integers.byteLength;
+    this.#kept.set(key, values);
+    this.#keptBytes += values.byteLength;
   }
 
   /** Decodes a page unless that is under way already: then it hangs on itself. */
@@ -242,6 +253,11 @@ export class ColumnsDecoder {
     const key = `${index} ${name}`;
     if (this.#open.has(key)) {
       throw new ByteSource(name, new Uint8Array(0)).corrupt("it is stored against itself");
+    }
+    if (this.#open.size >= OPEN_MAX) {
+      throw new ByteSource(name, new Uint8Array(0)).corrupt(
+        `more than ${OPEN_MAX} columns hang on each other`,
+      );
     }
     this.#open.add(key);
     try {

@@ -31,8 +31,13 @@ export interface PageReader {
   bytes?: { encoding: number; payload: Uint8Array };
 }
 
-/** Integers of a dependency's page. */
-export type IntegersOf = (dependency: number) => BigInt64Array;
+/** Where a page's dependencies come from. */
+export interface Dependencies {
+  /** Integers of a dependency's page; good until the next one is decoded. */
+  integersOf(dependency: number): BigInt64Array;
+  /** Grows when one is decoded. */
+  readonly decoded: number;
+}
 
 export function readPage(
   page: ByteSource,
@@ -74,7 +79,7 @@ export function decodePage(
   page: PageReader,
   from: number,
   to: number,
-  integersOf: IntegersOf,
+  dependencies: Dependencies,
   out: Uint8Array,
 ): void {
   const { type, lattice } = page;
@@ -97,7 +102,7 @@ export function decodePage(
     placeMisfits(type, lattice, from, to, out);
     return;
   }
-  const first = decodeIntegers(kernels, codec, page, from, to, integersOf);
+  const first = decodeIntegers(kernels, codec, page, from, to, dependencies);
   memory.copyWithin(at.lattice, at.lattice + (from - first) * 8, at.lattice + (to - first) * 8);
   fromLattice(kernels, type, lattice, from, to, out);
 }
@@ -118,7 +123,7 @@ export function decodeIntegers(
   page: PageReader,
   from: number,
   to: number,
-  integersOf: IntegersOf,
+  dependencies: Dependencies,
 ): number {
   const { exports, memory, at } = kernels;
   const { prediction, compact, light, count } = page;
@@ -134,7 +139,7 @@ export function decodeIntegers(
   const { groupRows } = compact;
   const first = Math.floor(from / groupRows);
   // Decoding others uses the same memory: they come first.
-  const needed = new Map(dependenciesOf(page).map((of) => [of, integersOf(of)]));
+  const needed = obtain(dependenciesOf(page), dependencies);
   const classes = compact.contexts.map((context) => {
     memory.set(asBytes(needed.get(context.of)!), at.source);
     classify(kernels, context, at.source, count, at.spare);
@@ -167,6 +172,19 @@ export function decodeIntegers(
     );
   }
   return first * groupRows;
+}
+
+/** How often it is tried to find all dependencies decoded, before they are copied. */
+const OBTAIN_TRIES = 3;
+
+/** Integers of all dependencies at once: decoding one may write over another, which is then decoded again. */
+function obtain(needed: readonly number[], dependencies: Dependencies): Map<number, BigInt64Array> {
+  for (let attempt = 0; attempt < OBTAIN_TRIES; attempt++) {
+    const before = dependencies.decoded;
+    const found = new Map(needed.map((of) => [of, dependencies.integersOf(of)]));
+    if (dependencies.decoded === before || needed.length === 1) return found;
+  }
+  return new Map(needed.map((of) => [of, dependencies.integersOf(of).slice()]));
 }
 
 const asBytes = (integers: BigInt64Array) =>
