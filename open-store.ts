@@ -1,17 +1,45 @@
+import { createRequire } from "node:module";
 import { resolve } from "node:path";
-import { type CheckOptions, type CheckResult, checkStore } from "./checkpoints/check.ts";
-import { Checkpoints } from "./checkpoints/checkpoints.ts";
-import { type RepairOptions, type RepairResult, repairStore } from "./checkpoints/repair.ts";
+import type { BackupOptions, BackupResult } from "./backup/backup.ts";
+import type { CheckOptions, CheckResult } from "./checkpoints/check.ts";
+import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
+import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
+import { Features, type PublishResult } from "./features/features.ts";
+import type { CriticalStoreOptions } from "./open-critical.ts";
+import type { CaptureStats } from "./src/capture/captures.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
+import type { Critical, CriticalStats } from "./src/critical/critical.ts";
 import type { Disk } from "./src/disk/disk.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
+import { CommitPulse } from "./src/pace/commit-pulse.ts";
+import { type IoStats, ioStats } from "./src/pace/io-stats.ts";
+import { MeasuredDisk } from "./src/pace/measured-disk.ts";
+import { SeriesStore } from "./src/series/series-store.ts";
+import { Cache } from "./src/state/cache-map.ts";
+import { State } from "./src/state/state.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
+import type { ExportFileOptions, PublishFileOptions } from "./transfer/feature-files.ts";
+import type { SeriesExportOptions } from "./transfer/series-export.ts";
+import type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";
 
-export interface OpenStoreOptions extends EngineOptions {
+export interface OpenStoreOptions extends EngineOptions, CheckpointsOptions {
   /** Told of a save that failed while nobody was watching its ticket. The next save fails with the same cause. */
   onError?: (error: unknown) => void;
+  /** Bytes of decoded feature tables to keep for all readers of this store object. Default 256 MiB. */
+  featureCacheBytes?: number;
+  /** Keeps the critical log on a second device too: `critical.mirror`, said shorter. */
+  mirror?: string;
+  /** Keeps the highest number of every sequence on another device: `critical.witness`, said shorter. */
+  witness?: string;
+  /** How critical state is kept. */
+  critical?: CriticalStoreOptions;
+  /**
+   * Told of what does not stop the store but should be known: no space for the critical log's next segments, a lost
+   * mirror, a failed snapshot, damaged history. Without it, these become warnings of the process.
+   */
+  onWarning?: (message: string, cause: unknown) => void;
 }
 
 export interface StoreStats {
@@ -26,17 +54,81 @@ export interface StoreStats {
   /** Part of `diskBytes`: the rebuildable index. */
   indexBytes: number;
   packs: number;
+  /** What this object has written, why, and how long it took. */
+  io: IoStats;
+  /** Saves' captures: what is held, waited for, skipped. */
+  capture: CaptureStats;
+  /** Critical state, if there is any: of this store object, else of the engine that has it open, else at rest. */
+  critical?: CriticalStats;
 }
 
 /** An open store. Close it, or declare it with `await using`. */
 export class Store implements AsyncDisposable {
   readonly checkpoints: Checkpoints;
+  /** Time series: rings of typed rows, appended and read by time. */
+  readonly series: SeriesStore;
   readonly #engine: Engine;
+  readonly #disk: MeasuredDisk;
+  readonly #pulse: CommitPulse;
+  readonly #options: OpenStoreOptions;
+  #critical: Critical | undefined;
+  #features: Features | undefined;
+  #state: State | undefined;
+  #cache: Cache | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(engine: Engine, options: OpenStoreOptions) {
+  constructor(
+    engine: Engine,
+    options: OpenStoreOptions,
+    measured: { disk: MeasuredDisk; pulse: CommitPulse },
+  ) {
     this.#engine = engine;
-    this.checkpoints = new Checkpoints(engine, { onError: options.onError });
+    this.#disk = measured.disk;
+    this.#pulse = measured.pulse;
+    this.#options = options;
+    this.checkpoints = new Checkpoints(engine, options);
+    const { disk, storeId, pool, readOnly, nowUs } = engine;
+    this.series = new SeriesStore({
+      disk,
+      storeId,
+      pool,
+      readOnly,
+      nowUs,
+      directory: `${engine.directory}/series`,
+      onError: options.onError,
+    });
+  }
+
+  /** Feature tables: immutable versions, loaded as Arrow. */
+  get features(): Features {
+    this.#requireOpen();
+    const { featureCacheBytes: cacheBytes } = this.#options;
+    this.#features ??= new Features(this.#engine, cacheBytes === undefined ? {} : { cacheBytes });
+    return this.#features;
+  }
+
+  /** Strategies' own state: maps with history, durable within a second. */
+  get state(): State {
+    this.#requireOpen();
+    this.#state ??= new State(this.#place("state"));
+    return this.#state;
+  }
+
+  /** Maps that may forget: bounded, and empty after a crash. */
+  get cache(): Cache {
+    this.#requireOpen();
+    const nowMs = () => Number(this.#engine.nowUs() / 1000n);
+    this.#cache ??= new Cache({ ...this.#place("cache"), nowMs });
+    return this.#cache;
+  }
+
+  #requireOpen(): void {
+    if (this.#closing !== undefined) throw new StoreError("ERR_CLOSED", "the store is closed");
+  }
+
+  #place(name: string) {
+    const { disk, directory, storeId, readOnly, nowUs } = this.#engine;
+    return { disk, directory: `${directory}/${name}`, storeId, readOnly, nowUs };
   }
 
   get directory(): string {
@@ -48,20 +140,53 @@ export class Store implements AsyncDisposable {
     return Buffer.from(this.#engine.storeId).toString("hex");
   }
 
+  /**
+   * Orders, positions, limits, nonces: maps and sequences under transactions that are durable when they return.
+   * Opened on first use, and until then neither loaded nor locked: one process at a time has it open for writing.
+   * In a read-only store it follows the writer's log (`refresh`).
+   * @throws `ERR_STORE_LOCKED` with the holder's pid, `ERR_STORE_CORRUPT`, `ERR_STORE_VERSION`, `ERR_CLOSED`
+   */
+  get critical(): Critical {
+    if (this.#closing !== undefined) throw new StoreError("ERR_CLOSED", "the store is closed");
+    this.#critical ??= openCriticalOf(this.#engine, this.#options);
+    return this.#critical;
+  }
+
   /** Removes what no version needs: pruned versions' chunks, and what interrupted saves left. */
   gc(options: GcOptions = {}): Promise<GcResult> {
-    return this.checkpoints.collectGarbage(options);
+    return this.checkpoints.collectGarbage(options, (chunks, visit) => {
+      this.features.markLive(chunks, visit);
+    });
   }
 
   /** Checks every file of the store; `checkStore` does the same for a store that does not open. */
-  check(options: CheckOptions = {}): Promise<CheckResult> {
+  async check(options: CheckOptions = {}): Promise<CheckResult> {
+    const { checkStore } = await import("./checkpoints/check.ts");
     return checkStore(this.#engine.disk, this.#engine.directory, options);
   }
 
+  /**
+   * Copies the whole store to `directory` while it is in use, or brings an earlier backup there up to date; the copy
+   * is checked, opens like any store, and its sequences are fenced (`varve sequence adopt`).
+   * @throws `ERR_EXISTS`, `ERR_STORE_LOCKED`, `ERR_STORE_CORRUPT`, `ERR_DISK_FULL`, `ERR_ABORTED`
+   */
+  async backup(directory: string, options: BackupOptions = {}): Promise<BackupResult> {
+    const { backupStore } = await import("./backup/backup.ts");
+    const { mirror, witness, critical } = this.#options;
+    const criticalOptions = { mirror, witness, ...critical };
+    return backupStore(
+      { engine: this.#engine, critical: this.#critical, criticalOptions },
+      directory,
+      options,
+    );
+  }
+
   async stats(): Promise<StoreStats> {
-    const { disk, directory, chunks } = this.#engine;
+    const { disk, directory } = this.#engine;
+    const chunks = await this.#engine.openChunks();
     const refs = this.checkpoints.refs();
     const all = this.checkpoints.registry.all();
+    const critical = this.#critical?.stats() ?? (await criticalStatsElsewhere(this.#engine));
     return {
       refs: refs.length,
       versions: all.length,
@@ -70,13 +195,72 @@ export class Store implements AsyncDisposable {
       diskBytes: treeBytes(disk, directory),
       indexBytes: chunks.index.sizeBytes(),
       packs: chunks.packs.packIds().length,
+      io: ioStats(this.#disk, this.checkpoints.captureStats().spooledBytes),
+      capture: this.checkpoints.captureStats(),
+      ...(critical === undefined ? {} : { critical }),
     };
   }
 
-  /** Waits for saves in flight, then lets go of files, locks and threads. Closing twice is fine. */
+  /** Waits for commits and saves in flight, then lets go of files, locks and threads. Closing twice is fine. */
   close(): Promise<void> {
-    this.#closing ??= this.checkpoints.close().then(() => this.#engine.close());
+    this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  /**
+   * Appends the rows of a file (CSV, NDJSON, Arrow IPC or Parquet; text also with gzip or zstd) to a series, which is
+   * created when it is new. All is sealed and durable when it resolves.
+   */
+  async importSeries(
+    name: string,
+    path: string,
+    options: SeriesImportOptions = {},
+  ): Promise<SeriesImportResult> {
+    const { importSeries } = await import("./transfer/series-import.ts");
+    return importSeries(this.series, name, path, options);
+  }
+
+  /** Rows of a series as the bytes of a file that other tools read, piece by piece. */
+  async *exportSeries(name: string, options: SeriesExportOptions): AsyncGenerator<Uint8Array> {
+    const { exportSeries } = await import("./transfer/series-export.ts");
+    await using series = this.series.open(name, { readOnly: true });
+    yield* exportSeries(series, options);
+  }
+
+  /**
+   * Publishes a table file (CSV, NDJSON, Arrow IPC or Parquet; text also with gzip or zstd) as the next version of a
+   * feature table; durable when it resolves.
+   */
+  async publishFeatures(
+    name: string,
+    path: string,
+    options: PublishFileOptions = {},
+  ): Promise<PublishResult> {
+    const { publishFeatureFile } = await import("./transfer/feature-files.ts");
+    return publishFeatureFile(this.features, name, path, options);
+  }
+
+  /** A version of a feature table as the bytes of a file that other tools read, piece by piece. */
+  async *exportFeatures(name: string, options: ExportFileOptions): AsyncGenerator<Uint8Array> {
+    const { exportFeatures } = await import("./transfer/feature-files.ts");
+    yield* exportFeatures(this.features, name, options);
+  }
+
+  /** Whatever fails to close, everything after it is closed too; the first failure is told. */
+  async #close(): Promise<void> {
+    const parts = [
+      this.#critical,
+      this.series,
+      this.checkpoints,
+      this.#features,
+      this.#cache,
+      this.#state,
+      this.#engine,
+    ];
+    const failures: unknown[] = [];
+    for (const part of parts) await part?.close().catch((error: unknown) => failures.push(error));
+    this.#pulse.close();
+    if (failures.length > 0) throw failures[0];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -88,14 +272,54 @@ export async function openStore(directory: string, options: OpenStoreOptions = {
   if (typeof directory !== "string" || directory === "") {
     throw new StoreError("ERR_INVALID_ARGUMENT", "openStore needs the path of a directory");
   }
-  return new Store(await openEngine(directory, options), options);
+  await loadCriticalEarly();
+  const path = resolve(directory);
+  const { disk = realDisk } = options;
+  const pulse = new CommitPulse(disk, `${path}/pulse`);
+  const measured = new MeasuredDisk(disk, path, pulse);
+  const engine = await openEngine(path, { lazyChunks: true, ...options, disk: measured });
+  return new Store(engine, options, { disk: measured, pulse });
+}
+
+async function criticalStatsElsewhere({ disk, directory }: Engine): Promise<CriticalStats | undefined> {
+  if (disk.kind !== "real" || disk.list(`${directory}/critical`).length === 0) return undefined;
+  const { reachCritical } = await import("./open-critical.ts");
+  const reached = await reachCritical(directory, { access: "read" });
+  try {
+    return await reached.call("stats", {});
+  } finally {
+    await reached.close();
+  }
+}
+
+type CriticalModule = typeof import("./open-critical.ts");
+
+let criticalModule: CriticalModule | undefined;
+
+/** Run from the sources (the test runner), a module cannot be loaded later without waiting: it is loaded now. */
+async function loadCriticalEarly(): Promise<void> {
+  if (import.meta.url.endsWith(".ts")) criticalModule ??= await import("./open-critical.ts");
+}
+
+/** Who never uses critical state does not pay for loading it: `require` loads a module at once, when it is needed. */
+function openCriticalOf(engine: Engine, options: OpenStoreOptions): Critical {
+  criticalModule ??= createRequire(import.meta.url)("./open-critical.js") as CriticalModule;
+  const { mirror, witness, critical, nowUs, onWarning } = options;
+  const chosen = {
+    ...(nowUs === undefined ? {} : { clock: () => Number(nowUs()) }),
+    mirror,
+    witness,
+    ...critical,
+  };
+  return criticalModule.openCritical(engine, chosen, onWarning);
 }
 
 /**
  * Checks the store in `directory` without opening it, so that a damaged one can be checked too.
  * @throws `ERR_NO_STORE`
  */
-export function checkStoreAt(directory: string, options: CheckOptions = {}): Promise<CheckResult> {
+export async function checkStoreAt(directory: string, options: CheckOptions = {}): Promise<CheckResult> {
+  const { checkStore } = await import("./checkpoints/check.ts");
   return checkStore(realDisk, resolve(directory), options);
 }
 
@@ -103,10 +327,11 @@ export function checkStoreAt(directory: string, options: CheckOptions = {}): Pro
  * Mends the store in `directory` as far as its files allow. No process may have it open.
  * @throws `ERR_NO_STORE`, `ERR_STORE_LOCKED`
  */
-export function repairStoreAt(
+export async function repairStoreAt(
   directory: string,
   options: Omit<RepairOptions, "nowUs"> = {},
 ): Promise<RepairResult> {
+  const { repairStore } = await import("./checkpoints/repair.ts");
   return repairStore(realDisk, resolve(directory), { ...options, nowUs: wallClockUs });
 }
 

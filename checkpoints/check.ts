@@ -4,16 +4,18 @@ import { packFileName, SEAL_BYTES } from "../src/chunks/pack-format.ts";
 import type { PackScan } from "../src/chunks/pack-scan.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { isStoreError } from "../src/errors.ts";
+import { featureChunks } from "../src/features/feature-chunks.ts";
 import { PACK_BYTES_TARGET } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";
 import { type Inspection, inspectStore } from "./inspect.ts";
 import { manifestChunks } from "./manifest-chunks.ts";
-import type { VersionRecord } from "./registry.ts";
 import type { Progress } from "./save.ts";
 
 export interface CheckOptions {
   /** Read and decode every byte, not just structure. */
   readData?: boolean;
+  /** The critical log's mirror, compared with the log. */
+  mirror?: string;
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
 }
@@ -58,23 +60,59 @@ export async function checkStore(
     ];
     const versions = await versionFaults(inspection, { readData, signal });
     problems.push(...versions.problems, ...indexProblems(inspection, versions.live));
+    const critical = await criticalProblems(disk, inspection, options.mirror);
+    problems.push(...critical.problems);
+    notes.push(...critical.notes);
     return {
       ok: problems.length === 0,
       problems,
       notes,
       damagedVersions: versions.damaged,
-      versions: inspection.registry.all().length,
+      versions: inspection.registry.all().length + inspection.features.all().length,
       packs: inspection.packs.length,
       chunks: inspection.found.size,
-      checkedBytes: inspection.scannedBytes,
+      checkedBytes: inspection.scannedBytes + critical.checkedBytes,
     };
   } finally {
     inspection.close();
   }
 }
 
-function nameOf({ ref, version }: VersionRecord): string {
-  return `${ref}@${version}`;
+/** Anything that needs chunks: a version of a checkpoint or of a feature table. */
+interface Owner {
+  /** As reports name it: `ref@12`, `features:name@3`. */
+  name: string;
+  /** `repair` has put on record that it has lost chunks. */
+  damaged: boolean;
+  chunks(): Iterable<Uint8Array>;
+}
+
+function* ownersIn({ registry, features, reader }: Inspection): Iterable<Owner> {
+  for (const { ref, version, damaged, manifest } of registry.all()) {
+    yield { name: `${ref}@${version}`, damaged, chunks: () => manifestChunks(reader, manifest) };
+  }
+  for (const record of features.all()) {
+    const chunks = () => featureChunks(reader, record.manifest);
+    yield { name: featureOwnerName(record), damaged: record.damaged, chunks };
+  }
+}
+
+export function featureOwnerName({ name, version }: { name: string; version: number }): string {
+  return `features:${name}@${version}`;
+}
+
+/** Critical state is always read whole: it is small. A store without any does not load what it would need. */
+async function criticalProblems(
+  disk: Disk,
+  { directory, storeId }: Inspection,
+  mirror: string | undefined,
+): Promise<{ problems: Problem[]; notes: string[]; checkedBytes: number }> {
+  const place = `${directory}/critical`;
+  if (disk.list(place).length === 0) return { problems: [], notes: [], checkedBytes: 0 };
+  const { checkCritical } = await import("../src/critical/check.ts");
+  const { problems, notes, checkedBytes } = await checkCritical({ disk, directory: place, storeId, mirror });
+  const shown = problems.map(({ what, where, hint }) => ({ what, where, hint, versions: [] }));
+  return { problems: shown, notes, checkedBytes };
 }
 
 function storeFileProblems({ storeFileDamage, directory }: Inspection): Problem[] {
@@ -151,18 +189,17 @@ async function versionFaults(
   const live = new Set<string>();
   const faults = new Map<string, string>();
   const affected = new Map<string, { what: string; versions: string[]; onRecord: boolean }>();
-  for (const record of inspection.registry.all()) {
+  for (const { name, damaged, chunks } of ownersIn(inspection)) {
     throwIfAborted(signal);
     await new Promise(setImmediate);
-    const name = nameOf(record);
     const blame = (key: string, what: string) => {
       const entry = affected.get(key) ?? { what, versions: [], onRecord: true };
       if (!entry.versions.includes(name)) entry.versions.push(name);
-      entry.onRecord &&= record.damaged;
+      entry.onRecord &&= damaged;
       affected.set(key, entry);
     };
     try {
-      for (const digest of manifestChunks(inspection.reader, record.manifest)) {
+      for (const digest of chunks()) {
         const key = digestKey(digest);
         if (!live.has(key)) {
           live.add(key);

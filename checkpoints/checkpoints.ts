@@ -1,77 +1,138 @@
 import type { Tensor } from "../formats/tensor.ts";
+import { type CaptureStats, Captures } from "../src/capture/captures.ts";
 import type { ChunkStore } from "../src/chunks/chunk-store.ts";
-import { collectGarbage, type GcOptions, type GcResult } from "../src/chunks/gc.ts";
+import type { GcOptions, GcResult } from "../src/chunks/gc.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
+import { IO_BUDGET_BYTES_PER_SECOND } from "../src/limits.ts";
+import { TokenBucket } from "../src/pace/token-bucket.ts";
 import type { Engine } from "../src/store.ts";
+import { allocateTensors, type TensorSpec } from "./allocate.ts";
+import { eachOf } from "./at-once.ts";
+import type { TensorChanges } from "./changes.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { type DiffOptions, diffCheckpoints, type TensorDiff } from "./diff.ts";
-import { manifestChunks } from "./manifest-chunks.ts";
-import type { ManifestFile } from "./manifest-format.ts";
+import type { DiffOptions, TensorDiff } from "./diff.ts";
+import { ChunkExchange } from "./exchange.ts";
+import type { FollowOptions } from "./follow.ts";
+import { type PinnedModel, Pins } from "./pins.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
-import { type RestoredFiles, type RestoreFilesOptions, restoreFiles } from "./restore-files.ts";
+import type { RestoredFiles, RestoreFilesOptions } from "./restore-files.ts";
 import { type PruneOptions, type PruneResult, planPrune } from "./retention.ts";
-import { type SaveOptions, type SaveResult, saveVersion } from "./save.ts";
+import type { SaveOptions, SaveResult } from "./save.ts";
+import { SaveQueue } from "./save-queue.ts";
 import { resolveSelector } from "./selector.ts";
-import type { SourceFile } from "./source.ts";
-import { openSourceFiles } from "./source-files.ts";
-import { entriesOf, type NamedTensors, tensorSource } from "./tensor-source.ts";
-import { type SaveTicket, startSave } from "./ticket.ts";
-
-export interface RefInfo {
-  ref: string;
-  /** The current version. */
-  version: number;
-  versions: number;
-  step: number | undefined;
-  timeUs: bigint;
-  logicalBytes: number;
-  /** All its versions together. */
-  storedBytes: number;
-}
-
-/** A version as callers see it: the manifest's digest in hexadecimal. */
-export interface VersionInfo extends Omit<VersionRecord, "manifest"> {
-  manifest: string;
-}
-
-export interface VersionDetails extends VersionInfo {
-  fileList: {
-    name: string;
-    /** `safetensors`, or `opaque` for a file whose content varve knows nothing of. */
-    format: string;
-    sizeBytes: number;
-    tensors: { name: string; dtype: string; shape: number[]; sizeBytes: number }[];
-  }[];
-}
+import { entriesOf, type NamedTensors, TensorSources } from "./tensor-source.ts";
+import type { SaveTicket } from "./ticket.ts";
+import { type LoopOptions, type TrainingStep, trainingLoop } from "./training-loop.ts";
+import { describeFile, type RefInfo, toInfo, type VersionDetails, type VersionInfo } from "./version-info.ts";
 
 export interface CheckpointsOptions {
   /** Told of a save that failed while nobody was watching its ticket. */
-  onError: ((error: unknown) => void) | undefined;
+  onError?: ((error: unknown) => void) | undefined;
+  /** Memory in which captured tensors wait for the encoder; at least 1 MiB. Default: 64 MiB. */
+  stagingBytes?: number | undefined;
+  /** Bytes of scratch files in which more of them wait. Default: 2 GiB. */
+  spoolBytes?: number | undefined;
+  /** Bytes a second that background writing (images) may take on average. Default: 10 MB/s. */
+  ioBudget?: number | undefined;
+  /** Hash tensors on the calling thread and hold every save to it: finds trainers that write too early. For tests. */
+  strict?: boolean | undefined;
 }
+
+/** Names the chunks that something beside checkpoints needs. */
+export type MarkOthers = (chunks: ChunkStore, visit: (digest: Uint8Array) => void) => void;
 
 /** Model checkpoints: versions of tensors and files under refs. */
 export class Checkpoints {
   readonly registry: Registry;
+  /**
+   * Versions in parts, for clients that hold their own copy: which chunks are missing, chunks, manifests, refs. To be
+   * used once its `open` has resolved.
+   */
+  readonly exchange: ChunkExchange;
   readonly #engine: Engine;
-  readonly #onError: ((error: unknown) => void) | undefined;
-  /** The last save of each ref: saves of one ref are ordered. */
-  readonly #saving = new Map<string, Promise<unknown>>();
+  readonly #captures: Captures;
+  readonly #saves: SaveQueue;
+  readonly #pins: Pins;
+  readonly #sources = new TensorSources();
   /** Collections, tags and prunes under way: `close` waits for them too. */
   readonly #changing = new Set<Promise<unknown>>();
-  #unobserved: { ref: string; error: unknown } | undefined;
+  readonly #closing = new AbortController();
   #closed = false;
 
   constructor(engine: Engine, options: CheckpointsOptions) {
     this.#engine = engine;
     this.registry = new Registry(engine.versions);
-    this.#onError = options.onError;
+    this.exchange = new ChunkExchange(engine, this.registry, (step) => this.#change(step));
+    const {
+      onError,
+      strict = false,
+      stagingBytes,
+      spoolBytes,
+      ioBudget = IO_BUDGET_BYTES_PER_SECOND,
+    } = options;
+    this.#pins = new Pins(engine, this.registry, new TokenBucket(ioBudget));
+    const { disk, pool, directory } = engine;
+    this.#captures = new Captures({ disk, pool, directory: `${directory}/spool`, stagingBytes, spoolBytes });
+    this.#saves = new SaveQueue({
+      engine,
+      registry: this.registry,
+      captures: this.#captures,
+      strict,
+      onError,
+      onDurable: ({ ref }) => this.#pins.follow(ref),
+    });
+  }
+
+  /**
+   * Zeroed tensors in shared memory, each from a page boundary on: what saves capture beside the caller's own work.
+   * The memory is the caller's and lives as long as the arrays.
+   * @throws `ERR_INVALID_ARGUMENT`; `ERR_LIMIT` for a tensor over 4 GiB
+   * @example
+   * const { w, b } = store.checkpoints.allocate({ w: { dtype: "F32", shape: [512, 128] }, b: { dtype: "F32", shape: [128] } });
+   */
+  allocate<Name extends string>(specs: Record<Name, TensorSpec>): Record<Name, Tensor> {
+    this.#requireOpen();
+    // Whoever allocates is going to save or restore: the first of it should not wait for threads to start.
+    this.#engine.pool.warm();
+    return allocateTensors(specs);
+  }
+
+  /**
+   * The steps of a training loop that saves as it goes and goes on where it was: each step reads the tensors freely
+   * and writes them in `update`, which waits until the save before has captured them.
+   * @throws `ERR_ABORTED`, and whatever a save failed with, at the next step
+   * @example
+   * for await (const step of store.checkpoints.loop("btc-lstm", tensors, { steps: 10_000, every: 100 })) {
+   *   const { gradients, loss } = backward(tensors, batch(step.step));
+   *   step.report({ metrics: { loss } });
+   *   await step.update(() => descend(tensors, gradients));
+   * }
+   */
+  loop(
+    ref: string,
+    tensors: Record<string, Tensor> | ReadonlyMap<string, Tensor>,
+    options: LoopOptions = {},
+  ): AsyncGenerator<TrainingStep, void, undefined> {
+    this.#requireOpen();
+    const store = {
+      has: (name: string) => this.refs().some(({ ref: known }) => known === name),
+      save: (name: string, what: NamedTensors, how: SaveOptions) => this.save(name, what, how),
+      restoreInto: (selector: string, into: NamedTensors, how: { signal?: AbortSignal }) =>
+        this.restoreInto(selector, into, how),
+    };
+    return trainingLoop(store, ref, tensors, options);
+  }
+
+  /** What capturing has done since the store was opened. */
+  captureStats(): CaptureStats {
+    return this.#captures.stats();
   }
 
   /**
    * Saves tensors as the next version of a ref and returns at once.
    *
-   * The tensors must not change until the ticket's `captured` resolves; memory that is shared is read where it is,
-   * other memory is copied, a piece at a time, on this thread.
+   * A tensor must not change until the ticket's `tensorCaptured` (or `captured`, for all of them) resolves. Shared
+   * memory (`allocate`) is captured by worker threads; of other memory, up to 8 MiB are copied before this returns.
    * @throws `ERR_INVALID_ARGUMENT`, `ERR_LIMIT`; and the failure of an earlier save that nobody was told of.
    * @example
    * const ticket = store.checkpoints.save("btc-lstm", { w: { dtype: "F32", shape: [2], data } }, { step: 100 });
@@ -80,7 +141,7 @@ export class Checkpoints {
    */
   save(ref: string, tensors: NamedTensors, options: SaveOptions = {}): SaveTicket {
     this.#requireOpen();
-    return this.#start(ref, [tensorSource(tensors)], options);
+    return this.#saves.saveTensors(ref, this.#sources.of(tensors), options);
   }
 
   /**
@@ -89,57 +150,18 @@ export class Checkpoints {
    */
   async saveFiles(ref: string, paths: string[], options: SaveOptions = {}): Promise<SaveResult> {
     this.#requireOpen();
+    const { openSourceFiles } = await import("./source-files.ts");
     const opened = openSourceFiles(this.#engine.disk, paths);
     const step = options.step ?? stepIn(opened.map(({ metadata }) => metadata));
     const files = opened.map(({ file }) => file);
-    return this.#start(ref, files, { ...options, ...(step === undefined ? {} : { step }) }).durable;
-  }
-
-  #start(ref: string, files: SourceFile[], given: SaveOptions): SaveTicket {
-    this.#throwUnobserved(ref);
-    const options = ownCopy(given);
-    const before = this.#saving.get(ref) ?? Promise.resolve();
-    const ticket = startSave({
-      run: ({ onCaptured, onCopied }) => {
-        const run = before
-          .catch(() => {})
-          .then(() =>
-            saveVersion(this.#engine, this.registry, { ...options, ref, files, onCaptured, onCopied }),
-          );
-        this.#saving.set(ref, run);
-        run.then(
-          () => this.#forget(ref, run),
-          () => this.#forget(ref, run),
-        );
-        return run;
-      },
-      onUnobserved: (error) => {
-        this.#unobserved = { ref, error };
-        this.#onError?.(error);
-      },
-    });
-    return ticket;
-  }
-
-  #forget(ref: string, run: Promise<unknown>): void {
-    if (this.#saving.get(ref) === run) this.#saving.delete(ref);
-  }
-
-  #throwUnobserved(ref: string): void {
-    const failed = this.#unobserved;
-    if (failed === undefined) return;
-    this.#unobserved = undefined;
-    const reason = failed.error instanceof Error ? failed.error.message : String(failed.error);
-    throw new StoreError("ERR_ABORTED", `an earlier save of ${failed.ref} failed unnoticed: ${reason}`, {
-      context: { ref: failed.ref, refused: ref },
-      cause: failed.error,
-      hint: "That version is not there. Await `durable`, or pass `onError`, to hear of failures; then save again.",
-    });
+    return this.#saves.saveFiles(ref, files, { ...options, ...(step === undefined ? {} : { step }) }).durable;
   }
 
   /** Opens a version (`REF` or `REF@SELECTOR`) without reading its tensors. */
   async open(selector: string): Promise<Checkpoint> {
-    return new Checkpoint(this.#engine, this.#resolve(selector));
+    const record = this.#resolve(selector);
+    await this.#engine.openChunks();
+    return new Checkpoint(this.#engine, record);
   }
 
   /**
@@ -150,32 +172,128 @@ export class Checkpoints {
     selector: string,
     options: { file?: string; signal?: AbortSignal } = {},
   ): Promise<Map<string, Tensor>> {
+    const fromImage = await this.#restoreImage(selector, options.file);
+    if (fromImage !== undefined) return fromImage;
+    this.#engine.pool.warm();
     const checkpoint = await this.open(selector);
-    const tensors = new Map<string, Tensor>();
-    for (const { name, file } of checkpoint.tensors) {
-      if (options.file !== undefined && file !== options.file) continue;
-      const from = options.file === undefined ? {} : { file };
-      tensors.set(name, await checkpoint.tensor(name, { ...from, signal: options.signal }));
-    }
-    return tensors;
+    const wanted = checkpoint.tensors.filter(
+      ({ file }) => options.file === undefined || file === options.file,
+    );
+    const tensors = new Array<[string, Tensor]>(wanted.length);
+    await eachOf([...wanted.entries()], async ([i, { name }]) => {
+      const from = options.file === undefined ? {} : { file: options.file };
+      tensors[i] = [name, await checkpoint.tensor(name, { ...from, signal: options.signal })];
+    });
+    return new Map(tensors);
   }
 
-  /** Reads into tensors that exist; each must be in the version with the same dtype and shape. */
+  async #restoreImage(selector: string, file: string | undefined): Promise<Map<string, Tensor> | undefined> {
+    if (file !== undefined) return undefined;
+    const record = this.#resolve(selector);
+    const specs = this.#pins.specs(record);
+    if (specs === undefined) return undefined;
+    const tensors = new Map(Object.entries(allocateTensors(specs)));
+    return (await this.#pins.restore(record, tensors)) ? tensors : undefined;
+  }
+
+  /**
+   * Keeps a raw image of a ref's newest version, and gives that version's tensors: mapped from the image where koffi is
+   * installed, else read from it; the first time, decoded from the chunks while the image is written within the I/O
+   * budget. From then on each save of the ref, in this process, is followed by its image.
+   * @throws `ERR_NOT_FOUND`
+   * @example
+   * const { tensors, verified } = await store.checkpoints.pin("btc-lstm");
+   * await verified; // or go on at once, and watch it
+   */
+  async pin(ref: string): Promise<PinnedModel> {
+    this.#requireOpen();
+    this.#engine.versions.refresh();
+    return this.#pins.pin(requireNewest(this.registry, ref));
+  }
+
+  /** Keeps no image of a ref any more. */
+  async unpin(ref: string): Promise<void> {
+    this.#requireOpen();
+    await this.#change(() => this.#pins.unpin(ref));
+  }
+
+  /**
+   * Reads into tensors that exist; each must be in the version with the same dtype and shape.
+   *
+   * With `from`, the tensors hold that version (`REF@SELECTOR`) already, and only what differs from it is read.
+   */
   async restoreInto(
     selector: string,
     tensors: NamedTensors,
-    options: { file?: string; signal?: AbortSignal } = {},
+    options: { file?: string; signal?: AbortSignal; from?: string } = {},
   ): Promise<Checkpoint> {
+    this.#engine.pool.warm();
     const checkpoint = await this.open(selector);
     const targets = [...entriesOf(tensors)];
     // All of them fit, or none is touched.
     for (const [name, tensor] of targets) checkpoint.requireFit(name, tensor, options.file);
-    for (const [name, tensor] of targets) await checkpoint.tensorInto(name, tensor, options);
+    if (options.from !== undefined) {
+      const { from, ...reading } = options;
+      await this.#restoreChanges(await this.open(from), checkpoint, targets, reading);
+      return checkpoint;
+    }
+    if (options.file === undefined && (await this.#pins.restore(checkpoint.record, new Map(targets)))) {
+      return checkpoint;
+    }
+    await eachOf(targets, ([name, tensor]) => checkpoint.tensorInto(name, tensor, options));
     return checkpoint;
+  }
+
+  async #restoreChanges(
+    from: Checkpoint,
+    to: Checkpoint,
+    targets: (readonly [string, Tensor])[],
+    options: { file?: string; signal?: AbortSignal },
+  ): Promise<void> {
+    const { changedRanges } = await import("./changes.ts");
+    await eachOf(targets, async ([name, tensor]) => {
+      const { file, span } = to.locate(name, options.file);
+      const { dtype, shape, sizeBytes } = span;
+      const info = { name, file: file.name, dtype, shape, sizeBytes };
+      const ranges = changedRanges(from, to, info) ?? [{ from: 0, to: sizeBytes }];
+      for (const range of ranges) await to.rangeInto(name, tensor, range, options);
+    });
+  }
+
+  /**
+   * Each new version of a ref as soon as it is durable (in this process at once, from another within 50 ms), until
+   * `signal`. Only versions after the newest of this moment, or after `after`.
+   * @example
+   * let have = "btc-lstm@41";
+   * for await (const { ref, version } of store.checkpoints.follow("btc-lstm", { after: 41, signal })) {
+   *   const now = `${ref}@${version}`;
+   *   await store.checkpoints.restoreInto(now, tensors, { from: have });
+   *   have = now;
+   * }
+   */
+  async *follow(ref: string, options: FollowOptions = {}): AsyncGenerator<VersionInfo, void, undefined> {
+    this.#requireOpen();
+    const signal = options.signal
+      ? AbortSignal.any([options.signal, this.#closing.signal])
+      : this.#closing.signal;
+    const { followRef } = await import("./follow.ts");
+    for await (const record of followRef(this.#engine.versions, this.registry, ref, { ...options, signal })) {
+      yield toInfo(record);
+    }
+  }
+
+  /**
+   * Tensors of `to` that may differ from those of `from`, and in which rows: known from the manifests alone, to within
+   * 65,536 elements.
+   */
+  async changes(from: string, to: string): Promise<TensorChanges[]> {
+    const { changesBetween } = await import("./changes.ts");
+    return changesBetween(await this.open(from), await this.open(to));
   }
 
   /** Writes a version's files, byte for byte as they were saved, or a safetensors file of some of its tensors. */
   async restoreFiles(selector: string, options: RestoreFilesOptions): Promise<RestoredFiles> {
+    const { restoreFiles } = await import("./restore-files.ts");
     return restoreFiles(this.#engine, await this.open(selector), options);
   }
 
@@ -210,6 +328,7 @@ export class Checkpoints {
 
   /** Compares two versions tensor by tensor. */
   async diff(a: string, b: string, options: DiffOptions = {}): Promise<TensorDiff[]> {
+    const { diffCheckpoints } = await import("./diff.ts");
     return diffCheckpoints(this.#engine, await this.open(a), await this.open(b), options);
   }
 
@@ -230,19 +349,35 @@ export class Checkpoints {
     return { ref, kept: this.registry.versions(ref).map((record) => record.version), pruned };
   }
 
-  /** Removes chunks that no version needs any more. */
-  async collectGarbage(options: GcOptions = {}): Promise<GcResult> {
-    const { chunks, versions } = this.#engine;
+  /** Removes chunks that no version needs any more, nor anything that `markOthers` names. */
+  collectGarbage(options: GcOptions = {}, markOthers: MarkOthers = () => {}): Promise<GcResult> {
+    return this.#change(() => this.#collect(options, markOthers));
+  }
+
+  async #collect(options: GcOptions, markOthers: MarkOthers): Promise<GcResult> {
+    const { versions } = this.#engine;
+    const chunks = await this.#engine.openChunks();
+    const { collectGarbage } = await import("../src/chunks/gc.ts");
+    const { manifestChunks } = await import("./manifest-chunks.ts");
+    const visitVersion = (record: VersionRecord, visit: (digest: Uint8Array) => void): void => {
+      try {
+        for (const digest of manifestChunks(chunks, record.manifest)) visit(digest);
+      } catch (error) {
+        // A damaged version needs what is left of it; one that is not on record as damaged must be readable.
+        if (!record.damaged || !isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
+      }
+    };
     const roots = {
       seq: () => {
         versions.refresh();
         return versions.seq;
       },
       mark: (visit: (digest: Uint8Array) => void) => {
-        for (const record of this.registry.all()) visitVersion(chunks, record, visit);
+        for (const record of this.registry.all()) visitVersion(record, visit);
+        markOthers(chunks, visit);
       },
     };
-    return this.#change(() => collectGarbage(chunks, roots, options));
+    return collectGarbage(chunks, roots, options);
   }
 
   #change<T>(step: () => Promise<T>): Promise<T> {
@@ -271,41 +406,16 @@ export class Checkpoints {
   /** Takes no more work and waits for the saves and changes in flight, however they end. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled([...this.#saving.values(), ...this.#changing]);
+    this.#closing.abort();
+    await Promise.allSettled([this.#saves.settle(), ...this.#changing]);
+    await this.#pins.close();
+    this.#captures.close();
   }
 }
 
-function toInfo({ manifest, ...record }: VersionRecord): VersionInfo {
-  return { ...record, manifest: Buffer.from(manifest).toString("hex") };
-}
-
-/** The caller may reuse what it gave for a version's fields as soon as `save` has returned. */
-function ownCopy(options: SaveOptions): SaveOptions {
-  const { metrics, metadata } = options;
-  return {
-    ...options,
-    ...(metrics === undefined ? {} : { metrics: { ...metrics } }),
-    ...(metadata === undefined ? {} : { metadata: { ...metadata } }),
-  };
-}
-
-/** A damaged version needs what is left of it; one that is not on record as damaged must be readable. */
-function visitVersion(chunks: ChunkStore, record: VersionRecord, visit: (digest: Uint8Array) => void): void {
-  try {
-    for (const digest of manifestChunks(chunks, record.manifest)) visit(digest);
-  } catch (error) {
-    if (!record.damaged || !isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
-  }
-}
-
-function describeFile({ name, sizeBytes, layout }: ManifestFile): VersionDetails["fileList"][number] {
-  const tensors = (layout?.spans ?? []).map((span) => ({
-    name: span.name,
-    dtype: span.dtype,
-    shape: span.shape,
-    sizeBytes: span.sizeBytes,
-  }));
-  return { name, format: layout?.format ?? "opaque", sizeBytes, tensors };
+function requireNewest(registry: Registry, ref: string): VersionRecord {
+  const newest = registry.newest(ref);
+  return newest ?? registry.require(ref, 1);
 }
 
 function stepIn(metadata: ReadonlyMap<string, string>[]): number | undefined {

@@ -1,6 +1,7 @@
-import { claimsSafetensors, detectFormat } from "../formats/detect.ts";
-import type { SafetensorsHeader } from "../formats/safetensors/reader.ts";
-import { parseHeader, readHeaderLength } from "../formats/safetensors/reader.ts";
+import type { ByteSource } from "../formats/byte-source.ts";
+import { claimedFormat, detectFormat } from "../formats/detect.ts";
+import type { TensorSpan } from "../formats/layout.ts";
+import { type DescribedFile, readLayout } from "../formats/read-layout.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
 import { VERSION_FILES_MAX } from "../src/limits.ts";
@@ -10,6 +11,8 @@ export interface OpenedFile {
   file: SourceFile;
   /** `__metadata__` of a safetensors file; empty for others. */
   metadata: ReadonlyMap<string, string>;
+  /** Tensors of this file that lie in others, by those files' places beside it. */
+  external?: ReadonlyMap<string, TensorSpan[]>;
 }
 
 /**
@@ -42,7 +45,36 @@ export function openSourceFiles(disk: Disk, paths: string[]): OpenedFile[] {
     }
     byName.set(name, path);
   }
-  return named.map(({ name, path }) => openSourceFile(disk, path, name));
+  const opened = named.map(({ name, path }) => openSourceFile(disk, path, name));
+  return describeExternal(opened);
+}
+
+/** Gives files that hold another file's tensors (an ONNX model's external data) the layout that one says they have. */
+function describeExternal(opened: OpenedFile[]): OpenedFile[] {
+  const byName = new Map(opened.map((each) => [each.file.name, each]));
+  for (const { file, external } of opened) {
+    const directory = file.name.slice(0, file.name.lastIndexOf("/") + 1);
+    for (const [place, tensors] of external ?? []) {
+      const holder = byName.get(`${directory}${place.replace(/^\.\//, "")}`)?.file;
+      if (holder === undefined || holder.kind !== "opaque") continue;
+      const spans = withinFile(tensors, holder.sizeBytes);
+      if (spans.length === 0) continue;
+      holder.kind = "tensors";
+      holder.layout = { format: "onnx-data", spans };
+    }
+  }
+  return opened;
+}
+
+/** By place, without those that overlap one before them or lie past the end: tensors may share data. */
+function withinFile(tensors: TensorSpan[], sizeBytes: number): TensorSpan[] {
+  const byPlace = [...tensors].sort((a, b) => a.offset - b.offset || b.sizeBytes - a.sizeBytes);
+  let end = 0;
+  return byPlace.filter((span) => {
+    if (span.offset < end || span.offset + span.sizeBytes > sizeBytes) return false;
+    end = span.offset + span.sizeBytes;
+    return true;
+  });
 }
 
 function expand(disk: Disk, path: string): { path: string; name: string }[] {
@@ -74,41 +106,44 @@ function baseName(path: string): string {
 }
 
 function openSourceFile(disk: Disk, path: string, name: string): OpenedFile {
-  const file = disk.open(path, { access: "read" });
+  const handle = disk.open(path, { access: "read" });
   try {
-    const sizeBytes = file.sizeBytes();
+    const sizeBytes = handle.sizeBytes();
     const origin = { path, modifiedMs: disk.stat(path)?.modifiedMs ?? 0 };
-    const read = (bytes: number): Uint8Array => {
-      const buffer = Buffer.allocUnsafeSlow(Math.min(bytes, sizeBytes));
-      return buffer.subarray(0, file.readSync(buffer, 0));
+    const source: ByteSource = {
+      sizeBytes,
+      read(offset, bytes) {
+        const buffer = Buffer.allocUnsafeSlow(Math.max(0, Math.min(bytes, sizeBytes - offset)));
+        return buffer.byteLength === 0 ? buffer : buffer.subarray(0, handle.readSync(buffer, offset));
+      },
     };
-    const head = read(16);
-    if (detectFormat(name, head, sizeBytes) === "safetensors") {
-      const header = readSafetensors(path, name, head, sizeBytes, read);
-      if (header !== undefined) {
-        const { layout, metadata } = header;
-        return { file: { kind: "tensors", name, sizeBytes, layout, origin }, metadata };
-      }
+    const format = detectFormat(name, source.read(0, 16), sizeBytes);
+    const described = describe(path, name, () => readLayout(format, source));
+    if (described === undefined) {
+      return { file: { kind: "opaque", name, sizeBytes, origin }, metadata: new Map() };
     }
-    return { file: { kind: "opaque", name, sizeBytes, origin }, metadata: new Map() };
+    const { layout, metadata, external } = described;
+    const file: SourceFile =
+      layout.spans.length === 0 && format !== "safetensors"
+        ? { kind: "opaque", name, sizeBytes, origin }
+        : { kind: "tensors", name, sizeBytes, layout, origin };
+    return { file, metadata, ...(external === undefined ? {} : { external }) };
   } finally {
-    file.close();
+    handle.close();
   }
 }
 
-/** `undefined` for a file that only looked like safetensors; one that claims to be must be. */
-function readSafetensors(
+/** `undefined` for a file that only looked like its format; one whose name claims it must be of it. */
+function describe(
   path: string,
   name: string,
-  head: Uint8Array,
-  sizeBytes: number,
-  read: (bytes: number) => Uint8Array,
-): SafetensorsHeader | undefined {
+  read: () => DescribedFile | undefined,
+): DescribedFile | undefined {
   try {
-    return parseHeader(read(8 + readHeaderLength(head, sizeBytes)), sizeBytes);
+    return read();
   } catch (error) {
-    if (!isStoreError(error, "ERR_FORMAT_SAFETENSORS")) throw error;
-    if (!claimsSafetensors(name)) return undefined;
+    if (!isStoreError(error) || !error.code.startsWith("ERR_FORMAT_")) throw error;
+    if (claimedFormat(name) === undefined) return undefined;
     throw new StoreError(error.code, `${path}: ${error.message}`, {
       context: { ...error.context, path },
       ...(error.hint === undefined ? {} : { hint: error.hint }),

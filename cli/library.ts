@@ -6,15 +6,31 @@ import type {
   Checkpoints as AllCheckpoints,
   CheckOptions,
   CheckResult,
+  Features,
+  LoadOptions,
   OpenStoreOptions,
   Progress,
   RepairResult,
+  Series as WholeSeries,
   Store as WholeStore,
 } from "../index.ts";
 
 export type {
+  AuditChange,
+  AuditEntry,
+  AuditReport,
   CheckResult,
+  CriticalStats,
+  FeatureInfo,
   GcResult,
+  HistogramSummary,
+  KeyRange,
+  LogInspection,
+  LogQuery,
+  MapHistoryChange,
+  MapOptions,
+  MigrationPlan,
+  Moment,
   Problem,
   Progress,
   PruneOptions,
@@ -24,9 +40,15 @@ export type {
   RestoredFiles as RestoreResult,
   RestoreFilesOptions as RestoreOptions,
   SaveOptions,
+  SequenceInfo,
+  SeriesExportOptions,
+  SeriesImportOptions,
+  SeriesRow,
+  SeriesStats,
   StoreStats,
   TensorDiff,
   VersionDetails,
+  VersionedEntry,
   VersionInfo,
 } from "../index.ts";
 
@@ -36,19 +58,65 @@ export interface Running {
   onProgress?: (progress: Progress) => void;
 }
 
-export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError">;
+/** What the command line needs of critical state: a module of its own, so that its verbs load nothing else. */
+export type CriticalLibrary = Pick<
+  typeof import("../open-critical.ts"),
+  "reachCritical" | "inspectWal" | "renderBlock"
+>;
+export type { ReachedCritical, ReachOptions } from "../open-critical.ts";
 
-export interface Library {
+export type OpenOptions = Pick<
+  OpenStoreOptions,
+  "create" | "readOnly" | "onError" | "mirror" | "witness" | "ioBudget"
+>;
+
+export interface Library
+  extends Pick<typeof import("../index.ts"), "compressionOfName" | "formatOfName" | "StoreError"> {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
   checkStore(directory: string, options: CheckOptions): Promise<CheckResult>;
-  repairStore(directory: string, options: Running): Promise<RepairResult>;
+  repairStore(directory: string, options: Running & { mirror?: string }): Promise<RepairResult>;
 }
 
-export interface Store extends Pick<WholeStore, "gc" | "stats" | "close"> {
+export interface Store
+  extends Pick<
+    WholeStore,
+    | "gc"
+    | "stats"
+    | "backup"
+    | "close"
+    | "importSeries"
+    | "exportSeries"
+    | "publishFeatures"
+    | "exportFeatures"
+    | "state"
+  > {
   readonly checkpoints: Checkpoints;
+  readonly series: SeriesStore;
+  readonly features: Pick<Features, "list" | "versions" | "load" | "find">;
 }
+
+/** Which version of a feature table. */
+export type FeatureSelection = Pick<LoadOptions, "version" | "asOf">;
+
+export interface SeriesStore {
+  list(): string[];
+  open(name: string, options: { readOnly: true }): Series;
+}
+
+export type Series = Pick<WholeSeries, "name" | "columns" | "key" | "asOf" | "positions" | "stats" | "tail">;
 
 export type Checkpoints = Pick<
   AllCheckpoints,
-  "saveFiles" | "restoreFiles" | "refs" | "log" | "show" | "readResume" | "diff" | "tag" | "prune"
+  | "saveFiles"
+  | "restoreFiles"
+  | "refs"
+  | "log"
+  | "show"
+  | "readResume"
+  | "diff"
+  | "tag"
+  | "prune"
+  | "follow"
+  | "pin"
+  | "unpin"
 >;
