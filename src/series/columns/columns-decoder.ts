@@ -1,5 +1,6 @@
 import { StoreError } from "../../errors.ts";
 import { PAGE_ROWS } from "../../kernels/column-kernels.ts";
+import { COLUMN_CHAIN_MAX, COLUMN_KEPT_BYTES, COLUMN_TEXT_BYTES_MAX } from "../../limits.ts";
 import { packBits, sliceBits } from "./bitmap.ts";
 import { ByteSource } from "./byte-source.ts";
 import { readBytes } from "./bytes-blocks.ts";
@@ -33,13 +34,6 @@ export interface ColumnBytes {
   type: ColumnType;
   bytes: Uint8Array;
 }
-
-/** Decoded columns that are kept for those that follow from them. */
-const KEPT_BYTES = 16 << 20;
-/** Columns that may be stored one against the other in a chain: twice what an encoder makes. */
-const OPEN_MAX = 40;
-/** Bytes of text that one array of offsets can reach. */
-const TEXT_BYTES_MAX = 2 ** 31 - 1;
 
 /** Decodes columns, and whatever columns they are stored against; see `ColumnCodec.decoder`. */
 export class ColumnsDecoder {
@@ -240,7 +234,7 @@ export class ColumnsDecoder {
 
   #keep(key: string, values: Float64Array): void {
     for (const [oldest, { byteLength }] of this.#kept) {
-      if (this.#keptBytes + values.byteLength <= KEPT_BYTES) break;
+      if (this.#keptBytes + values.byteLength <= COLUMN_KEPT_BYTES) break;
       this.#kept.delete(oldest);
       this.#keptBytes -= byteLength;
     }
@@ -254,9 +248,9 @@ export class ColumnsDecoder {
     if (this.#open.has(key)) {
       throw new ByteSource(name, new Uint8Array(0)).corrupt("it is stored against itself");
     }
-    if (this.#open.size >= OPEN_MAX) {
+    if (this.#open.size >= COLUMN_CHAIN_MAX) {
       throw new ByteSource(name, new Uint8Array(0)).corrupt(
-        `more than ${OPEN_MAX} columns hang on each other`,
+        `more than ${COLUMN_CHAIN_MAX} columns hang on each other`,
       );
     }
     this.#open.add(key);
@@ -280,7 +274,7 @@ export class ColumnsDecoder {
     this.#read(name, run, 0, run.count, lengths);
     const starts = new Float64Array(run.count + 1);
     for (let i = 0; i < run.count; i++) starts[i + 1] = starts[i]! + lengths[i]!;
-    if (starts[run.count]! > TEXT_BYTES_MAX) throw run.pages[0]!.corrupt("its texts are over 2 GiB");
+    if (starts[run.count]! > COLUMN_TEXT_BYTES_MAX) throw run.pages[0]!.corrupt("its texts are over 2 GiB");
     return starts;
   }
 
@@ -318,7 +312,7 @@ function lookUp(chosen: Uint32Array, starts: Float64Array, dictionary: Uint8Arra
       throw indices.pages[0]!.corrupt(`a row names value ${index} of ${starts.length - 1}`);
     }
     total += starts[index + 1]! - starts[index]!;
-    if (total > TEXT_BYTES_MAX) throw indices.pages[0]!.corrupt("its rows are over 2 GiB");
+    if (total > COLUMN_TEXT_BYTES_MAX) throw indices.pages[0]!.corrupt("its rows are over 2 GiB");
     offsets[i + 1] = total;
   });
   const values = new Uint8Array(total);
