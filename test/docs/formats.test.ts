@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { DTYPES } from "../../formats/tensor.ts";
+import { columnsExample } from "./columns-example.ts";
 import { logExample, packExample, versionExample } from "./format-examples.ts";
 import { seriesExample } from "./series-example.ts";
 
@@ -70,6 +71,10 @@ describe("the worked examples of docs/formats are what the code writes", () => {
     const { "series-json": definition, ...files } = await seriesExample();
     holds("series.md", files);
     expect(blockOf("series.md", "series-json")).toBe(Buffer.from(definition!).toString("utf8"));
+  });
+
+  it("columns of decimals, of two values, and packed", async () => {
+    holds("columns.md", await columnsExample());
   });
 
   it("the dtypes of a layout node, in the order of their codes", () => {
