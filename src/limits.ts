@@ -379,3 +379,15 @@ export const ONNX_TEXT_BYTES_MAX = 4096;
  * each one on its own would cost more to describe than it has.
  */
 export const ONNX_TENSOR_BYTES_MIN = 512;
+
+/** Columns that one column may be stored against: an encoder takes a handful; bounds what a header can name. */
+export const COLUMN_DEPENDENCIES_MAX = 255;
+
+/** Columns stored one against the other in a chain, when read: twice what an encoder makes of them. */
+export const COLUMN_CHAIN_MAX = 40;
+
+/** Bytes of text or binary in one column of a segment: what Arrow's 32-bit offsets reach. */
+export const COLUMN_TEXT_BYTES_MAX = 2 ** 31 - 1;
+
+/** Decoded columns a decoder keeps for those that follow from them by recipes. */
+export const COLUMN_KEPT_BYTES = 16 << 20;

@@ -64,7 +64,7 @@ const rooms: Record<string, string[]> = {
   "open-store": ["late", "backup", "open-critical", "checkpoints", "features", "transfer", "src", "formats"],
   index: ["open-store", "backup", "open-critical", "checkpoints", "features", "transfer", "src", "formats"],
   server: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
-  "cli/bench": ["src"],
+  "cli/bench": ["index", "src"],
   cli: ["index", "open-critical", "server", "cli/bench", ...ground],
   examples: ["index"],
 };

@@ -69,11 +69,11 @@ describe("decimals", () => {
       view.setFloat64(at.source + i * 8, value, true);
     });
     const wrong = exports.columnToDecimal(at.source, at.lattice, values.length, 100, 0, at.spare, 10);
-    const misfits = values.flatMap((value, i) =>
-      Object.is(Math.round(value * 100) / 100, value) && value !== 2 ** 51 && !Object.is(value, -0)
-        ? []
-        : [i],
-    );
+    const isDecimal = (value: number) => {
+      const digits = Math.round(value * 100);
+      return Math.abs(digits) < 2 ** 51 && Object.is((digits + 0) / 100, value);
+    };
+    const misfits = values.flatMap((value, i) => (isDecimal(value) ? [] : [i]));
     expect(wrong).toBe(misfits.length);
     expect([...new Uint32Array(memory.buffer, at.spare, wrong)]).toEqual(misfits);
     exports.columnFromDecimal(at.lattice, at.reference, values.length, 100, 0);

@@ -160,7 +160,21 @@ export function columnValues(tokens: usize, count: usize, from: usize, bit: usiz
     return bit;
   }
   if (widest <= 56) {
-    for (let i: usize = 0; i < count; i++) {
+    let i: usize = 0;
+    for (; i + 4 <= count; i += 4) {
+      const four = load<u32>(tokens + i);
+      const b0 = BINS + (<usize>(four & 255) << 4), b1 = BINS + (<usize>((four >>> 8) & 255) << 4);
+      const b2 = BINS + (<usize>((four >>> 16) & 255) << 4), b3 = BINS + (<usize>(four >>> 24) << 4);
+      const n0 = <u64>load<u8>(b0, 8), n1 = <u64>load<u8>(b1, 8), n2 = <u64>load<u8>(b2, 8), n3 = <u64>load<u8>(b3, 8);
+      const at1 = bit + <usize>n0, at2 = at1 + <usize>n1, at3 = at2 + <usize>n2;
+      const target = to + (i << 3);
+      store<i64>(target, load<i64>(b0) + <i64>rawBits(from, bit, n0) * multiplier);
+      store<i64>(target, load<i64>(b1) + <i64>rawBits(from, at1, n1) * multiplier, 8);
+      store<i64>(target, load<i64>(b2) + <i64>rawBits(from, at2, n2) * multiplier, 16);
+      store<i64>(target, load<i64>(b3) + <i64>rawBits(from, at3, n3) * multiplier, 24);
+      bit = at3 + <usize>n3;
+    }
+    for (; i < count; i++) {
       const bin = BINS + (<usize>load<u8>(tokens + i) << 4);
       const bits = <u64>load<u8>(bin, 8);
       store<i64>(to + (i << 3), load<i64>(bin) + <i64>rawBits(from, bit, bits) * multiplier);

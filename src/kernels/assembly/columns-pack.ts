@@ -72,7 +72,7 @@ export function columnUnpack(from: usize, width: u32, least: i64, multiplier: i6
   for (let i: usize = 0; i < 8192; i += 16) {
     const next = v128.shl<i64>(v128.shl<i64>(v128.load(at, 16), 63 - shift), 1);
     const x = v128.and(v128.or(v128.shr<u64>(v128.load(at), shift), next), mask);
-    v128.store(to + i, v128.add<i64>(v128.mul<i64>(x, by), low));
+    v128.store(to + i, v128.add<i64>(multiplier == 1 ? x : v128.mul<i64>(x, by), low));
     shift += <i32>width;
     at += <usize>(shift >> 6) << 4;
     shift &= 63;

@@ -88,17 +88,30 @@ function widthOf(span: number): number {
   return Math.min(64 - Math.clz32(Math.floor(span / 4294967296)), 64);
 }
 
-/** Puts bins where the kernels look for them: lowest values times `divisor` plus `offset`. */
-export function layBins(
-  { view, at }: ColumnKernels,
+/** Bins as the kernels read them: lowest values times `divisor` plus `offset`, i64; bits u8; class u8; 16 bytes each. */
+export function binTable(
   bins: readonly Bin[],
   classes: Uint8Array | undefined,
   offset = 0n,
   divisor = 1n,
-): void {
+): Uint8Array {
+  const lowers = new BigInt64Array(bins.length * 2);
+  const bytes = new Uint8Array(lowers.buffer);
+  const isPlain = offset === 0n && divisor === 1n;
   bins.forEach(({ lower, bits }, i) => {
-    view.setBigInt64(at.bins + i * 16, BigInt.asIntN(64, offset + lower * divisor), true);
-    view.setUint8(at.bins + i * 16 + 8, bits);
-    view.setUint8(at.bins + i * 16 + 9, classes?.[i] ?? 0);
+    // The array keeps 64 bits of what it is given.
+    lowers[2 * i] = isPlain ? lower : offset + lower * divisor;
+    bytes[16 * i + 8] = bits;
+    bytes[16 * i + 9] = classes?.[i] ?? 0;
   });
+  return bytes;
+}
+
+/** Puts bins where the kernels look for them. */
+export function layBins(
+  { memory, at }: ColumnKernels,
+  bins: readonly Bin[],
+  classes: Uint8Array | undefined,
+): void {
+  memory.set(binTable(bins, classes), at.bins);
 }

@@ -40,8 +40,15 @@ export class ByteSource {
 
   /** A LEB128 integer of 64 bits, as its bits. */
   varint64(): bigint {
-    let value = 0n;
-    for (let shift = 0n; shift < 70n; shift += 7n) {
+    // The first seven bytes are a safe integer: most numbers end there.
+    let low = 0;
+    for (let i = 0, scale = 1; i < 7; i++, scale *= 128) {
+      const byte = this.u8();
+      low += (byte & 127) * scale;
+      if (byte < 128) return BigInt(low);
+    }
+    let value = BigInt(low);
+    for (let shift = 49n; shift < 70n; shift += 7n) {
       const byte = this.u8();
       value |= BigInt(byte & 127) << shift;
       if (byte < 128) {
@@ -69,6 +76,11 @@ export class ByteSource {
   /** A source over the same bytes, from its first one on. */
   again(): ByteSource {
     return new ByteSource(this.name, this.#bytes, this.#at, this.#end);
+  }
+
+  /** A view of all that is left; the source stays where it is. */
+  rest(): Uint8Array {
+    return this.#bytes.subarray(this.#at, this.#end);
   }
 
   finish(): void {

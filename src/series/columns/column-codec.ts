@@ -5,6 +5,7 @@ import type { ColumnValues } from "./column.ts";
 import { writeColumns } from "./column-writer.ts";
 import { type ColumnBytes, ColumnsDecoder } from "./columns-decoder.ts";
 import { findRecipes } from "./infer-recipes.ts";
+import { IntegerRing } from "./integer-ring.ts";
 import type { Workbench } from "./numbers.ts";
 import type { Recipe, Recipes } from "./recipe.ts";
 
@@ -60,7 +61,7 @@ let loading: Promise<ColumnCodec> | undefined;
 
 async function load(): Promise<ColumnCodec> {
   const [kernels, codec] = await Promise.all([loadColumnKernels(), loadCodec()]);
-  const workbench = { kernels, codec };
+  const workbench = { kernels, codec, kept: new IntegerRing() };
   return {
     encode: (columns, options) => encode(workbench, columns, options),
     inferRecipes: (columns, options) => inferRecipes(workbench, columns, options),

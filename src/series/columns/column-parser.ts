@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { NAME_BYTES_MAX } from "../../limits.ts";
+import { COLUMN_DEPENDENCIES_MAX, NAME_BYTES_MAX } from "../../limits.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { type Block, byteBlocks } from "./bytes-blocks.ts";
 import { type ColumnType, type NumberType, numbersOf } from "./column.ts";
@@ -45,9 +45,6 @@ export interface ParsedRecipe {
   residual: Run;
 }
 
-/** Columns that one may be stored against: far more than are ever chosen. */
-const DEPENDENCIES_MAX = 255;
-
 export interface ColumnHeader {
   flags: number;
   dependencies: string[];
@@ -55,7 +52,7 @@ export interface ColumnHeader {
 
 export function readHeader(source: ByteSource): ColumnHeader {
   const flags = source.u8();
-  const count = source.varint(DEPENDENCIES_MAX);
+  const count = source.varint(COLUMN_DEPENDENCIES_MAX);
   const dependencies = Array.from({ length: count }, () =>
     Buffer.from(source.bytes(source.varint(NAME_BYTES_MAX))).toString(),
   );

@@ -1,5 +1,6 @@
 import { StoreError } from "../../errors.ts";
 import { PAGE_ROWS } from "../../kernels/column-kernels.ts";
+import { COLUMN_CHAIN_MAX, COLUMN_KEPT_BYTES, COLUMN_TEXT_BYTES_MAX } from "../../limits.ts";
 import { packBits, sliceBits } from "./bitmap.ts";
 import { ByteSource } from "./byte-source.ts";
 import { readBytes } from "./bytes-blocks.ts";
@@ -20,9 +21,10 @@ import {
   readHeader,
   type Text,
 } from "./column-parser.ts";
+import type { Place } from "./integer-ring.ts";
 import { fromLattice } from "./lattice.ts";
 import type { Workbench } from "./numbers.ts";
-import { decodeIntegers, decodePage, type PageReader, readPage } from "./page-reader.ts";
+import { type Dependencies, decodeIntegers, decodePage, type PageReader, readPage } from "./page-reader.ts";
 import { columnOf, SOURCE_SUFFIX } from "./recipe.ts";
 import { restoreDerived } from "./recipe-reader.ts";
 
@@ -33,11 +35,6 @@ export interface ColumnBytes {
   bytes: Uint8Array;
 }
 
-/** Decoded integers that are kept for the columns stored against them. */
-const KEPT_BYTES = 16 << 20;
-/** Bytes of text that one array of offsets can reach. */
-const TEXT_BYTES_MAX = 2 ** 31 - 1;
-
 /** Decodes columns, and whatever columns they are stored against; see `ColumnCodec.decoder`. */
 export class ColumnsDecoder {
   readonly rows: number;
@@ -46,7 +43,8 @@ export class ColumnsDecoder {
   readonly #parsed = new Map<string, ParsedColumn>();
   /** Columns that others are stored against. */
   readonly #referred = new Set<string>();
-  readonly #kept = new Map<string, BigInt64Array | Float64Array>();
+  readonly #places = new Map<string, Place>();
+  readonly #kept = new Map<string, Float64Array>();
   #keptBytes = 0;
   /** Pages being decoded: one that comes again is stored against itself. */
   readonly #open = new Set<string>();
@@ -144,7 +142,7 @@ export class ColumnsDecoder {
         continue;
       }
       this.#guarded(name, index, () =>
-        decodePage(kernels, codec, page, first, end, (of) => this.#dependency(name, run, of, index), part),
+        decodePage(kernels, codec, page, first, end, this.#dependencies(name, run, index), part),
       );
     }
   }
@@ -163,15 +161,22 @@ export class ColumnsDecoder {
     return run.read[index]!;
   }
 
-  #dependency(name: string, run: Run, of: number, index: number): BigInt64Array {
-    return this.#integers(this.#atHand(name, run.dependencies[of]!), index);
+  #dependencies(name: string, run: Run, index: number): Dependencies {
+    const { kept } = this.#workbench;
+    return {
+      integersOf: (of) => this.#integers(this.#atHand(name, run.dependencies[of]!), index),
+      get decoded() {
+        return kept.head;
+      },
+    };
   }
 
-  /** All integers of a page of a column that others are stored against; kept for the next one. */
+  /** All integers of a page of a column that others are stored against; good until the next page is decoded. */
   #integers(name: string, index: number): BigInt64Array {
     const key = `${index} ${name}`;
-    const known = this.#kept.get(key);
-    if (known) return known as BigInt64Array;
+    const place = this.#places.get(key);
+    const known = place && this.#workbench.kept.at(place);
+    if (known) return known;
     const { main } = this.#parse(this.#column(name));
     if (main === undefined) {
       throw new ByteSource(name, new Uint8Array(0)).corrupt(
@@ -179,20 +184,20 @@ export class ColumnsDecoder {
       );
     }
     const page = this.#page(main, index);
-    const { kernels, codec } = this.#workbench;
-    const integers = this.#guarded(name, index, () => {
-      decodeIntegers(kernels, codec, page, 0, page.count, (of) => this.#dependency(name, main, of, index));
-      return new BigInt64Array(kernels.memory.buffer, kernels.at.lattice, page.count).slice();
+    const { kernels, codec, kept } = this.#workbench;
+    return this.#guarded(name, index, () => {
+      decodeIntegers(kernels, codec, page, 0, page.count, this.#dependencies(name, main, index));
+      const made = kept.put(new BigInt64Array(kernels.memory.buffer, kernels.at.lattice, page.count));
+      this.#places.set(key, made);
+      return kept.at(made)!;
     });
-    this.#keep(key, integers);
-    return integers;
   }
 
   /** All values of a column with a recipe; kept, since what follows from one thing often serves another. */
   #derived(name: string, { formula, hidden, residual }: ParsedRecipe): Float64Array {
     const key = `values ${name}`;
     const known = this.#kept.get(key);
-    if (known) return known as Float64Array;
+    if (known) return known;
     const values = this.#guarded(name, -1, () => {
       const sources = formula.sources.map((source) => this.#sourceValues(name, source));
       if (hidden) sources.push(this.#hidden(name, hidden));
@@ -227,14 +232,14 @@ export class ColumnsDecoder {
     return values;
   }
 
-  #keep(key: string, integers: BigInt64Array | Float64Array): void {
+  #keep(key: string, values: Float64Array): void {
     for (const [oldest, { byteLength }] of this.#kept) {
-      if (this.#keptBytes + integers.byteLength <= KEPT_BYTES) break;
+      if (this.#keptBytes + values.byteLength <= COLUMN_KEPT_BYTES) break;
       this.#kept.delete(oldest);
       this.#keptBytes -= byteLength;
     }
-    this.#kept.set(key, integers);
-    this.#keptBytes += integers.byteLength;
+    this.#kept.set(key, values);
+    this.#keptBytes += values.byteLength;
   }
 
   /** Decodes a page unless that is under way already: then it hangs on itself. */
@@ -242,6 +247,11 @@ export class ColumnsDecoder {
     const key = `${index} ${name}`;
     if (this.#open.has(key)) {
       throw new ByteSource(name, new Uint8Array(0)).corrupt("it is stored against itself");
+    }
+    if (this.#open.size >= COLUMN_CHAIN_MAX) {
+      throw new ByteSource(name, new Uint8Array(0)).corrupt(
+        `more than ${COLUMN_CHAIN_MAX} columns hang on each other`,
+      );
     }
     this.#open.add(key);
     try {
@@ -264,7 +274,7 @@ export class ColumnsDecoder {
     this.#read(name, run, 0, run.count, lengths);
     const starts = new Float64Array(run.count + 1);
     for (let i = 0; i < run.count; i++) starts[i + 1] = starts[i]! + lengths[i]!;
-    if (starts[run.count]! > TEXT_BYTES_MAX) throw run.pages[0]!.corrupt("its texts are over 2 GiB");
+    if (starts[run.count]! > COLUMN_TEXT_BYTES_MAX) throw run.pages[0]!.corrupt("its texts are over 2 GiB");
     return starts;
   }
 
@@ -302,7 +312,7 @@ function lookUp(chosen: Uint32Array, starts: Float64Array, dictionary: Uint8Arra
       throw indices.pages[0]!.corrupt(`a row names value ${index} of ${starts.length - 1}`);
     }
     total += starts[index + 1]! - starts[index]!;
-    if (total > TEXT_BYTES_MAX) throw indices.pages[0]!.corrupt("its rows are over 2 GiB");
+    if (total > COLUMN_TEXT_BYTES_MAX) throw indices.pages[0]!.corrupt("its rows are over 2 GiB");
     offsets[i + 1] = total;
   });
   const values = new Uint8Array(total);

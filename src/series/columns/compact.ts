@@ -1,5 +1,5 @@
 import type { ColumnKernels } from "../../kernels/column-kernels.ts";
-import { BINS_MAX, type Bin, binsFor, layBins } from "./bins.ts";
+import { BINS_MAX, type Bin, binsFor, binTable, layBins } from "./bins.ts";
 import type { ByteSink } from "./byte-sink.ts";
 import type { ByteSource } from "./byte-source.ts";
 import {
@@ -279,6 +279,8 @@ export const unzigzag = (value: bigint) => BigInt.asIntN(64, (value >> 1n) ^ -(v
 export interface CompactReader {
   contexts: ContextSource[];
   groupRows: number;
+  /** Lays the page's tables; to be called before its groups are decoded, with nothing else decoded in between. */
+  prepare(kernels: ColumnKernels): void;
   /** Decodes the residuals of a group to `residual`; `rowClasses` are those of its rows, by context. */
   decode(kernels: ColumnKernels, group: number, rowClasses: readonly Uint8Array[]): Start;
 }
@@ -327,46 +329,54 @@ export function readCompact(
   const streams = heads.map(({ streamBytes }) => source.part(streamBytes));
   const raws = heads.map(({ rawBits }) => source.part(Math.ceil(rawBits / 8)));
   source.finish();
+  const table = binTable(bins, classes, spacing.offset, spacing.divisor);
+  const plain = total === 1;
+  const own = ownClasses(classes);
+  const prepare = ({ exports, memory, at }: ColumnKernels) => {
+    memory.set(table, at.bins);
+    if (bins.length === 1) {
+      memory.fill(0, at.tokens, at.tokens + Math.min(groupRows, count));
+      return;
+    }
+    new Uint16Array(memory.buffer, at.frequencies, frequencies.length).set(frequencies);
+    if (!exports.columnTables(total, bins.length, bits, 1)) {
+      throw streams[0]!.corrupt("its frequencies do not add up");
+    }
+  };
   const decode: CompactReader["decode"] = (kernels, group, rowClasses) => {
     const { exports, memory, at } = kernels;
     const head = heads[group]!;
     const rows = Math.min(groupRows, count - group * groupRows);
-    layBins(kernels, bins, classes, spacing.offset, spacing.divisor);
     if (bins.length > 1) {
-      const plain = total === 1;
-      if (!plain) {
-        memory.fill(0, at.context, at.context + rows);
-        contexts.forEach((context, i) => {
-          memory.set(rowClasses[i]!, at.spare);
-          exports.columnMixContexts(at.context, at.spare, rows, classCount(context));
-        });
-        if (classes) exports.columnMixContexts(at.context, 0, rows, ownClasses(classes));
-      }
-      new Uint16Array(memory.buffer, at.frequencies, frequencies.length).set(frequencies);
-      const stream = streams[group]!.again();
-      const bytes = stream.bytes(stream.left);
+      if (!plain) layRowContexts(kernels, contexts, rowClasses, own, rows);
+      const bytes = streams[group]!.rest();
+      const end = at.packed + bytes.length;
       memory.set(bytes, at.packed);
-      if (
-        !exports.columnTables(total, bins.length, bits, 1) ||
-        !exports.columnDecode(
-          at.tokens,
-          at.context,
-          rows,
-          bits,
-          plain ? 1 : 0,
-          at.packed,
-          at.packed + bytes.length,
-        )
-      ) {
+      if (!exports.columnDecode(at.tokens, at.context, rows, bits, plain ? 1 : 0, at.packed, end)) {
         throw streams[group]!.corrupt("its stream of bins is none");
       }
-    } else memory.fill(0, at.tokens, at.tokens + rows);
-    const raw = raws[group]!.again();
-    memory.set(raw.bytes(raw.left), at.packed);
+    }
+    memory.set(raws[group]!.rest(), at.packed);
     const read = exports.columnValues(at.tokens, rows, at.packed, 0, spacing.divisor, widest, at.residual);
-    if (read !== head.rawBits)
+    if (read !== head.rawBits) {
       throw raws[group]!.corrupt(`${head.rawBits} raw bits are named, ${read} are needed`);
+    }
     return head.start;
   };
-  return { contexts, groupRows, decode };
+  return { contexts, groupRows, prepare, decode };
+}
+
+function layRowContexts(
+  { exports, memory, at }: ColumnKernels,
+  contexts: readonly ContextSource[],
+  rowClasses: readonly Uint8Array[],
+  own: number,
+  rows: number,
+): void {
+  memory.fill(0, at.context, at.context + rows);
+  contexts.forEach((context, i) => {
+    memory.set(rowClasses[i]!, at.spare);
+    exports.columnMixContexts(at.context, at.spare, rows, classCount(context));
+  });
+  if (own > 1) exports.columnMixContexts(at.context, 0, rows, own);
 }

@@ -4,6 +4,7 @@ import type { ByteSink } from "./byte-sink.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { bytesOf, type NumberArray, type NumberType, numberWidth } from "./column.ts";
 import { type ContextSource, classify } from "./contexts.ts";
+import type { IntegerRing } from "./integer-ring.ts";
 import { toLattice } from "./lattice.ts";
 import { type EncodedPage, encodePage, bytesOf as integerBytes, type Page } from "./page-writer.ts";
 import { DEPTH_MAX, planPages } from "./plan.ts";
@@ -13,6 +14,7 @@ import { ALONE, NONE } from "./prediction.ts";
 export interface Workbench {
   kernels: ColumnKernels;
   codec: Codec;
+  kept: IntegerRing;
 }
 
 /** Numbers of a column, or of a part of one: nulls, lengths of texts. */

@@ -31,8 +31,13 @@ export interface PageReader {
   bytes?: { encoding: number; payload: Uint8Array };
 }
 
-/** Integers of a dependency's page. */
-export type IntegersOf = (dependency: number) => BigInt64Array;
+/** Where a page's dependencies come from. */
+export interface Dependencies {
+  /** Integers of a dependency's page; good until the next one is decoded. */
+  integersOf(dependency: number): BigInt64Array;
+  /** Grows when one is decoded. */
+  readonly decoded: number;
+}
 
 export function readPage(
   page: ByteSource,
@@ -74,7 +79,7 @@ export function decodePage(
   page: PageReader,
   from: number,
   to: number,
-  integersOf: IntegersOf,
+  dependencies: Dependencies,
   out: Uint8Array,
 ): void {
   const { type, lattice } = page;
@@ -87,14 +92,17 @@ export function decodePage(
     return;
   }
   const { memory, at } = kernels;
-  if (page.light && lattice.exponent !== undefined && type === "f64") {
-    page.light.decode(kernels, from, to, 10 ** lattice.exponent, at.source);
+  const isPlain = type === "i64" || type === "u64";
+  if (page.light && (isPlain || (type === "f64" && lattice.exponent !== undefined))) {
+    // Straight to the values: integers need no narrowing, and decimals are made block by block.
+    const scale = isPlain ? 0 : 10 ** lattice.exponent!;
+    page.light.decode(kernels, from, to, scale, at.source);
     const first = at.source + (from % BLOCK_ROWS) * 8;
     out.set(memory.subarray(first, first + (to - from) * 8));
     placeMisfits(type, lattice, from, to, out);
     return;
   }
-  const first = decodeIntegers(kernels, codec, page, from, to, integersOf);
+  const first = decodeIntegers(kernels, codec, page, from, to, dependencies);
   memory.copyWithin(at.lattice, at.lattice + (from - first) * 8, at.lattice + (to - first) * 8);
   fromLattice(kernels, type, lattice, from, to, out);
 }
@@ -115,7 +123,7 @@ export function decodeIntegers(
   page: PageReader,
   from: number,
   to: number,
-  integersOf: IntegersOf,
+  dependencies: Dependencies,
 ): number {
   const { exports, memory, at } = kernels;
   const { prediction, compact, light, count } = page;
@@ -131,7 +139,7 @@ export function decodeIntegers(
   const { groupRows } = compact;
   const first = Math.floor(from / groupRows);
   // Decoding others uses the same memory: they come first.
-  const needed = new Map(dependenciesOf(page).map((of) => [of, integersOf(of)]));
+  const needed = obtain(dependenciesOf(page), dependencies);
   const classes = compact.contexts.map((context) => {
     memory.set(asBytes(needed.get(context.of)!), at.source);
     classify(kernels, context, at.source, count, at.spare);
@@ -141,6 +149,7 @@ export function decodeIntegers(
     memory.set(asBytes(needed.get(prediction.of)!), at.source);
     layReference(kernels, prediction, at.source, count);
   }
+  compact.prepare(kernels);
   for (let group = first; group * groupRows < to; group++) {
     const row = group * groupRows;
     const rows = Math.min(groupRows, count - row);
@@ -163,6 +172,19 @@ export function decodeIntegers(
     );
   }
   return first * groupRows;
+}
+
+/** How often it is tried to find all dependencies decoded, before they are copied. */
+const OBTAIN_TRIES = 3;
+
+/** Integers of all dependencies at once: decoding one may write over another, which is then decoded again. */
+function obtain(needed: readonly number[], dependencies: Dependencies): Map<number, BigInt64Array> {
+  for (let attempt = 0; attempt < OBTAIN_TRIES; attempt++) {
+    const before = dependencies.decoded;
+    const found = new Map(needed.map((of) => [of, dependencies.integersOf(of)]));
+    if (dependencies.decoded === before || needed.length === 1) return found;
+  }
+  return new Map(needed.map((of) => [of, dependencies.integersOf(of).slice()]));
 }
 
 const asBytes = (integers: BigInt64Array) =>

@@ -45,6 +45,8 @@ export interface EncodedPage {
 /** Compressed to less than this share, a page is not tried as bytes. */
 const BYTES_TRIED_SHARE = 0.35;
 const TRIAL_BYTES = 32_768;
+/** Bytes decode several times slower than light pages: they must be worth it. */
+const BYTES_SHARE_MAX = { light: 0.85, compact: 1 };
 
 export function encodePage(
   kernels: ColumnKernels,
@@ -125,10 +127,11 @@ function asBytes(
   if (raw.length > 2 * TRIAL_BYTES && limitBytes < raw.length) {
     const middle = Math.floor((raw.length - TRIAL_BYTES) / 2 / numberWidth(type)) * numberWidth(type);
     const trial = codec.encode({ bytes: raw.subarray(middle, middle + TRIAL_BYTES), ...settings, bases: [] });
-    if (trial.payload.length / TRIAL_BYTES > (limitBytes / raw.length) * 1.05) return undefined;
+    if (trial.payload.length / TRIAL_BYTES > (limitBytes / raw.length) * BYTES_SHARE_MAX[profile])
+      return undefined;
   }
   const { encoding, payload } = codec.encode({ bytes: raw, ...settings, bases: [] });
-  if (payload.length + 2 >= limitBytes) return undefined;
+  if (payload.length + 2 >= limitBytes * BYTES_SHARE_MAX[profile]) return undefined;
   const sink = new ByteSink()
     .u8(BYTES << 4)
     .u8(encoding)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { isStoreError, type StoreError } from "../../../src/errors.ts";
+import { COLUMN_DEPENDENCIES_MAX } from "../../../src/limits.ts";
 import { type EncodedColumn, loadColumnCodec } from "../../../src/series/columns/column-codec.ts";
 import { numberColumn, numbersIn, quotes, sameBits, textColumn } from "./samples.ts";
 
@@ -90,6 +91,22 @@ describe("damaged columns", () => {
         message: expect.stringMatching(/missing/),
       }) as Error,
     );
+  });
+
+  it("more dependencies than a column may have are refused, as many as it may are read", () => {
+    const [sound] = codec.encode([numberColumn("x", "u8", new Uint8Array(rows))]);
+    const named = (count: number) => {
+      const names = Array.from({ length: count }, () => [1, 0x78]).flat();
+      return new Uint8Array([
+        0,
+        (count & 127) | (count > 127 ? 128 : 0),
+        ...(count > 127 ? [count >> 7] : []),
+        ...names,
+        ...sound!.bytes.subarray(2),
+      ]);
+    };
+    expect(complaint([sound!], "x", named(COLUMN_DEPENDENCIES_MAX))).toBeUndefined();
+    expect(complaint([sound!], "x", named(COLUMN_DEPENDENCIES_MAX + 1))?.message).toMatch(/over 255/);
   });
 
   it("other columns of a segment with a damaged one can be read", () => {
