@@ -8,6 +8,7 @@ import { addGc } from "./commands/gc.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
 import { addMigrate } from "./commands/migrate.ts";
+import { addModel } from "./commands/model.ts";
 import { addPrune } from "./commands/prune.ts";
 import { addRefs } from "./commands/refs.ts";
 import { addRepair } from "./commands/repair.ts";
@@ -46,6 +47,7 @@ const verbs = [
   addRepair,
   addStats,
   addServe,
+  addModel,
   addVersion,
 ];
 

@@ -45,9 +45,15 @@ export function createApp(context: ServerContext): ServerApp {
   });
   app.use("*", checkAccess(context));
   app.onError((error, c) => {
-    if (!(error instanceof HttpFailure))
-      context.log("failure", { path: c.req.path.slice(0, 300), error: String(error) });
-    return failureResponse(c, error);
+    const response = failureResponse(c, error);
+    if (response.status >= 500) {
+      context.log("failure", {
+        path: c.req.path.slice(0, 300),
+        status: response.status,
+        error: String(error),
+      });
+    }
+    return response;
   });
   app.notFound((c) =>
     failureResponse(c, new HttpFailure(404, "ERR_NOT_FOUND", "there is nothing at this address")),

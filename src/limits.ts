@@ -257,3 +257,9 @@ export const ONNX_TEXT_BYTES_MAX = 4096;
  * each one on its own would cost more to describe than it has.
  */
 export const ONNX_TENSOR_BYTES_MIN = 512;
+
+/** Inferences that may wait for one model: past it the caller is faster than the model, and memory would grow. */
+export const MODEL_RUNS_MAX = 1024;
+
+/** Bytes of an ONNX model that is served: a session takes the model in one piece. */
+export const MODEL_BYTES_MAX = 2 ** 31 - 1;
