@@ -219,7 +219,8 @@ export class Checkpoints {
       return this.registry.newest(ref)?.version;
     };
     const open = (number: number) => this.open(`${ref}@${number}`);
-    return ServedModel.start({ newest: pinned ? () => version : newest, open }, options);
+    const source = { newest: pinned ? () => version : newest, follows: !pinned, open };
+    return ServedModel.start(source, options);
   }
 
   /** Writes a version's files, byte for byte as they were saved, or a safetensors file of some of its tensors. */

@@ -14,13 +14,16 @@ export interface ModelSignature {
   outputs: ModelValue[];
 }
 
-/** What a session's thread is started with. */
+/** What a session's thread is started with; the model follows when there is one. */
 export interface SessionStart {
   /** Where the runtime's module is. */
   runtime: string;
-  /** The model, in shared memory. */
-  model: Uint8Array;
   threads: number;
+}
+
+/** The first message: the model, in shared memory. */
+export interface OpenRequest {
+  model: Uint8Array;
 }
 
 export interface RunRequest {

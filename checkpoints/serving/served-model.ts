@@ -1,8 +1,9 @@
+import type { Worker } from "node:worker_threads";
 import { isStoreError, StoreError } from "../../src/errors.ts";
 import { MODEL_BYTES_MAX } from "../../src/limits.ts";
 import type { Checkpoint } from "../checkpoint.ts";
 import type { ModelSignature } from "./messages.ts";
-import { ModelSession, type ModelTensors } from "./session.ts";
+import { ModelSession, type ModelTensors, startThread } from "./session.ts";
 
 export interface ServeModelOptions {
   /** The version's model is an ONNX file, run by onnxruntime-node. */
@@ -28,6 +29,8 @@ export interface ServeModelOptions {
 export interface ModelSource {
   /** The newest version of the ref; the same one when the selector names one. */
   newest(): number | undefined;
+  /** Whether there can be another one later. */
+  follows: boolean;
   open(version: number): Promise<Checkpoint>;
 }
 
@@ -45,6 +48,8 @@ export class ServedModel implements AsyncDisposable {
   readonly #source: ModelSource;
   readonly #options: ServeModelOptions;
   #session: ModelSession;
+  /** Waits for the next version, with the runtime loaded. */
+  #spare: Worker | undefined;
   /** The newest version that was tried, whether it serves or was refused. */
   #tried: number;
   #timer: NodeJS.Timeout | undefined;
@@ -57,6 +62,7 @@ export class ServedModel implements AsyncDisposable {
     this.#options = options;
     this.#session = session;
     this.#tried = session.version;
+    if (source.follows) this.#spare = startThread(options);
     this.#lookLater();
   }
 
@@ -64,7 +70,8 @@ export class ServedModel implements AsyncDisposable {
   static async start(source: ModelSource, options: ServeModelOptions): Promise<ServedModel> {
     const version = source.newest();
     if (version === undefined) throw new StoreError("ERR_NOT_FOUND", "there is no version to serve");
-    return new ServedModel(source, options, await build(await source.open(version), options));
+    const thread = startThread(options);
+    return new ServedModel(source, options, await build(await source.open(version), options, thread));
   }
 
   /** The version that inferences begun now run on. */
@@ -104,7 +111,11 @@ export class ServedModel implements AsyncDisposable {
       if (version === 0 || version === this.#tried || this.#closed) return;
       this.#tried = version;
       const checkpoint = await this.#source.open(version);
-      const session = await build(checkpoint, this.#options);
+      const thread = this.#spare ?? startThread(this.#options);
+      this.#spare = undefined;
+      const session = await build(checkpoint, this.#options, thread).finally(() => {
+        if (!this.#closed) this.#spare = startThread(this.#options);
+      });
       if (this.#closed) return await session.release();
       const old = this.#session;
       this.#session = session;
@@ -129,6 +140,7 @@ export class ServedModel implements AsyncDisposable {
     this.#closed = true;
     clearTimeout(this.#timer);
     await this.#looking;
+    await this.#spare?.terminate();
     await Promise.all([this.#releasing, this.#session.dead ? undefined : this.#session.release()]);
   }
 
@@ -138,7 +150,23 @@ export class ServedModel implements AsyncDisposable {
 }
 
 /** A version's session, warmed and tried. */
-async function build(checkpoint: Checkpoint, options: ServeModelOptions): Promise<ModelSession> {
+async function build(
+  checkpoint: Checkpoint,
+  options: ServeModelOptions,
+  thread: Worker,
+): Promise<ModelSession> {
+  try {
+    const session = await ModelSession.open(checkpoint.version, await readModel(checkpoint, options), thread);
+    if (options.probe !== undefined) await tryOut(session, options.probe);
+    return session;
+  } catch (error) {
+    await thread.terminate();
+    throw error;
+  }
+}
+
+/** The model's bytes, in memory that its thread can read. */
+async function readModel(checkpoint: Checkpoint, options: ServeModelOptions): Promise<Uint8Array> {
   const { version, files } = checkpoint;
   const models = files.filter(({ name }) => name.toLowerCase().endsWith(".onnx"));
   const name = options.file ?? (models.length === 1 ? models[0]!.name : undefined);
@@ -160,14 +188,7 @@ async function build(checkpoint: Checkpoint, options: ServeModelOptions): Promis
   }
   const model = new Uint8Array(new SharedArrayBuffer(file.sizeBytes));
   await checkpoint.reader(file).read(0, file.sizeBytes, { bytes: model });
-  const session = await ModelSession.open(version, model, options);
-  try {
-    if (options.probe !== undefined) await tryOut(session, options.probe);
-  } catch (error) {
-    await session.release();
-    throw error;
-  }
-  return session;
+  return model;
 }
 
 /** Two runs: the first also warms what the runtime prepares lazily. */

@@ -6,7 +6,7 @@ import type { Tensor } from "../../formats/tensor.ts";
 import { builtFile } from "../../src/built.ts";
 import { fromErrorRecord, StoreError } from "../../src/errors.ts";
 import { MODEL_RUNS_MAX } from "../../src/limits.ts";
-import type { ModelSignature, RunRequest, SessionReply, SessionStart } from "./messages.ts";
+import type { ModelSignature, OpenRequest, RunRequest, SessionReply, SessionStart } from "./messages.ts";
 
 export type ModelTensors = Record<string, Tensor>;
 
@@ -38,30 +38,18 @@ export class ModelSession {
 
   /**
    * Builds a session; nothing of it happens on the calling thread.
+   * @param thread from `startThread`; it belongs to the session, or ends when the model does not load
    * @param model in shared memory
-   * @throws `ERR_FORMAT_ONNX` when the runtime cannot load the model, `ERR_NOT_FOUND` without the runtime
+   * @throws `ERR_FORMAT_ONNX` when the runtime cannot load the model
    */
-  static open(
-    version: number,
-    model: Uint8Array,
-    options: { threads?: number; runtime?: string },
-  ): Promise<ModelSession> {
-    const start: SessionStart = {
-      runtime: findRuntime(options.runtime),
-      model,
-      threads: options.threads ?? 1,
-    };
-    const worker = new Worker(new URL(builtFile(import.meta.url, "./session.worker.js")), {
-      name: "varve-model",
-      workerData: start,
-    });
-    worker.unref();
+  static open(version: number, model: Uint8Array, thread: Worker): Promise<ModelSession> {
     return new Promise((resolve, reject) => {
-      worker.once("message", (reply: SessionReply) => {
-        if ("opened" in reply) resolve(new ModelSession(version, worker, reply.opened));
+      thread.once("message", (reply: SessionReply) => {
+        if ("opened" in reply) resolve(new ModelSession(version, thread, reply.opened));
         else if ("failed" in reply) reject(fromErrorRecord(reply.failed));
       });
-      worker.once("error", reject);
+      thread.once("error", reject);
+      thread.postMessage({ model } satisfies OpenRequest);
     });
   }
 
@@ -121,6 +109,20 @@ export class ModelSession {
   #endWhenIdle(): void {
     if (this.#releasing && this.#waiting.size === 0) this.#worker.postMessage("release");
   }
+}
+
+/**
+ * Starts a thread for a session to come; it loads the runtime meanwhile.
+ * @throws `ERR_NOT_FOUND` without the runtime
+ */
+export function startThread(options: { threads?: number; runtime?: string }): Worker {
+  const start: SessionStart = { runtime: findRuntime(options.runtime), threads: options.threads ?? 1 };
+  const url = new URL(builtFile(import.meta.url, "./session.worker.js"));
+  const thread = new Worker(url, { name: "varve-model", workerData: start });
+  // A thread that waits keeps no process alive, and one that fails says so when it is asked for a session.
+  thread.on("error", () => {});
+  thread.unref();
+  return thread;
 }
 
 /** The runtime is not a dependency: whoever serves models installs it, beside varve or in their own project. */

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type DType, type Tensor, type TypedArray, tensorSizeBytes } from "../../formats/tensor.ts";
 import { StoreError, toErrorRecord } from "../../src/errors.ts";
-import type { ModelSignature, RunRequest, SessionReply, SessionStart } from "./messages.ts";
+import type { ModelSignature, OpenRequest, RunRequest, SessionReply, SessionStart } from "./messages.ts";
 
 type RuntimeData = TypedArray | Uint8Array;
 
@@ -50,10 +50,13 @@ const TYPES: Partial<Record<DType, string>> = {
 const DTYPES = new Map(Object.entries(TYPES).map(([dtype, type]) => [type, dtype as DType]));
 
 const port = parentPort!;
-const { runtime: runtimePlace, model, threads } = workerData as SessionStart;
+const { runtime: runtimePlace, threads } = workerData as SessionStart;
 
-async function open(): Promise<void> {
-  const loaded = (await import(runtimePlace)) as Runtime & { default?: Runtime };
+/** Loaded at once, while no model is there yet: that takes longer than building most sessions. */
+const loading = import(runtimePlace) as Promise<Runtime & { default?: Runtime }>;
+
+async function open({ model }: OpenRequest): Promise<void> {
+  const loaded = await loading;
   const runtime = loaded.default ?? loaded;
   const options = { intraOpNumThreads: threads, interOpNumThreads: 1, executionMode: "sequential" };
   // The runtime wants memory that is not shared; this copy is the thread's own and goes with it.
@@ -120,9 +123,15 @@ function invalid(message: string): StoreError {
   return new StoreError("ERR_INVALID_ARGUMENT", `the model did not run: ${message}`);
 }
 
-open().catch((error: unknown) => {
+loading.catch(() => {});
+port.once("message", (request: OpenRequest | "release") => {
+  if (request === "release") port.close();
+  else open(request).catch(fail);
+});
+
+function fail(error: unknown): void {
   const message = error instanceof Error ? error.message : String(error);
   const failed = new StoreError("ERR_FORMAT_ONNX", `the model does not load: ${message}`);
   port.postMessage({ failed: toErrorRecord(failed) } satisfies SessionReply);
   port.close();
-});
+}
