@@ -64,7 +64,8 @@ async function copyCheckpoints(engine: Engine, context: BackupContext): Promise<
   }
   engine.versions.refresh();
   const { durableBytes, seq } = engine.versions;
-  engine.chunks.index.refresh();
+  const chunks = await engine.openChunks();
+  chunks.index.refresh();
   const packs = await copyPacks(engine, context);
   const beforeBytes = sizeOf(disk, log.target);
   await copyVersionLog(disk, { ...log, storeId, sizeBytes: durableBytes, seq });
@@ -91,8 +92,10 @@ async function copyPacks(engine: Engine, context: BackupContext): Promise<Copied
     const known = index.complete ? new Map([...index.packEnds()].map((end) => [end.packId, end])) : new Map();
     const scans: (PackScan & { framesBefore: number })[] = [];
     let writtenBytes = 0;
+    let count = 0;
     for (const { packId, goodBytes } of engine.chunks.index.packEnds()) {
       const name = packFileName(packId);
+      count++;
       others.delete(name);
       const target = `${place.packsDirectory}/${name}`;
       const had = known.get(packId);
@@ -114,7 +117,6 @@ async function copyPacks(engine: Engine, context: BackupContext): Promise<Copied
       frameCount: framesBefore + frames.length,
     }));
     await index.commit({ puts: decodableEntries(scans, index), packEnds });
-    const count = [...index.packEnds()].length;
     const removeOthers = () => removePacks(context, others);
     return { writtenBytes, count, removeOthers };
   } finally {

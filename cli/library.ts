@@ -6,9 +6,12 @@ import type {
   Checkpoints as AllCheckpoints,
   CheckOptions,
   CheckResult,
+  Features,
+  LoadOptions,
   OpenStoreOptions,
   Progress,
   RepairResult,
+  Series as WholeSeries,
   Store as WholeStore,
 } from "../index.ts";
 
@@ -17,7 +20,10 @@ export type {
   AuditEntry,
   AuditReport,
   CheckResult,
+  CriticalStats,
+  FeatureInfo,
   GcResult,
+  HistogramSummary,
   KeyRange,
   LogInspection,
   LogQuery,
@@ -35,6 +41,10 @@ export type {
   RestoreFilesOptions as RestoreOptions,
   SaveOptions,
   SequenceInfo,
+  SeriesExportOptions,
+  SeriesImportOptions,
+  SeriesRow,
+  SeriesStats,
   StoreStats,
   TensorDiff,
   VersionDetails,
@@ -55,19 +65,58 @@ export type CriticalLibrary = Pick<
 >;
 export type { ReachedCritical, ReachOptions } from "../open-critical.ts";
 
-export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError" | "mirror" | "witness">;
+export type OpenOptions = Pick<
+  OpenStoreOptions,
+  "create" | "readOnly" | "onError" | "mirror" | "witness" | "ioBudget"
+>;
 
-export interface Library {
+export interface Library
+  extends Pick<typeof import("../index.ts"), "compressionOfName" | "formatOfName" | "StoreError"> {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
   checkStore(directory: string, options: CheckOptions): Promise<CheckResult>;
   repairStore(directory: string, options: Running & { mirror?: string }): Promise<RepairResult>;
 }
 
-export interface Store extends Pick<WholeStore, "gc" | "stats" | "backup" | "close"> {
+export interface Store
+  extends Pick<
+    WholeStore,
+    | "gc"
+    | "stats"
+    | "backup"
+    | "close"
+    | "importSeries"
+    | "exportSeries"
+    | "publishFeatures"
+    | "exportFeatures"
+    | "state"
+  > {
   readonly checkpoints: Checkpoints;
+  readonly series: SeriesStore;
+  readonly features: Pick<Features, "list" | "versions" | "load" | "find">;
 }
+
+/** Which version of a feature table. */
+export type FeatureSelection = Pick<LoadOptions, "version" | "asOf">;
+
+export interface SeriesStore {
+  list(): string[];
+  open(name: string, options: { readOnly: true }): Series;
+}
+
+export type Series = Pick<WholeSeries, "name" | "columns" | "key" | "asOf" | "positions" | "stats" | "tail">;
 
 export type Checkpoints = Pick<
   AllCheckpoints,
-  "saveFiles" | "restoreFiles" | "refs" | "log" | "show" | "readResume" | "diff" | "tag" | "prune"
+  | "saveFiles"
+  | "restoreFiles"
+  | "refs"
+  | "log"
+  | "show"
+  | "readResume"
+  | "diff"
+  | "tag"
+  | "prune"
+  | "follow"
+  | "pin"
+  | "unpin"
 >;

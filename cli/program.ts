@@ -1,22 +1,28 @@
 import { Command } from "commander";
 import { addAudit } from "./commands/audit.ts";
 import { addBackup } from "./commands/backup.ts";
+import { addBench } from "./commands/bench.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCritical } from "./commands/critical.ts";
 import { addDiff } from "./commands/diff.ts";
+import { addFeatures } from "./commands/features/features.ts";
+import { addFollow } from "./commands/follow.ts";
 import { addGc } from "./commands/gc.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
 import { addMigrate } from "./commands/migrate.ts";
 import { addModel } from "./commands/model.ts";
+import { addPin, addUnpin } from "./commands/pin.ts";
 import { addPrune } from "./commands/prune.ts";
 import { addRefs } from "./commands/refs.ts";
 import { addRepair } from "./commands/repair.ts";
 import { addRestore } from "./commands/restore.ts";
 import { addSave } from "./commands/save.ts";
 import { addSequence } from "./commands/sequence.ts";
+import { addSeries } from "./commands/series/series.ts";
 import { addServe } from "./commands/serve.ts";
 import { addShow } from "./commands/show.ts";
+import { addState } from "./commands/state/state.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTag } from "./commands/tag.ts";
 import { addVersion } from "./commands/version.ts";
@@ -35,6 +41,9 @@ const verbs = [
   addShow,
   addDiff,
   addTag,
+  addFollow,
+  addPin,
+  addUnpin,
   addPrune,
   addGc,
   addCritical,
@@ -48,6 +57,10 @@ const verbs = [
   addStats,
   addServe,
   addModel,
+  addSeries,
+  addBench,
+  addFeatures,
+  addState,
   addVersion,
 ];
 

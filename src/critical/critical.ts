@@ -9,14 +9,15 @@ import { type BackupOptions, type BackupResult, backupCritical } from "./backup.
 import type { Annotations, LogRecord } from "./change.ts";
 import { type Clock, createClock } from "./clock.ts";
 import { type CommitOptions, Committer, type Receipt } from "./committer.ts";
-import { adoptMoved, adoptSequence, recognizeCopy } from "./fencing.ts";
+import { adoptMoved, adoptSequence, recognizeCopy, showFence } from "./fencing.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
-import { type MigrationPlan, olderKeys, planMigration } from "./migration.ts";
+import { type MigrationPlan, planMigration, upgradeEntries } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
+import type { RecordPlace } from "./record-reader.ts";
 import { loadSnapshot, replay, replayJournal } from "./recovery.ts";
-import { ReplayedRecords } from "./replayed-records.ts";
+import { Reserve } from "./reserve.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
 import { CriticalSequence } from "./sequence-handle.ts";
@@ -42,15 +43,15 @@ export class Critical {
   readonly #trail: Trail;
   readonly #committer: Committer | undefined;
   readonly #snapshots: Snapshots | undefined;
+  readonly #reserve: Reserve | undefined;
   readonly #maps = new Map<string, CriticalMap<unknown>>();
   readonly #sequences = new Map<string, CriticalSequence>();
   #recovery: RecoveryStats;
   #journal: Journal | undefined;
   #witness: Witness | undefined;
   #socket: EngineSocket | undefined;
-  /** A reader's place in the log, and what it has read from there. */
+  /** A reader's place in the log. */
   #follower: LogFollower | undefined;
-  #tail: ReplayedRecords | undefined;
   #closed = false;
 
   private constructor(options: CriticalOptions, journal: Journal | undefined) {
@@ -58,10 +59,12 @@ export class Critical {
     this.readOnly = options.readOnly === true;
     this.#clock = options.clock ?? createClock();
     this.#state = new State(options.idempotency);
-    this.#history = new History(options.disk, `${options.directory}/history`, options.history);
+    const place = { disk: options.disk, directory: `${options.directory}/history`, state: this.#state };
+    this.#history = new History(place, options.history);
     this.#trail = new Trail(this.#history, this.#state);
     if (journal === undefined) {
       this.#recovery = this.#loadForReading();
+      showFence(this.#state, options);
       return;
     }
     const { disk, directory } = options;
@@ -71,6 +74,9 @@ export class Critical {
     this.#recovery = recovered.stats;
     this.#committer = new Committer(this.#state, journal, this.#clock, this.#published);
     this.#committer.logRecords = recovered.stats.replayedRecords;
+    const reserveBytes = options.reserveBytes ?? (disk.kind === "real" ? RESERVE_BYTES : 0);
+    this.#reserve = new Reserve({ disk, directory }, reserveBytes, this.#warn);
+    this.#history.reserve = this.#reserve;
     this.#snapshots = new Snapshots(
       {
         disk,
@@ -78,6 +84,7 @@ export class Critical {
         state: this.#state,
         journal,
         history: this.#history,
+        reserve: this.#reserve,
         committer: this.#committer,
         recovered: recovered.found,
         onWarning: this.#warn,
@@ -96,10 +103,16 @@ export class Critical {
    */
   static open(options: CriticalOptions): Critical {
     if (options.readOnly === true) return new Critical(options, undefined);
-    const onWarning = (warning: StoreError) => options.onWarning?.(warning.message, warning);
+    let critical: Critical | undefined;
+    const onWarning = (warning: StoreError) => {
+      const isFull = warning.code === "ERR_DISK_FULL";
+      options.onWarning?.(isFull ? DISK_FULL : warning.message, warning);
+      if (isFull) critical?.makeRoom();
+    };
     const journal = options.journal ?? openLog({ ...options.log, ...logPlace(options), onWarning });
     try {
-      return new Critical(options, journal);
+      critical = new Critical(options, journal);
+      return critical;
     } catch (error) {
       // The lock goes with it. Why the opening failed says more than what closing may add.
       journal.close().catch(() => {});
@@ -109,13 +122,8 @@ export class Critical {
 
   /** Without its socket the engine still runs; the command line then has to wait for it. */
   #listen(): void {
-    const { disk, directory } = this.#options;
     const failed = (error: unknown) => this.#warn("the engine's socket could not be opened", error);
-    try {
-      this.#socket = new EngineSocket(disk, directory, verbsOf(this), failed);
-    } catch (error) {
-      failed(error);
-    }
+    this.#socket = EngineSocket.open(this.#options, verbsOf(this), failed);
   }
 
   /** What a reader starts with: the newest snapshot, and the log as far as it is known durable. */
@@ -127,11 +135,9 @@ export class Critical {
     const snapshotLsn = this.#state.lsn;
     const loadedMs = performance.now();
     this.#history.open(found.history, snapshotLsn, false);
-    this.#tail = new ReplayedRecords(this.#state);
     const fromLsn = BigInt(snapshotLsn + 1 - this.#state.logBase);
     this.#follower = new LogFollower({ ...logPlace(this.#options), fromLsn });
-    const replayedRecords = replay(this.#follower.refresh(), this.#state, this.#tail);
-    this.#history.addReplayed(this.#tail);
+    const replayedRecords = replay(this.#follower.refresh(), this.#state, this.#history);
     return {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -149,8 +155,7 @@ export class Critical {
     this.#checkOpen();
     if (this.#follower === undefined) return this.lsn;
     try {
-      replay(this.#follower.refresh(), this.#state, this.#tail!);
-      this.#history.addReplayed(this.#tail!);
+      replay(this.#follower.refresh(), this.#state, this.#history);
     } catch (error) {
       if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
       // The log was trimmed behind a newer snapshot: begin again from that one.
@@ -169,9 +174,7 @@ export class Critical {
     if (problem !== undefined) this.#warn(`the history is damaged: ${problem}`, undefined);
     for (const path of found.damaged)
       this.#warn(`snapshot ${path} is damaged, an older one is used`, undefined);
-    const tail = new ReplayedRecords(this.#state);
-    const replayed = replayJournal(journal, this.#state, found.damaged, tail);
-    this.#history.addReplayed(tail);
+    const replayed = replayJournal(journal, this.#state, found.damaged, this.#history);
     const stats: RecoveryStats = {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -302,21 +305,9 @@ export class Critical {
     return upgraded;
   }
 
-  async #upgrade(table: Table, signal?: AbortSignal): Promise<number> {
-    let upgraded = 0;
-    let after: string | undefined;
-    for (;;) {
-      const keys = olderKeys(table, after, UPGRADE_BATCH);
-      if (keys.length === 0 || this.#closed || signal?.aborted) return upgraded;
-      await this.commitAsync(
-        (tx) => {
-          for (const key of keys) tx.upgrade(table, key);
-        },
-        { actor: "varve", reason: `upgrade to version ${table.schema?.version}` },
-      );
-      upgraded += keys.length;
-      after = keys.at(-1);
-    }
+  #upgrade(table: Table, signal?: AbortSignal): Promise<number> {
+    const commit: Critical["commitAsync"] = (fn, options) => this.commitAsync(fn, options);
+    return upgradeEntries(table, commit, () => this.#closed || signal?.aborted === true);
   }
 
   /**
@@ -329,6 +320,11 @@ export class Critical {
     this.#writable();
     const parts = { disk: this.#options.disk, state: this.#state, history: this.#history };
     return this.#snapshots!.alone(() => backupCritical(parts, directory, options));
+  }
+
+  /** @internal The log finds no space ahead. */
+  makeRoom(): void {
+    this.#snapshots?.makeRoom();
   }
 
   /** @internal */
@@ -351,16 +347,7 @@ export class Critical {
     return {
       lsn: BigInt(state.lsn),
       timeUs: BigInt(state.timeUs),
-      maps: state.tables().map((table) => ({
-        name: table.name,
-        entries: table.size,
-        version: table.storedVersion,
-      })),
-      sequences: state.sequences().map((sequence) => ({
-        name: sequence.name,
-        next: sequence.visibleNext,
-        fenced: state.isFenced(sequence),
-      })),
+      ...state.contents(),
       fence: state.fence,
       poisoned: this.#committer?.poisoned ?? false,
       inFlight: this.#committer?.inFlight ?? 0,
@@ -369,6 +356,7 @@ export class Critical {
       recovery: this.#recovery,
       snapshots: this.#snapshots?.stats(),
       history: this.#history.stats(),
+      reserve: this.#reserve?.stats(),
       log: this.#journal instanceof WriteAheadLog ? this.#journal.stats() : undefined,
       idempotency: state.idempotency.stats(),
     };
@@ -389,6 +377,7 @@ export class Critical {
       this.#witness?.close();
     }
     await this.#history.close();
+    await this.#reserve?.close();
     await this.#journal?.close();
   }
 
@@ -403,7 +392,7 @@ export class Critical {
     });
   }
 
-  readonly #published = (record: LogRecord): void => {
+  readonly #published = (record: LogRecord & RecordPlace): void => {
     if (this.#witness !== undefined && record.changes.some(({ kind }) => kind === "sequence")) {
       this.#witness.update(this.#state);
     }
@@ -429,8 +418,8 @@ function logPlace({ disk, directory, storeId }: CriticalOptions) {
   return { disk, directory, storeId };
 }
 
-/** Entries rewritten in one commit: short enough for the event loop. */
-const UPGRADE_BATCH = 64;
+const RESERVE_BYTES = 64 << 20;
+const DISK_FULL = "the disk is full: the critical log goes round in the segments it has; free some space now";
 
 const EMPTY: HistogramSummary = { count: 0, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };
 

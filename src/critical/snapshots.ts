@@ -1,10 +1,12 @@
 import type { Disk } from "../disk/disk.ts";
+import { isStoreError } from "../errors.ts";
 import type { Journal } from "../wal/journal.ts";
 import type { Committer } from "./committer.ts";
 import { Histogram, type HistogramSummary } from "./histogram.ts";
 import type { History } from "./history.ts";
 import type { Recovered } from "./recovery.ts";
-import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
+import type { Reserve } from "./reserve.ts";
+import { HEADER_BYTES, SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
 import { SnapshotWriter, warmUp } from "./snapshot-writer.ts";
 import type { State } from "./state.ts";
 
@@ -25,6 +27,8 @@ export interface SnapshotStats {
   lsn: bigint;
   sizeBytes: number;
   taken: number;
+  /** Bytes of all snapshots taken by this opening. */
+  writtenBytes: number;
   running: boolean;
   /** Records in the log since the newest snapshot was begun: what an opening would replay. */
   logRecords: number;
@@ -47,6 +51,7 @@ export interface SnapshotParts {
   state: State;
   journal: Journal;
   history: History;
+  reserve: Reserve;
   committer: Committer;
   recovered: Recovered;
   onWarning: (message: string, error: unknown) => void;
@@ -63,8 +68,10 @@ export class Snapshots {
   #slot: 0 | 1;
   #number: number;
   #taken = 0;
+  #writtenBytes = 0;
   #lastError: unknown;
   #notBeforeMs = 0;
+  #makingRoom = false;
   #running: Promise<void> | undefined;
   readonly #abort = new AbortController();
 
@@ -87,6 +94,23 @@ export class Snapshots {
     this.take().catch(() => {
       // Kept in stats and told as a warning; the log still holds everything.
     });
+  }
+
+  /**
+   * The log cannot get its next segments: two snapshots, one after the other, free nearly all it has, and it goes
+   * round in those.
+   */
+  makeRoom(): void {
+    if (this.#makingRoom || this.#abort.signal.aborted) return;
+    this.#makingRoom = true;
+    const done = () => {
+      this.#makingRoom = false;
+    };
+    this.take()
+      // A slot that found no space may have been given some.
+      .catch(() => this.take())
+      .then(() => this.take())
+      .then(done, done);
   }
 
   /** Takes a snapshot of now; one that is running is waited for first. */
@@ -113,11 +137,12 @@ export class Snapshots {
   async #take(): Promise<SnapshotHeader> {
     // In a turn of its own: the commit that made it due returns first.
     await new Promise<void>((resolve) => setImmediate(resolve));
-    const { disk, directory, state, journal, history, committer, onWarning } = this.#parts;
+    const { disk, directory, state, journal, history, reserve, committer, onWarning } = this.#parts;
     const startMs = performance.now();
     const slot = this.#newest === undefined ? 0 : this.#slot === 0 ? 1 : 0;
     await warmUp(state);
     const writer = new SnapshotWriter(state, ++this.#number);
+    writer.keepSpace = reserve.isDiskFull;
     const { logRecords, logBytes } = committer;
     const position = history.boundary(writer.lsn);
     position.catch(() => {});
@@ -125,24 +150,30 @@ export class Snapshots {
       const path = `${directory}/${SLOT_NAMES[slot]}`;
       const created = disk.stat(path) === undefined;
       const header = await writer.write(disk, path, () => position, this.#abort.signal);
-      if (created) disk.syncDirectory(directory);
+      if (created) await disk.syncDirectoryAsync(directory);
       // The other slot now holds the older snapshot: the log is kept from that one on, so that either will do.
       const older = this.#newest;
       this.#newest = header;
       this.#slot = slot;
       this.#taken++;
+      this.#writtenBytes += HEADER_BYTES * 2 + header.bodyBytes;
       this.#lastError = undefined;
       committer.logRecords -= logRecords;
       committer.logBytes -= logBytes;
       const tookMs = performance.now() - startMs;
       this.#durationMs.record(tookMs);
       this.#notBeforeMs = startMs + (header.bodyBytes / this.#bytesPerSecond) * 1000;
+      reserve.refill(HEADER_BYTES + header.bodyBytes);
       if (older !== undefined) journal.trim(BigInt(older.lsn + 1 - state.logBase));
       await this.#expire(writer);
       return header;
     } catch (error) {
       this.#notBeforeMs = performance.now() + RETRY_MS;
       this.#lastError = error;
+      // The slot that was being written holds nothing: it may take reserved space, and the next attempt finds it.
+      const path = `${directory}/${SLOT_NAMES[slot]}`;
+      if (isFullSlot(error, path) && reserve.give("snapshot", path, writer.bytesWritten))
+        this.#notBeforeMs = 0;
       if (!this.#abort.signal.aborted)
         onWarning("a snapshot failed; the log keeps everything until one succeeds", error);
       throw error;
@@ -175,6 +206,7 @@ export class Snapshots {
       lsn: BigInt(this.#newest?.lsn ?? 0),
       sizeBytes: this.#newest?.bodyBytes ?? 0,
       taken: this.#taken,
+      writtenBytes: this.#writtenBytes,
       running: this.#running !== undefined,
       logRecords: committer.logRecords,
       logBytes: committer.logBytes,
@@ -188,4 +220,8 @@ export class Snapshots {
     this.#abort.abort();
     await this.#running?.catch(() => {});
   }
+}
+
+function isFullSlot(error: unknown, path: string): boolean {
+  return isStoreError(error, "ERR_DISK_FULL") && error.context["path"] === path;
 }

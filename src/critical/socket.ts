@@ -42,6 +42,20 @@ export class EngineSocket {
   readonly #server: Server;
   readonly #connections = new Set<Socket>();
 
+  /** The socket, or `undefined` when there can be none, which `onError` is told. */
+  static open(
+    { disk, directory }: { disk: Disk; directory: string },
+    verbs: CriticalVerbs,
+    onError: (error: unknown) => void,
+  ): EngineSocket | undefined {
+    try {
+      return new EngineSocket(disk, directory, verbs, onError);
+    } catch (error) {
+      onError(error);
+      return undefined;
+    }
+  }
+
   /** Must be called by whoever holds the store's lock: a socket that lies there already is a dead engine's. */
   constructor(disk: Disk, directory: string, verbs: CriticalVerbs, onError: (error: unknown) => void) {
     this.path = socketPath(directory);

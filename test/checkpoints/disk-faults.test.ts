@@ -90,7 +90,7 @@ describe.skipIf(!hasStrace)("with the system calls watched or failing", () => {
       expect(record).toBeGreaterThan(index);
       expect(log).toBeGreaterThan(record);
       if (version === 1) {
-        const name = window.findIndex((call) => isSync(call) && call.path.endsWith("/chunks/packs"));
+        const name = window.findLastIndex((call) => isSync(call) && call.path.endsWith("/chunks/packs"));
         expect(name).toBeGreaterThan(pack);
         expect(name).toBeLessThan(index);
       }
