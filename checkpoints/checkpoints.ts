@@ -257,16 +257,10 @@ export class Checkpoints {
    */
   async serve(selector: string, options: ServeModelOptions): Promise<ServedModel> {
     const { ref, version } = this.#resolve(selector);
-    await this.#engine.openChunks();
-    const { ServedModel } = await import("./serving/served-model.ts");
-    const pinned = selector.includes("@");
-    const newest = () => {
-      this.#engine.versions.refresh();
-      return this.registry.newest(ref)?.version;
-    };
+    const { serveModel } = await import("./serving/serve-model.ts");
     const open = (number: number) => this.open(`${ref}@${number}`);
-    const source = { newest: pinned ? () => version : newest, follows: !pinned, open };
-    return ServedModel.start(source, options);
+    const place = { versions: this.#engine.versions, registry: this.registry, open };
+    return serveModel(place, { ref, version, pinned: selector.includes("@") }, options);
   }
 
   async #restoreChanges(
