@@ -10,6 +10,7 @@ import { Metrics } from "./metrics.ts";
 import { openApiDocument } from "./openapi.ts";
 import type { ServerContext } from "./options.ts";
 import { addRefRoutes } from "./ref-routes.ts";
+import { addTableRoutes } from "./table-routes.ts";
 import { addTransferRoutes } from "./transfer-routes.ts";
 import { Turns } from "./turns.ts";
 import { addWatchRoute } from "./watch-route.ts";
@@ -67,6 +68,7 @@ export function createApp(context: ServerContext): ServerApp {
   addRefRoutes(app, parts);
   addTransferRoutes(app, parts);
   addCriticalRoutes(app, context);
+  addTableRoutes(app, parts);
   const watchers = addWatchRoute(app, context);
 
   metrics.gauge("varve_turns_busy", "Requests with a body in memory.", () => turns.busy);

@@ -373,3 +373,6 @@ export const MODEL_RUNS_MAX = 1024;
 
 /** Bytes of an ONNX model that is served: a session takes the model in one piece. */
 export const MODEL_BYTES_MAX = 2 ** 31 - 1;
+
+/** Bytes of the rows that one request appends to a series: more is several requests. */
+export const SERVER_APPEND_BYTES_MAX = 64 << 20;
