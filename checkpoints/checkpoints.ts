@@ -22,6 +22,7 @@ import { type PruneOptions, type PruneResult, planPrune } from "./retention.ts";
 import type { SaveOptions, SaveResult } from "./save.ts";
 import { SaveQueue } from "./save-queue.ts";
 import { resolveSelector } from "./selector.ts";
+import type { ServedModel, ServeModelOptions } from "./serving/served-model.ts";
 import { entriesOf, type NamedTensors, TensorSources } from "./tensor-source.ts";
 import type { SaveTicket } from "./ticket.ts";
 import { type LoopOptions, type TrainingStep, trainingLoop } from "./training-loop.ts";
@@ -244,6 +245,24 @@ export class Checkpoints {
     }
     await eachOf(targets, ([name, tensor]) => checkpoint.tensorInto(name, tensor, options));
     return checkpoint;
+  }
+
+  /**
+   * Serves the ONNX model of a ref: the newest version that loads and passes its probe, swapped in as it becomes durable.
+   * `REF@SELECTOR` serves that version and no other. Needs onnxruntime-node, which is not a dependency of varve.
+   * Close it before the store.
+   * @throws `ERR_NOT_FOUND` without such a version, or without the runtime; `ERR_FORMAT_ONNX`; `ERR_CONFLICT` when the
+   * probe fails
+   * @example
+   * await using model = await store.checkpoints.serve("btc-lstm", { onnx: true, probe: { inputs } });
+   * const { version, outputs } = await model.run(inputs);
+   */
+  async serve(selector: string, options: ServeModelOptions): Promise<ServedModel> {
+    const { ref, version } = this.#resolve(selector);
+    const { serveModel } = await import("./serving/serve-model.ts");
+    const open = (number: number) => this.open(`${ref}@${number}`);
+    const place = { versions: this.#engine.versions, registry: this.registry, open };
+    return serveModel(place, { ref, version, pinned: selector.includes("@") }, options);
   }
 
   async #restoreChanges(

@@ -11,6 +11,7 @@ import { addGc } from "./commands/gc.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
 import { addMigrate } from "./commands/migrate.ts";
+import { addModel } from "./commands/model.ts";
 import { addPin, addUnpin } from "./commands/pin.ts";
 import { addPrune } from "./commands/prune.ts";
 import { addRecompress } from "./commands/recompress.ts";
@@ -57,6 +58,7 @@ const verbs = [
   addRepair,
   addStats,
   addServe,
+  addModel,
   addSeries,
   addBench,
   addFeatures,

@@ -10,6 +10,7 @@ import { Metrics } from "./metrics.ts";
 import { openApiDocument } from "./openapi.ts";
 import type { ServerContext } from "./options.ts";
 import { addRefRoutes } from "./ref-routes.ts";
+import { addTableRoutes } from "./table-routes.ts";
 import { addTransferRoutes } from "./transfer-routes.ts";
 import { Turns } from "./turns.ts";
 import { addWatchRoute } from "./watch-route.ts";
@@ -45,9 +46,15 @@ export function createApp(context: ServerContext): ServerApp {
   });
   app.use("*", checkAccess(context));
   app.onError((error, c) => {
-    if (!(error instanceof HttpFailure))
-      context.log("failure", { path: c.req.path.slice(0, 300), error: String(error) });
-    return failureResponse(c, error);
+    const response = failureResponse(c, error);
+    if (response.status >= 500) {
+      context.log("failure", {
+        path: c.req.path.slice(0, 300),
+        status: response.status,
+        error: String(error),
+      });
+    }
+    return response;
   });
   app.notFound((c) =>
     failureResponse(c, new HttpFailure(404, "ERR_NOT_FOUND", "there is nothing at this address")),
@@ -61,6 +68,7 @@ export function createApp(context: ServerContext): ServerApp {
   addRefRoutes(app, parts);
   addTransferRoutes(app, parts);
   addCriticalRoutes(app, context);
+  addTableRoutes(app, parts);
   const watchers = addWatchRoute(app, context);
 
   metrics.gauge("varve_turns_busy", "Requests with a body in memory.", () => turns.busy);

@@ -235,6 +235,35 @@ const operations: Record<string, Record<string, Operation>> = {
       answers: { 200: "value and version", 304: "still that version", 404: "not there" },
     },
   },
+  "/v1/series/{name}": {
+    get: {
+      summary: "A series' rows as an Arrow IPC stream",
+      parameters: [
+        ["name", "path"],
+        ["fromNs", "query"],
+        ["toNs", "query"],
+        ["column", "query"],
+      ],
+      answers: { 200: "application/vnd.apache.arrow.stream", 404: "not there" },
+    },
+    post: {
+      summary: "Append the rows of an Arrow IPC stream",
+      parameters: [["name", "path"]],
+      bytes: true,
+      answers: { 200: "they are durable", 503: "another process writes this series" },
+    },
+  },
+  "/v1/features/{name}": {
+    get: {
+      summary: "A feature table as an Arrow IPC stream",
+      parameters: [
+        ["name", "path"],
+        ["version", "query"],
+        ["column", "query"],
+      ],
+      answers: { 200: "application/vnd.apache.arrow.stream", 404: "not there" },
+    },
+  },
   "/v1/watch": {
     get: {
       summary: "New versions as server-sent events",

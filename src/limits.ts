@@ -391,3 +391,11 @@ export const COLUMN_TEXT_BYTES_MAX = 2 ** 31 - 1;
 
 /** Decoded columns a decoder keeps for those that follow from them by recipes. */
 export const COLUMN_KEPT_BYTES = 16 << 20;
+/** Inferences that may wait for one model: past it the caller is faster than the model, and memory would grow. */
+export const MODEL_RUNS_MAX = 1024;
+
+/** Bytes of an ONNX model that is served: a session takes the model in one piece. */
+export const MODEL_BYTES_MAX = 2 ** 31 - 1;
+
+/** Bytes of the rows that one request appends to a series: more is several requests. */
+export const SERVER_APPEND_BYTES_MAX = 64 << 20;

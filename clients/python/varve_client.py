@@ -507,13 +507,21 @@ class Client:
         return next((v for v in reversed(log.get("versions", [])) if v["metadata"].get("varve.save") == key), None)
 
     def _bases(self, version):
-        """The newest version's chunks by what they hold: what new ones are stored against."""
+        """The chunks of the newest version and its parent by what they hold: what new ones are stored against."""
         bases = {}
-        for entry in self.manifest(version["manifest"])["files"]:
-            if entry["kind"] != "tensors":
-                continue
-            for chunk, stored in zip(_manifest_plan(entry), entry["chunks"]):
-                bases.setdefault(chunk[3], stored["digest"])
+        for _ in range(2):
+            for entry in self.manifest(version["manifest"])["files"]:
+                if entry["kind"] != "tensors":
+                    continue
+                for chunk, stored in zip(_manifest_plan(entry), entry["chunks"]):
+                    bases.setdefault(chunk[3], []).append(stored["digest"])
+            parent = version.get("parent")
+            if not parent:
+                break
+            path = "/v1/refs/%s?at=%d" % (_quote(parent["ref"]), parent["version"])
+            status, _, version = self._http.json("GET", path, allow=(404,))
+            if status == 404:
+                break  # pruned
         return bases
 
     def _put_missing(self, ref, chunks, digests, bases):
@@ -549,7 +557,7 @@ class Client:
             if dtype is not None:
                 entry["dtype"] = dtype
             if key in bases:
-                entry["bases"] = [bases[key]]
+                entry["bases"] = bases[key][:2]
             entries.append(entry)
             raw.append(parts.read(offset, size))
         header = json.dumps({"chunks": entries}, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,137 @@
+/** A session's own thread: building one and running it hold a thread, which is this one and never the caller's. */
+import { parentPort, workerData } from "node:worker_threads";
+import { type DType, type Tensor, type TypedArray, tensorSizeBytes } from "../../formats/tensor.ts";
+import { StoreError, toErrorRecord } from "../../src/errors.ts";
+import type { ModelSignature, OpenRequest, RunRequest, SessionReply, SessionStart } from "./messages.ts";
+
+type RuntimeData = TypedArray | Uint8Array;
+
+/** What is used of onnxruntime-node (1.20 or later). */
+interface RuntimeTensor {
+  readonly type: string;
+  readonly dims: readonly number[];
+  readonly data: RuntimeData;
+}
+
+interface RuntimeMetadata {
+  name: string;
+  type?: string;
+  shape?: (number | string)[];
+}
+
+interface RuntimeSession {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly inputMetadata?: readonly RuntimeMetadata[];
+  readonly outputMetadata?: readonly RuntimeMetadata[];
+  run(feeds: Record<string, RuntimeTensor>): Promise<Record<string, RuntimeTensor>>;
+  release(): Promise<void>;
+}
+
+interface Runtime {
+  InferenceSession: { create(model: Uint8Array, options: object): Promise<RuntimeSession> };
+  Tensor: new (type: string, data: RuntimeData, dims: readonly number[]) => RuntimeTensor;
+}
+
+const TYPES: Partial<Record<DType, string>> = {
+  BOOL: "bool",
+  F16: "float16",
+  F32: "float32",
+  F64: "float64",
+  I16: "int16",
+  I32: "int32",
+  I64: "int64",
+  I8: "int8",
+  U16: "uint16",
+  U32: "uint32",
+  U64: "uint64",
+  U8: "uint8",
+};
+const DTYPES = new Map(Object.entries(TYPES).map(([dtype, type]) => [type, dtype as DType]));
+
+const port = parentPort!;
+const { runtime: runtimePlace, threads } = workerData as SessionStart;
+
+/** Loaded at once, while no model is there yet: that takes longer than building most sessions. */
+const loading = import(runtimePlace) as Promise<Runtime & { default?: Runtime }>;
+
+async function open({ model }: OpenRequest): Promise<void> {
+  const loaded = await loading;
+  const runtime = loaded.default ?? loaded;
+  const options = { intraOpNumThreads: threads, interOpNumThreads: 1, executionMode: "sequential" };
+  // The runtime wants memory that is not shared; this copy is the thread's own and goes with it.
+  const session = await runtime.InferenceSession.create(new Uint8Array(model), options);
+  port.postMessage({ opened: signatureOf(session) } satisfies SessionReply);
+  port.on("message", (request: RunRequest | "release") => {
+    if (request === "release") void session.release().finally(() => port.close());
+    else void run(runtime, session, request);
+  });
+}
+
+async function run(runtime: Runtime, session: RuntimeSession, { id, inputs }: RunRequest): Promise<void> {
+  try {
+    const feeds = Object.entries(inputs).map(([name, tensor]) => [name, toRuntime(runtime, name, tensor)]);
+    const results = await session.run(Object.fromEntries(feeds) as Record<string, RuntimeTensor>);
+    const outputs = Object.fromEntries(
+      Object.entries(results).map(([name, value]) => [name, fromRuntime(name, value)]),
+    );
+    const transfer = Object.values(outputs).map(({ data }) => data.buffer as ArrayBuffer);
+    port.postMessage({ id, outputs } satisfies SessionReply, transfer);
+  } catch (error) {
+    port.postMessage({ id, error: toErrorRecord(runError(error)) } satisfies SessionReply);
+  }
+}
+
+function toRuntime(runtime: Runtime, name: string, { dtype, shape, data }: Tensor): RuntimeTensor {
+  const type = TYPES[dtype];
+  if (type === undefined)
+    throw invalid(`input ${JSON.stringify(name)} is of ${dtype}, which the runtime cannot take`);
+  tensorSizeBytes(dtype, shape, name);
+  return new runtime.Tensor(type, data, shape);
+}
+
+function fromRuntime(name: string, { type, dims, data }: RuntimeTensor): Tensor {
+  const dtype = DTYPES.get(type);
+  if (dtype === undefined)
+    throw invalid(`output ${JSON.stringify(name)} is of ${type}, which is no tensor type here`);
+  // Its own memory, so that it can be handed over.
+  return { dtype, shape: [...dims], data: data.slice() };
+}
+
+function signatureOf(session: RuntimeSession): ModelSignature {
+  const describe = (names: readonly string[], metadata: readonly RuntimeMetadata[] | undefined) =>
+    names.map((name) => {
+      const found = metadata?.find((each) => each.name === name);
+      const shape = (found?.shape ?? []).map((axis) =>
+        typeof axis === "number" && axis >= 0 ? axis : undefined,
+      );
+      return { name, type: found?.type ?? "unknown", shape };
+    });
+  return {
+    inputs: describe(session.inputNames, session.inputMetadata),
+    outputs: describe(session.outputNames, session.outputMetadata),
+  };
+}
+
+function runError(error: unknown): unknown {
+  return error instanceof StoreError
+    ? error
+    : invalid(error instanceof Error ? error.message : String(error));
+}
+
+function invalid(message: string): StoreError {
+  return new StoreError("ERR_INVALID_ARGUMENT", `the model did not run: ${message}`);
+}
+
+loading.catch(() => {});
+port.once("message", (request: OpenRequest | "release") => {
+  if (request === "release") port.close();
+  else open(request).catch(fail);
+});
+
+function fail(error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error);
+  const failed = new StoreError("ERR_FORMAT_ONNX", `the model does not load: ${message}`);
+  port.postMessage({ failed: toErrorRecord(failed) } satisfies SessionReply);
+  port.close();
+}
