@@ -19,7 +19,9 @@ export async function* writeNdjson(
     for (let from = 0; from < table.rows; from += ROWS_AT_ONCE) {
       const lines: string[] = [];
       for (let row = from; row < Math.min(from + ROWS_AT_ONCE, table.rows); row++) {
-        const parts = fields.map(({ column, key, value }) => key + (isNull(column, row) ? "null" : value(row)));
+        const parts = fields.map(
+          ({ column, key, value }) => key + (isNull(column, row) ? "null" : value(row)),
+        );
         lines.push(`{${parts.join(",")}}`);
       }
       yield Buffer.from(`${lines.join("\n")}\n`);

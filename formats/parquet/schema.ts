@@ -25,7 +25,8 @@ export function elementOf(field: ColumnField): SchemaElement {
   const physical = bitWidth === 64 ? "INT64" : "INT32";
   if (isSigned && bitWidth >= 32) return { ...base, type: physical };
   // Not the newer logical type beside it: its writer gives it a width that strict readers refuse.
-  const converted_type = `${isSigned ? "INT" : "UINT"}_${bitWidth}` as SchemaElement["converted_type"] & string;
+  const converted_type = `${isSigned ? "INT" : "UINT"}_${bitWidth}` as SchemaElement["converted_type"] &
+    string;
   return { ...base, type: physical, converted_type };
 }
 

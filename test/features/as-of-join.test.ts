@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { joinTables } from "../../features/as-of-join.ts";
-import { cellAt, type Column, type Table } from "../../formats/tables/table.ts";
+import { type Column, cellAt, type Table } from "../../formats/tables/table.ts";
 import { duckSkipped, hasDuck, openDuck } from "../tables/peers.ts";
 import { checkAsync } from "../tables/property.ts";
 
@@ -10,7 +10,12 @@ function ints(name: string, values: readonly (bigint | null)[]): Column {
   values.forEach((value, at) => {
     if (value !== null) validity[at >> 3]! |= 1 << (at & 7);
   });
-  const column = { name, type: "i64" as const, rows: values.length, values: BigInt64Array.from(values, (value) => value ?? 0n) };
+  const column = {
+    name,
+    type: "i64" as const,
+    rows: values.length,
+    values: BigInt64Array.from(values, (value) => value ?? 0n),
+  };
   return values.includes(null) ? { ...column, validity } : column;
 }
 
@@ -56,23 +61,41 @@ describe("an as-of join", () => {
 
   it("compares columns of different units in the finer one", () => {
     const left: Table = { rows: 1, columns: [{ ...ints("ts", [1_000_000_001n]), unit: "ns" }] };
-    const right: Table = { rows: 2, columns: [{ ...ints("ts", [1000n, 1001n]), unit: "ms" }, ints("v", [1n, 2n])] };
+    const right: Table = {
+      rows: 2,
+      columns: [{ ...ints("ts", [1000n, 1001n]), unit: "ms" }, ints("v", [1n, 2n])],
+    };
     expect(values(joinTables(left, right, { on: "ts" }), "v")).toEqual([1n]);
   });
 
   it("refuses a column of both tables, one there is not, and times that are no numbers", () => {
     const left = table({ ts: [1n], v: [1n] });
-    expect(() => joinTables(left, left, { on: "ts" })).toThrow(expect.objectContaining({ code: "ERR_CONFLICT" }));
-    expect(() => joinTables(left, left, { on: "tz", prefix: "r_" })).toThrow(expect.objectContaining({ code: "ERR_NOT_FOUND" }));
-    const words: Table = { rows: 0, columns: [{ name: "ts", type: "utf8", rows: 0, values: new Uint8Array(0), offsets: new Int32Array(1) }] };
-    expect(() => joinTables(words, left, { on: "ts" })).toThrow(expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }));
+    expect(() => joinTables(left, left, { on: "ts" })).toThrow(
+      expect.objectContaining({ code: "ERR_CONFLICT" }),
+    );
+    expect(() => joinTables(left, left, { on: "tz", prefix: "r_" })).toThrow(
+      expect.objectContaining({ code: "ERR_NOT_FOUND" }),
+    );
+    const words: Table = {
+      rows: 0,
+      columns: [{ name: "ts", type: "utf8", rows: 0, values: new Uint8Array(0), offsets: new Int32Array(1) }],
+    };
+    expect(() => joinTables(words, left, { on: "ts" })).toThrow(
+      expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }),
+    );
   });
 });
 
 const small = fc.bigInt({ min: 0n, max: 20n });
 const sides = fc.record({
-  left: fc.array(fc.record({ ts: small, k: fc.bigInt({ min: 0n, max: 2n }) }), { minLength: 1, maxLength: 30 }),
-  right: fc.array(fc.record({ ts: small, k: fc.bigInt({ min: 0n, max: 2n }), late: fc.bigInt({ min: 0n, max: 9n }) }), { maxLength: 30 }),
+  left: fc.array(fc.record({ ts: small, k: fc.bigInt({ min: 0n, max: 2n }) }), {
+    minLength: 1,
+    maxLength: 30,
+  }),
+  right: fc.array(
+    fc.record({ ts: small, k: fc.bigInt({ min: 0n, max: 2n }), late: fc.bigInt({ min: 0n, max: 9n }) }),
+    { maxLength: 30 },
+  ),
   tolerance: fc.option(fc.bigInt({ min: 0n, max: 8n }), { nil: undefined }),
 });
 
@@ -96,7 +119,12 @@ describe("an as-of join on random tables", () => {
           right.forEach((row, at) => {
             if (row.k !== k || row.ts > ts || row.ts + row.late > ts) return;
             const current = right[best];
-            if (current === undefined || row.ts > current.ts || (row.ts === current.ts && row.late >= current.late)) best = at;
+            if (
+              current === undefined ||
+              row.ts > current.ts ||
+              (row.ts === current.ts && row.late >= current.late)
+            )
+              best = at;
           });
           if (best < 0 || (tolerance !== undefined && ts - right[best]!.ts > tolerance)) return null;
           return BigInt(best);
@@ -118,12 +146,17 @@ describe("an as-of join on random tables", () => {
           table({ ts: right.map((row) => row.ts), k: right.map((row) => row.k), v: right.map(v) }),
           { on: "ts", by: ["k"] },
         );
-        const rows = (list: { ts: bigint; k: bigint }[], more: (row: { ts: bigint; k: bigint }, at: number) => bigint) =>
+        const rows = (
+          list: { ts: bigint; k: bigint }[],
+          more: (row: { ts: bigint; k: bigint }, at: number) => bigint,
+        ) =>
           list.length === 0
             ? "(select 0::bigint ts, 0::bigint k, 0::bigint x where false)"
             : `(select * from (values ${list.map((row, at) => `(${row.ts}::bigint, ${row.k}::bigint, ${more(row, at)}::bigint)`).join(",")}) t(ts, k, x))`;
         const sql = `select r.x::varchar from ${rows(left, (_, at) => BigInt(at))} l asof left join ${rows(right, v)} r on l.k = r.k and l.ts >= r.ts order by l.x`;
-        const found = (await duck.runAndReadAll(sql)).getRowsJson().map(([x]) => (x === null ? null : BigInt(x as string)));
+        const found = (await duck.runAndReadAll(sql))
+          .getRowsJson()
+          .map(([x]) => (x === null ? null : BigInt(x as string)));
         expect(values(joined, "v")).toEqual(found);
       },
       40,

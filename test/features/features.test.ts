@@ -14,14 +14,20 @@ const directory = mkdtempSync(join(tmpdir(), "varve-features-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 let stores = 0;
 
-async function withStore<T>(work: (store: Store, path: string) => Promise<T>, path = join(directory, `s${stores++}`)): Promise<T> {
+async function withStore<T>(
+  work: (store: Store, path: string) => Promise<T>,
+  path = join(directory, `s${stores++}`),
+): Promise<T> {
   await using store = await openStore(path, { create: true, workers: 0 });
   return await work(store, path);
 }
 
 /** A column that compresses, one that does not, and text; large enough for chunks of both sizes and a tail. */
 function table(rows: number, scale = 1): Table {
-  const ts = BigInt64Array.from({ length: rows }, (_, at) => 1_640_991_660_000_000n + BigInt(at) * 60_000_000n);
+  const ts = BigInt64Array.from(
+    { length: rows },
+    (_, at) => 1_640_991_660_000_000n + BigInt(at) * 60_000_000n,
+  );
   const noise = Float64Array.from({ length: rows }, (_, at) => Math.sin(at * 12.9898) * 43758.5453 * scale);
   const words = Buffer.from("ab".repeat(rows));
   return {
@@ -29,7 +35,13 @@ function table(rows: number, scale = 1): Table {
     columns: [
       { name: "ts", type: "i64", unit: "us", rows, values: ts },
       { name: "noise", type: "f64", rows, values: noise },
-      { name: "word", type: "utf8", rows, values: new Uint8Array(words), offsets: Int32Array.from({ length: rows + 1 }, (_, at) => at * 2) },
+      {
+        name: "word",
+        type: "utf8",
+        rows,
+        values: new Uint8Array(words),
+        offsets: Int32Array.from({ length: rows + 1 }, (_, at) => at * 2),
+      },
     ],
   };
 }
@@ -60,7 +72,9 @@ describe("a published feature table", () => {
       const some = await store.features.loadColumns("alpha", { columns: ["word"] });
       expect(contentsOf(some)).toEqual(contentsOf({ rows: ROWS, columns: [given.columns[2]!] }));
       expect(await store.features.loadColumns("alpha")).toBe(whole);
-      await expect(store.features.load("alpha", { columns: ["wrod"] })).rejects.toMatchObject({ code: "ERR_NOT_FOUND" });
+      await expect(store.features.load("alpha", { columns: ["wrod"] })).rejects.toMatchObject({
+        code: "ERR_NOT_FOUND",
+      });
     }));
 
   it("costs nothing where a column has not changed, and about a row where one was added", () =>
@@ -75,7 +89,9 @@ describe("a published feature table", () => {
       changed.columns[1] = table(ROWS + 1, 2).columns[1]!;
       const oneColumn = await store.features.publish("alpha", changed);
       expect(oneColumn.storedBytes).toBeLessThan(ROWS * 8 * 1.1);
-      expect(contentsOf(await store.features.loadColumns("alpha", { version: 3 }))).toEqual(contentsOf(table(ROWS + 1)));
+      expect(contentsOf(await store.features.loadColumns("alpha", { version: 3 }))).toEqual(
+        contentsOf(table(ROWS + 1)),
+      );
     }));
 
   it("is found by version, by instant, and by fingerprint, or not at all", () =>
@@ -86,13 +102,26 @@ describe("a published feature table", () => {
       expect((await store.features.load("alpha", { asOf: 1999n })).numRows).toBe(15);
       expect((await store.features.load("alpha", { asOf: 2000n })).numRows).toBe(20);
       expect((await store.features.load("alpha")).numRows).toBe(15);
-      await expect(store.features.load("alpha", { asOf: 999n })).rejects.toMatchObject({ code: "ERR_NOT_FOUND" });
-      await expect(store.features.load("alhpa")).rejects.toMatchObject({ code: "ERR_NOT_FOUND", context: { nearest: ["alpha"] } });
-      await expect(store.features.load("alpha", { version: 9 })).rejects.toMatchObject({ code: "ERR_NOT_FOUND" });
+      await expect(store.features.load("alpha", { asOf: 999n })).rejects.toMatchObject({
+        code: "ERR_NOT_FOUND",
+      });
+      await expect(store.features.load("alhpa")).rejects.toMatchObject({
+        code: "ERR_NOT_FOUND",
+        context: { nearest: ["alpha"] },
+      });
+      await expect(store.features.load("alpha", { version: 9 })).rejects.toMatchObject({
+        code: "ERR_NOT_FOUND",
+      });
       const { fingerprint } = first;
-      expect((await store.features.load("alpha", { version: 2, expectFingerprint: fingerprint })).numRows).toBe(20);
-      await expect(store.features.load("alpha", { expectFingerprint: fingerprint })).rejects.toMatchObject({ code: "ERR_CONFLICT" });
-      expect(store.features.list()).toMatchObject([{ name: "alpha", version: 3, rows: 15, schemaVersion: 2 }]);
+      expect(
+        (await store.features.load("alpha", { version: 2, expectFingerprint: fingerprint })).numRows,
+      ).toBe(20);
+      await expect(store.features.load("alpha", { expectFingerprint: fingerprint })).rejects.toMatchObject({
+        code: "ERR_CONFLICT",
+      });
+      expect(store.features.list()).toMatchObject([
+        { name: "alpha", version: 3, rows: 15, schemaVersion: 2 },
+      ]);
       expect(store.features.versions("alpha")[0]).toMatchObject({ sources: ["bars"], asOfUs: 1000n });
       expect(store.checkpoints.refs()).toEqual([]);
     }));
@@ -161,21 +190,46 @@ describe("a published feature table", () => {
 describe("a training set", () => {
   it("has what was known at each row's instant, in which version it was known then", () =>
     withStore(async (store) => {
-      const us = (values: bigint[]) => ({ name: "ts", type: "i64" as const, unit: "us" as const, rows: values.length, values: BigInt64Array.from(values) });
-      const f64 = (name: string, values: number[]) => ({ name, type: "f64" as const, rows: values.length, values: Float64Array.from(values) });
-      await store.features.publish("f", { rows: 2, columns: [us([100n, 200n]), f64("x", [1, 2])] }, { asOf: 250n });
+      const us = (values: bigint[]) => ({
+        name: "ts",
+        type: "i64" as const,
+        unit: "us" as const,
+        rows: values.length,
+        values: BigInt64Array.from(values),
+      });
+      const f64 = (name: string, values: number[]) => ({
+        name,
+        type: "f64" as const,
+        rows: values.length,
+        values: Float64Array.from(values),
+      });
+      await store.features.publish(
+        "f",
+        { rows: 2, columns: [us([100n, 200n]), f64("x", [1, 2])] },
+        { asOf: 250n },
+      );
       // The same rows, corrected later.
-      await store.features.publish("f", { rows: 3, columns: [us([100n, 200n, 300n]), f64("x", [10, 20, 30])] }, { asOf: 350n });
+      await store.features.publish(
+        "f",
+        { rows: 3, columns: [us([100n, 200n, 300n]), f64("x", [10, 20, 30])] },
+        { asOf: 350n },
+      );
       const spine = { rows: 5, columns: [us([240n, 250n, 349n, 350n, 205n])] };
       const series = { table: { rows: 1, columns: [us([245n]), f64("price", [7])] }, tolerance: 10n };
-      const set = fromArrow(await store.features.trainingSet({ spine, on: "ts", features: [{ name: "f" }], series: [series] }));
+      const set = fromArrow(
+        await store.features.trainingSet({ spine, on: "ts", features: [{ name: "f" }], series: [series] }),
+      );
       const column = (name: string) => {
         const found = set.columns.find((each) => each.name === name)!;
-        return Array.from({ length: 5 }, (_, row) => ((found.validity?.[0] ?? 255) & (1 << row) ? found.values[row] : null));
+        return Array.from({ length: 5 }, (_, row) =>
+          (found.validity?.[0] ?? 255) & (1 << row) ? found.values[row] : null,
+        );
       };
       expect(column("x")).toEqual([null, 2, 2, 30, null]);
       expect(column("price")).toEqual([null, 7, null, null, null]);
-      const pinned = fromArrow(await store.features.trainingSet({ spine, on: "ts", features: [{ name: "f", version: 1 }] }));
+      const pinned = fromArrow(
+        await store.features.trainingSet({ spine, on: "ts", features: [{ name: "f", version: 1 }] }),
+      );
       expect([...pinned.columns[1]!.values]).toEqual([2, 2, 2, 2, 2]);
     }));
 });

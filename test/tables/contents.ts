@@ -7,7 +7,9 @@ export function contentsOf(table: Table): unknown {
     columns: table.columns.map((column) => ({
       name: column.name,
       type: typeText(column),
-      cells: Array.from({ length: column.rows }, (_, row) => (isNull(column, row) ? null : cellBits(column, row))),
+      cells: Array.from({ length: column.rows }, (_, row) =>
+        isNull(column, row) ? null : cellBits(column, row),
+      ),
     })),
   };
 }

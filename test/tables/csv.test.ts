@@ -1,6 +1,6 @@
+import { gzipSync } from "node:zlib";
 import { parse } from "csv-parse/sync";
 import fc from "fast-check";
-import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { collect } from "../../formats/compression/streams.ts";
 import { inferCsv, readCsv } from "../../formats/csv/reader.ts";
@@ -12,7 +12,8 @@ import { checkAsync } from "./property.ts";
 
 const read = (text: string, options: ReadTablesOptions = {}) => readTable(textTable(text), options);
 const typesOf = (table: Table) => table.columns.map(typeText);
-const column = (table: Table, at = 0) => Array.from({ length: table.rows }, (_, row) => cellAt(table.columns[at]!, row));
+const column = (table: Table, at = 0) =>
+  Array.from({ length: table.rows }, (_, row) => cellAt(table.columns[at]!, row));
 
 describe("types inferred from a CSV file", () => {
   const cases: [what: string, cells: string[], type: string][] = [
@@ -41,7 +42,9 @@ describe("types inferred from a CSV file", () => {
   }
 
   it("keeps integers beyond 2^53 exact", async () => {
-    const table = await read("x\n9007199254740993\n-9007199254740995\n9223372036854775807\n-9223372036854775808\n");
+    const table = await read(
+      "x\n9007199254740993\n-9007199254740995\n9223372036854775807\n-9223372036854775808\n",
+    );
     expect(column(table)).toEqual([9007199254740993n, -9007199254740995n, 2n ** 63n - 1n, -(2n ** 63n)]);
   });
 
@@ -85,7 +88,9 @@ describe("rows of a CSV file", () => {
         const types = Object.fromEntries(header.map((name) => [name, "utf8" as const]));
         const source = { name: "t.csv", stream: () => chunks(Buffer.from(text), pieceBytes) };
         const table = await readTable(source, { types });
-        const found = Array.from({ length: table.rows }, (_, row) => table.columns.map((each) => cellAt(each, row)));
+        const found = Array.from({ length: table.rows }, (_, row) =>
+          table.columns.map((each) => cellAt(each, row)),
+        );
         expect(found).toEqual(rows);
       },
       150,
@@ -113,7 +118,10 @@ describe("rows of a CSV file", () => {
   });
 
   it("names a row of another width, and one whose quote is never closed", async () => {
-    await expect(read("a,b\n1,2\n3\n")).rejects.toMatchObject({ code: "ERR_FORMAT_CSV", context: { row: 2 } });
+    await expect(read("a,b\n1,2\n3\n")).rejects.toMatchObject({
+      code: "ERR_FORMAT_CSV",
+      context: { row: 2 },
+    });
     await expect(read('a,b\n1,"2\n')).rejects.toMatchObject({ code: "ERR_FORMAT_CSV" });
     const table = await read("a,b\n1,2\n3\n4,5,6\n7,8\n", { onError: "skip" });
     expect(column(table)).toEqual([1n, 7n]);
@@ -153,18 +161,24 @@ describe("rows of a CSV file", () => {
   });
 
   it("writes a file that reads back as the same text", async () => {
-    const text = 'ts,price,side,ok\n1723161255088176367,61800.3,buy,true\n2,,"a ""b"", c",false\n3,-0.0,,\n4,nan,x,true\n';
+    const text =
+      'ts,price,side,ok\n1723161255088176367,61800.3,buy,true\n2,,"a ""b"", c",false\n3,-0.0,,\n4,nan,x,true\n';
     const bytes = await collect(writeTables([await read(text)], { format: "csv" }));
     expect(Buffer.from(bytes).toString()).toBe(text);
   });
 });
 
 describe("lines of JSON", () => {
-  const readJson = (text: string, options: ReadTablesOptions = {}) => readTable(textTable(text, "t.ndjson"), options);
+  const readJson = (text: string, options: ReadTablesOptions = {}) =>
+    readTable(textTable(text, "t.ndjson"), options);
 
   it("takes every key for a column, keeps integers exact, and a missing key for null", async () => {
     const table = await readJson('{"a":9007199254740993,"s":"x\\n\\u00e9"}\n{"b":1.5,"a":null}\n');
-    expect(table.columns.map((each) => `${each.name} ${typeText(each)}`)).toEqual(["a i64", "s utf8", "b f64"]);
+    expect(table.columns.map((each) => `${each.name} ${typeText(each)}`)).toEqual([
+      "a i64",
+      "s utf8",
+      "b f64",
+    ]);
     expect([column(table, 0), column(table, 1), column(table, 2)]).toEqual([
       [9007199254740993n, null],
       ["x\né", null],
@@ -172,9 +186,22 @@ describe("lines of JSON", () => {
     ]);
   });
 
-  for (const line of ['{"a":1', '{"a" 1}', '{"a":1,}', "[1]", '{"a":01}', '{"a":1}x', '{"a":1,"a":2}', '{"a":"x}', "{a:1}"]) {
+  for (const line of [
+    '{"a":1',
+    '{"a" 1}',
+    '{"a":1,}',
+    "[1]",
+    '{"a":01}',
+    '{"a":1}x',
+    '{"a":1,"a":2}',
+    '{"a":"x}',
+    "{a:1}",
+  ]) {
     it(`refuses ${line}`, async () => {
-      await expect(readJson(`{"a":1}\n${line}\n`)).rejects.toMatchObject({ code: "ERR_FORMAT_NDJSON", context: { row: 2 } });
+      await expect(readJson(`{"a":1}\n${line}\n`)).rejects.toMatchObject({
+        code: "ERR_FORMAT_NDJSON",
+        context: { row: 2 },
+      });
       expect((await readJson(`{"a":1}\n${line}\n{"a":2}\n`, { onError: "skip" })).rows).toBe(2);
     });
   }

@@ -16,7 +16,13 @@ const table: Table = {
   columns: [
     { name: "a", type: "f64", rows, values: Float64Array.from({ length: rows }, (_, at) => at / 7) },
     { name: "b", type: "i64", rows, values: BigInt64Array.from({ length: rows }, (_, at) => BigInt(at)) },
-    { name: "s", type: "utf8", rows, values: new Uint8Array(words), offsets: Int32Array.from({ length: rows + 1 }, (_, at) => at) },
+    {
+      name: "s",
+      type: "utf8",
+      rows,
+      values: new Uint8Array(words),
+      offsets: Int32Array.from({ length: rows + 1 }, (_, at) => at),
+    },
   ],
 };
 
@@ -43,7 +49,9 @@ const formats: WriteTablesOptions[] = [
 describe("a damaged table file", () => {
   for (const options of formats) {
     const name = `t.${options.format}`;
-    const label = [options.format, options.layout, options.buffers, options.compression].filter(Boolean).join(" ");
+    const label = [options.format, options.layout, options.buffers, options.compression]
+      .filter(Boolean)
+      .join(" ");
 
     it(`${label}: cut off anywhere, it is refused`, async () => {
       const whole = await collect(writeTables([table], options));

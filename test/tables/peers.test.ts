@@ -14,7 +14,10 @@ const ROWS = 5000;
 
 /** Columns that compress and columns that do not, with nulls, in two batches. */
 function table(): Table {
-  const ts = BigInt64Array.from({ length: ROWS }, (_, at) => 1_723_161_255_030_314_667n + BigInt(at) * 1_000_003n);
+  const ts = BigInt64Array.from(
+    { length: ROWS },
+    (_, at) => 1_723_161_255_030_314_667n + BigInt(at) * 1_000_003n,
+  );
   const price = Float64Array.from({ length: ROWS }, (_, at) => 61_800 + (at % 97) / 10);
   const noise = Float64Array.from({ length: ROWS }, (_, at) => Math.sin(at * 12.9898) * 43758.5453);
   const validity = new Uint8Array(Math.ceil(ROWS / 8)).fill(0b1101_1111);
@@ -73,10 +76,14 @@ describe.skipIf(!hasDuck)(`Parquet files, as DuckDB reads them${duckSkipped}`, (
       await duck.run(`copy (select * from '${path}') to '${back}' (format parquet, codec '${codec}')`);
       const { readTable } = await import("../../formats/tables/files.ts");
       const { createReadStream } = await import("node:fs");
-      const read = await readTable({ name: back, stream: () => createReadStream(back) as AsyncIterable<Uint8Array> });
+      const read = await readTable({
+        name: back,
+        stream: () => createReadStream(back) as AsyncIterable<Uint8Array>,
+      });
       expect(read.rows, codec).toBe(2 * ROWS);
       for (const [at, column] of whole.columns.entries()) {
-        for (const row of [0, 1, 5, 777, ROWS - 1]) expect(cellAt(read.columns[at]!, row), codec).toEqual(cellAt(column, row));
+        for (const row of [0, 1, 5, 777, ROWS - 1])
+          expect(cellAt(read.columns[at]!, row), codec).toEqual(cellAt(column, row));
       }
     }
   });

@@ -29,7 +29,9 @@ interface Duck {
 
 const duck = load<Duck>("@duckdb/node-api");
 
-export const polars = load<{ readIPC(bytes: Buffer): Frame; readIPCStream?(bytes: Buffer): Frame }>("nodejs-polars");
+export const polars = load<{ readIPC(bytes: Buffer): Frame; readIPCStream?(bytes: Buffer): Frame }>(
+  "nodejs-polars",
+);
 
 export interface Frame {
   height: number;

@@ -6,7 +6,20 @@ import { NUMBER_ARRAYS, type NumberType } from "../../formats/tables/table.ts";
 
 const doubles = fc.oneof(
   fc.double(),
-  fc.constantFrom(0, -0, Number.NaN, Infinity, -Infinity, 5e-324, Number.MAX_VALUE, 2 ** 53, 1e21, 1e-7, 0.1, 46319),
+  fc.constantFrom(
+    0,
+    -0,
+    Number.NaN,
+    Infinity,
+    -Infinity,
+    5e-324,
+    Number.MAX_VALUE,
+    2 ** 53,
+    1e21,
+    1e-7,
+    0.1,
+    46319,
+  ),
 );
 const bounds: Partial<Record<NumberType, [number, number]>> = {
   i32: [-(2 ** 31), 2 ** 31 - 1],
@@ -36,26 +49,49 @@ export interface TableShape {
   maxRows?: number;
 }
 
-const ALL = ["f64", "f32", "i64", "u64", "i32", "u32", "i16", "u16", "i8", "u8", "bool", "utf8", "binary", "list", "timestamp"] as const;
+const ALL = [
+  "f64",
+  "f32",
+  "i64",
+  "u64",
+  "i32",
+  "u32",
+  "i16",
+  "u16",
+  "i8",
+  "u8",
+  "bool",
+  "utf8",
+  "binary",
+  "list",
+  "timestamp",
+] as const;
 
 export function tables({ types = ALL, maxRows = 70 }: TableShape = {}): fc.Arbitrary<Table> {
-  return fc.tuple(fc.nat(maxRows), fc.array(fc.constantFrom(...types), { minLength: 1, maxLength: 5 })).chain(([rows, chosen]) =>
-    fc
-      .tuple(...chosen.map((type, at) => column(`c${at}`, type, rows)))
-      .map((columns) => ({ rows, columns }) satisfies Table),
-  );
+  return fc
+    .tuple(fc.nat(maxRows), fc.array(fc.constantFrom(...types), { minLength: 1, maxLength: 5 }))
+    .chain(([rows, chosen]) =>
+      fc
+        .tuple(...chosen.map((type, at) => column(`c${at}`, type, rows)))
+        .map((columns) => ({ rows, columns }) satisfies Table),
+    );
 }
 
 function column(name: string, type: (typeof ALL)[number], rows: number): fc.Arbitrary<Column> {
   const nulls = fc.option(fc.array(fc.boolean(), { minLength: rows, maxLength: rows }), { freq: 2 });
-  const cells = <T>(each: fc.Arbitrary<T>, count = rows) => fc.array(each, { minLength: count, maxLength: count });
+  const cells = <T>(each: fc.Arbitrary<T>, count = rows) =>
+    fc.array(each, { minLength: count, maxLength: count });
   const withNulls = (made: fc.Arbitrary<Omit<Column, "name" | "rows">>) =>
     fc.tuple(made, nulls).map(([rest, valid]): Column => {
       const validity = valid?.some((each) => !each) === true ? { validity: bits(valid) } : {};
       return { name, rows, ...rest, ...validity };
     });
-  if (type === "bool") return withNulls(cells(fc.boolean()).map((values) => ({ type, values: bits(values) })));
-  if (type === "utf8") return withNulls(cells(texts).map((values) => ({ type, ...bytes(values.map((each) => Buffer.from(each))) })));
+  if (type === "bool")
+    return withNulls(cells(fc.boolean()).map((values) => ({ type, values: bits(values) })));
+  if (type === "utf8")
+    return withNulls(
+      cells(texts).map((values) => ({ type, ...bytes(values.map((each) => Buffer.from(each))) })),
+    );
   if (type === "binary") {
     return withNulls(cells(fc.uint8Array({ maxLength: 9 })).map((values) => ({ type, ...bytes(values) })));
   }
@@ -71,7 +107,11 @@ function column(name: string, type: (typeof ALL)[number], rows: number): fc.Arbi
     return withNulls(
       fc
         .tuple(cells(numbers("i64")), fc.constantFrom("ms" as const, "us" as const, "ns" as const))
-        .map(([values, unit]) => ({ type: "i64" as const, unit, values: BigInt64Array.from(values as bigint[]) })),
+        .map(([values, unit]) => ({
+          type: "i64" as const,
+          unit,
+          values: BigInt64Array.from(values as bigint[]),
+        })),
     );
   }
   return withNulls(cells(numbers(type)).map((values) => ({ type, values: arrayOf(type, values) })));
