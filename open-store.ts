@@ -6,12 +6,16 @@ import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.
 import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
 import { Features, type PublishResult } from "./features/features.ts";
 import type { CriticalStoreOptions } from "./open-critical.ts";
+import type { CaptureStats } from "./src/capture/captures.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
 import type { Critical, CriticalStats } from "./src/critical/critical.ts";
 import type { Disk } from "./src/disk/disk.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
+import { CommitPulse } from "./src/pace/commit-pulse.ts";
+import { type IoStats, ioStats } from "./src/pace/io-stats.ts";
+import { MeasuredDisk } from "./src/pace/measured-disk.ts";
 import { SeriesStore } from "./src/series/series-store.ts";
 import { Cache } from "./src/state/cache-map.ts";
 import { State } from "./src/state/state.ts";
@@ -50,7 +54,11 @@ export interface StoreStats {
   /** Part of `diskBytes`: the rebuildable index. */
   indexBytes: number;
   packs: number;
-  /** Critical state, once this store object has used it. */
+  /** What this object has written, why, and how long it took. */
+  io: IoStats;
+  /** Saves' captures: what is held, waited for, skipped. */
+  capture: CaptureStats;
+  /** Critical state, if there is any: of this store object, else of the engine that has it open, else at rest. */
   critical?: CriticalStats;
 }
 
@@ -60,6 +68,8 @@ export class Store implements AsyncDisposable {
   /** Time series: rings of typed rows, appended and read by time. */
   readonly series: SeriesStore;
   readonly #engine: Engine;
+  readonly #disk: MeasuredDisk;
+  readonly #pulse: CommitPulse;
   readonly #options: OpenStoreOptions;
   #critical: Critical | undefined;
   #features: Features | undefined;
@@ -67,8 +77,14 @@ export class Store implements AsyncDisposable {
   #cache: Cache | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(engine: Engine, options: OpenStoreOptions) {
+  constructor(
+    engine: Engine,
+    options: OpenStoreOptions,
+    measured: { disk: MeasuredDisk; pulse: CommitPulse },
+  ) {
     this.#engine = engine;
+    this.#disk = measured.disk;
+    this.#pulse = measured.pulse;
     this.#options = options;
     this.checkpoints = new Checkpoints(engine, options);
     const { disk, storeId, pool, readOnly, nowUs } = engine;
@@ -170,6 +186,7 @@ export class Store implements AsyncDisposable {
     const chunks = await this.#engine.openChunks();
     const refs = this.checkpoints.refs();
     const all = this.checkpoints.registry.all();
+    const critical = this.#critical?.stats() ?? (await criticalStatsElsewhere(this.#engine));
     return {
       refs: refs.length,
       versions: all.length,
@@ -178,7 +195,9 @@ export class Store implements AsyncDisposable {
       diskBytes: treeBytes(disk, directory),
       indexBytes: chunks.index.sizeBytes(),
       packs: chunks.packs.packIds().length,
-      ...(this.#critical === undefined ? {} : { critical: this.#critical.stats() }),
+      io: ioStats(this.#disk, this.checkpoints.captureStats().spooledBytes),
+      capture: this.checkpoints.captureStats(),
+      ...(critical === undefined ? {} : { critical }),
     };
   }
 
@@ -240,6 +259,7 @@ export class Store implements AsyncDisposable {
     ];
     const failures: unknown[] = [];
     for (const part of parts) await part?.close().catch((error: unknown) => failures.push(error));
+    this.#pulse.close();
     if (failures.length > 0) throw failures[0];
   }
 
@@ -253,7 +273,23 @@ export async function openStore(directory: string, options: OpenStoreOptions = {
     throw new StoreError("ERR_INVALID_ARGUMENT", "openStore needs the path of a directory");
   }
   await loadCriticalEarly();
-  return new Store(await openEngine(directory, { lazyChunks: true, ...options }), options);
+  const path = resolve(directory);
+  const { disk = realDisk } = options;
+  const pulse = new CommitPulse(disk, `${path}/pulse`);
+  const measured = new MeasuredDisk(disk, path, pulse);
+  const engine = await openEngine(path, { lazyChunks: true, ...options, disk: measured });
+  return new Store(engine, options, { disk: measured, pulse });
+}
+
+async function criticalStatsElsewhere({ disk, directory }: Engine): Promise<CriticalStats | undefined> {
+  if (disk.kind !== "real" || disk.list(`${directory}/critical`).length === 0) return undefined;
+  const { reachCritical } = await import("./open-critical.ts");
+  const reached = await reachCritical(directory, { access: "read" });
+  try {
+    return await reached.call("stats", {});
+  } finally {
+    await reached.close();
+  }
 }
 
 type CriticalModule = typeof import("./open-critical.ts");

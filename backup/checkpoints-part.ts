@@ -64,7 +64,8 @@ async function copyCheckpoints(engine: Engine, context: BackupContext): Promise<
   }
   engine.versions.refresh();
   const { durableBytes, seq } = engine.versions;
-  engine.chunks.index.refresh();
+  const chunks = await engine.openChunks();
+  chunks.index.refresh();
   const packs = await copyPacks(engine, context);
   const beforeBytes = sizeOf(disk, log.target);
   await copyVersionLog(disk, { ...log, storeId, sizeBytes: durableBytes, seq });

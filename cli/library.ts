@@ -20,8 +20,10 @@ export type {
   AuditEntry,
   AuditReport,
   CheckResult,
+  CriticalStats,
   FeatureInfo,
   GcResult,
+  HistogramSummary,
   KeyRange,
   LogInspection,
   LogQuery,
@@ -63,7 +65,10 @@ export type CriticalLibrary = Pick<
 >;
 export type { ReachedCritical, ReachOptions } from "../open-critical.ts";
 
-export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError" | "mirror" | "witness">;
+export type OpenOptions = Pick<
+  OpenStoreOptions,
+  "create" | "readOnly" | "onError" | "mirror" | "witness" | "ioBudget"
+>;
 
 export interface Library
   extends Pick<typeof import("../index.ts"), "compressionOfName" | "formatOfName" | "StoreError"> {
@@ -102,5 +107,16 @@ export type Series = Pick<WholeSeries, "name" | "columns" | "key" | "asOf" | "po
 
 export type Checkpoints = Pick<
   AllCheckpoints,
-  "saveFiles" | "restoreFiles" | "refs" | "log" | "show" | "readResume" | "diff" | "tag" | "prune"
+  | "saveFiles"
+  | "restoreFiles"
+  | "refs"
+  | "log"
+  | "show"
+  | "readResume"
+  | "diff"
+  | "tag"
+  | "prune"
+  | "follow"
+  | "pin"
+  | "unpin"
 >;

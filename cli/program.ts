@@ -1,14 +1,17 @@
 import { Command } from "commander";
 import { addAudit } from "./commands/audit.ts";
 import { addBackup } from "./commands/backup.ts";
+import { addBench } from "./commands/bench.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCritical } from "./commands/critical.ts";
 import { addDiff } from "./commands/diff.ts";
 import { addFeatures } from "./commands/features/features.ts";
+import { addFollow } from "./commands/follow.ts";
 import { addGc } from "./commands/gc.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
 import { addMigrate } from "./commands/migrate.ts";
+import { addPin, addUnpin } from "./commands/pin.ts";
 import { addPrune } from "./commands/prune.ts";
 import { addRefs } from "./commands/refs.ts";
 import { addRepair } from "./commands/repair.ts";
@@ -37,6 +40,9 @@ const verbs = [
   addShow,
   addDiff,
   addTag,
+  addFollow,
+  addPin,
+  addUnpin,
   addPrune,
   addGc,
   addCritical,
@@ -50,6 +56,7 @@ const verbs = [
   addStats,
   addServe,
   addSeries,
+  addBench,
   addFeatures,
   addState,
   addVersion,

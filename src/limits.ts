@@ -55,6 +55,18 @@ export const CUT_RECORD_BYTES_MAX = 256 << 10;
 export const CHAIN_DEPTH_MAX = 64;
 
 /**
+ * Patches (rows that a learner named) one after another on one chunk: each is as cheap to apply as it is small, and a
+ * frame's depth is one byte.
+ */
+export const PATCH_DEPTH_MAX = 255;
+
+/** From this many on, chunks begin to start over, each at its own number, so that no save has to store all of them. */
+export const PATCH_DEPTH_SPREAD = 205;
+
+/** A save of named rows that holds more than this stores its chunks whole instead. */
+export const TOUCHED_BYTES_MAX = 64 << 20;
+
+/**
  * Restoring a chunk through its chain may cost as much as reading this many times its raw bytes: about eight
  * changed-everywhere versions, or two dozen that changed little.
  */
@@ -211,6 +223,7 @@ export const SERVER_ALIASES_MAX = 262_144;
 
 /** Watchers at once: each is a connection that stays. */
 export const SERVER_WATCHERS_MAX = 1024;
+
 /** Columns of one series: a book of fifty levels has two hundred; more belong in a list or in several series. */
 export const SERIES_COLUMNS_MAX = 1024;
 
@@ -309,6 +322,7 @@ export const STATE_HISTORY_BYTES = 16 << 20;
 
 /** Bytes a cached map may take unless told otherwise. */
 export const CACHE_MAP_BYTES = 64 << 20;
+
 /** Captured bytes that wait in memory for the encoder, by default: with it the whole overhead stays under 100 MB. */
 export const STAGING_BYTES = 64 << 20;
 
@@ -323,8 +337,33 @@ export const CAPTURES_MAX = 64;
 
 /** One shared memory of allocated tensors: a WebAssembly memory holds 4 GiB, less one page of 64 KiB. */
 export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;
+
+/** Bytes of an image's tables and checksums: the widest tables of the largest models, and 4 bytes a MiB. */
+export const IMAGE_HEAD_BYTES_MAX = 256 << 20;
+
+/** Bytes a second of background writing, by default: what an average disk takes for years. */
+export const IO_BUDGET_BYTES_PER_SECOND = 10_000_000;
+
 /** Space critical state reserves against a full disk: two files of history and the largest snapshot that is usual. */
 export const RESERVE_BYTES_MAX = 1 << 30;
 
 /** Rows an import may sort: it holds all of them in memory, and twice while it orders them. */
 export const SERIES_SORT_ROWS_MAX = 20_000_000;
+
+/** Rows a recipe may look back: a week of minutes. A window costs its length a row, so this bounds what decoding takes. */
+export const RECIPE_ROWS_MAX = 10_080;
+
+/** Graphs, nodes and tensors inside one another in an ONNX model: a loop in a branch in a loop nests a dozen. */
+export const ONNX_DEPTH_MAX = 128;
+
+/** Tensors in one ONNX model that are kept as tensors: as many as one safetensors file may have. */
+export const ONNX_TENSORS_MAX = 262_144;
+
+/** Bytes of a name or of a file's place in an ONNX model. */
+export const ONNX_TEXT_BYTES_MAX = 4096;
+
+/**
+ * A smaller tensor of an ONNX model stays in the skeleton: graphs hold thousands of constants of a few bytes, and
+ * each one on its own would cost more to describe than it has.
+ */
+export const ONNX_TENSOR_BYTES_MIN = 512;

@@ -2,49 +2,61 @@ import { StoreError } from "../errors.ts";
 
 /** Longest string written character by character; above it one native call is cheaper. */
 const LOOP_LENGTH_MAX = 32;
-/** Views up to this length are kept, so that handing out a short record allocates nothing. */
-const CACHED_VIEWS = 4096;
 
-/** A growing buffer with a write position: the primitives every critical format is written with. */
+/**
+ * A growing buffer with a write position: the primitives every critical format is written with. What was written
+ * may be left where it is and the next piece begun behind it (`keep`); a piece that grows out of its buffer takes
+ * only itself into the next one.
+ */
 export class ByteWriter {
   buffer: Buffer;
+  /** Where the piece being written begins. */
+  start = 0;
   position = 0;
+  readonly #initialBytes: number;
   readonly #limitBytes: number;
-  #views: (Buffer | undefined)[] = [];
 
   constructor(initialBytes: number, limitBytes: number) {
     this.buffer = Buffer.allocUnsafeSlow(initialBytes);
+    this.#initialBytes = initialBytes;
     this.#limitBytes = limitBytes;
   }
 
   /** Makes room for `sizeBytes` more. @throws ERR_LIMIT */
   ensure(sizeBytes: number): void {
-    const needed = this.position + sizeBytes;
-    if (needed <= this.buffer.byteLength) return;
+    if (this.position + sizeBytes > this.buffer.byteLength) this.#grow(sizeBytes);
+  }
+
+  #grow(sizeBytes: number): void {
+    const writtenBytes = this.position - this.start;
+    const needed = writtenBytes + sizeBytes;
     if (needed > this.#limitBytes) {
       throw new StoreError("ERR_LIMIT", `a transaction of more than ${this.#limitBytes} bytes`, {
         context: { limitBytes: this.#limitBytes },
         hint: "Split it; what must change together rarely takes this much.",
       });
     }
-    const grown = Buffer.allocUnsafeSlow(
-      Math.min(this.#limitBytes, Math.max(needed, this.buffer.byteLength * 2)),
-    );
-    this.buffer.copy(grown, 0, 0, this.position);
+    const roomy = Math.max(this.#initialBytes, writtenBytes * 2, needed);
+    const grown = Buffer.allocUnsafeSlow(Math.min(this.#limitBytes, roomy));
+    this.buffer.copy(grown, 0, this.start, this.position);
     this.buffer = grown;
-    this.#views = [];
+    this.start = 0;
+    this.position = writtenBytes;
+  }
+
+  /** Begins the piece anew. */
+  restart(): void {
+    this.position = this.start;
+  }
+
+  /** What was written stays where it is, and the next piece begins behind it. */
+  keep(): void {
+    this.start = this.position;
   }
 
   /** What was written, valid until the next write. */
   written(): Buffer {
-    const length = this.position;
-    if (length >= CACHED_VIEWS) return this.buffer.subarray(0, length);
-    let view = this.#views[length];
-    if (view === undefined) {
-      view = this.buffer.subarray(0, length);
-      this.#views[length] = view;
-    }
-    return view;
+    return this.buffer.subarray(this.start, this.position);
   }
 
   u8(value: number): void {
@@ -89,31 +101,49 @@ export class ByteWriter {
   /** A u16 length and the UTF-8 bytes; the caller has checked that they fit. */
   text16(text: string): void {
     this.ensure(2 + text.length * 3);
-    const { buffer } = this;
-    const start = this.position + 2;
-    let end = start;
-    if (text.length <= LOOP_LENGTH_MAX) {
-      for (let i = 0; i < text.length; i++) {
-        const code = text.charCodeAt(i);
-        if (code >= 0x80) {
-          end = start + buffer.write(text, start, "utf8");
-          break;
-        }
-        buffer[end++] = code;
-      }
-    } else {
-      end = start + buffer.write(text, start, "utf8");
+    const lengthAt = this.position;
+    this.position += 2;
+    this.text(text);
+    const length = this.position - lengthAt - 2;
+    this.buffer[lengthAt] = length & 0xff;
+    this.buffer[lengthAt + 1] = length >>> 8;
+  }
+
+  /** UTF-8 bytes alone. */
+  text(text: string): void {
+    this.ensure(text.length * 3);
+    const { buffer, position } = this;
+    if (text.length > LOOP_LENGTH_MAX) {
+      this.position += buffer.write(text, position, "utf8");
+      return;
     }
-    const length = end - start;
-    buffer[this.position] = length & 0xff;
-    buffer[this.position + 1] = length >>> 8;
-    this.position = end;
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code >= 0x80) {
+        this.position += buffer.write(text, position, "utf8");
+        return;
+      }
+      buffer[position + i] = code;
+    }
+    this.position += text.length;
   }
 
   bytes(source: Uint8Array): void {
     this.ensure(source.byteLength);
     this.buffer.set(source, this.position);
     this.position += source.byteLength;
+  }
+
+  /** So many bytes of `source` from a place on. */
+  copy(source: Buffer, at: number, sizeBytes: number): void {
+    this.ensure(sizeBytes);
+    const { buffer, position } = this;
+    if (sizeBytes <= LOOP_LENGTH_MAX) {
+      for (let i = 0; i < sizeBytes; i++) buffer[position + i] = source[at + i]!;
+    } else {
+      source.copy(buffer, position, at, at + sizeBytes);
+    }
+    this.position = position + sizeBytes;
   }
 
   /** Bytes kept one per character. */

@@ -7,12 +7,13 @@ import {
   CUT_RECORD_BYTES_MAX,
   WAL_QUEUE_BYTES_MAX,
 } from "../limits.ts";
-import type { Journal } from "../wal/journal.ts";
+import type { Journal, Waiter } from "../wal/journal.ts";
 import type { Annotations, LogRecord, RecordKind } from "./change.ts";
 import type { Clock } from "./clock.ts";
 import { messagePack } from "./codec.ts";
 import { Histogram } from "./histogram.ts";
 import type { RememberedCommit } from "./idempotency.ts";
+import type { RecordPlace } from "./record-reader.ts";
 import { RecordWriter } from "./record-writer.ts";
 import type { State } from "./state.ts";
 import { Transaction } from "./transaction.ts";
@@ -33,11 +34,22 @@ export interface Receipt<T> {
 }
 
 /** Told of each record in commit order, once it is durable and in memory. */
-export type Published = (record: LogRecord) => void;
+export type Published = (record: LogRecord & RecordPlace) => void;
+
+/** An asynchronous commit that was appended. */
+interface Queued {
+  readonly tx: Transaction;
+  readonly value: unknown;
+  readonly startMs: number;
+  resolve(receipt: Receipt<unknown>): void;
+  reject(error: unknown): void;
+}
 
 /** A synchronous commit starts a new page of the log. */
 const PAGE_BYTES = 4096;
 const RECORD_OVERHEAD_BYTES = 32;
+/** Commits acknowledged in one turn of the event loop: what their callers do next belongs to the same turn. */
+const ANSWERS_A_TURN = 64;
 /** The log refuses at twice this, which must not happen: a refused record would leave a gap. */
 const QUEUED_BYTES_MAX = WAL_QUEUE_BYTES_MAX / 2;
 
@@ -58,10 +70,13 @@ export class Committer {
   readonly #published: Published;
   readonly #writer = new RecordWriter();
   readonly #record = { payload: new Uint8Array(0) as Uint8Array, timeUs: 0n };
-  /** Appended and not known durable, in order; those before `#head` are published. */
-  #queued: Transaction[] = [];
+  /** Appended and not acknowledged, in order; those before `#head` are. */
+  #queued: Queued[] = [];
   #head = 0;
   #queuedBytes = 0;
+  /** Highest LSN the log has called durable; those queued up to it are acknowledged a turn's worth at a time. */
+  #durableLsn = 0;
+  #answersLeft = ANSWERS_A_TURN;
   #nextLsn: number;
   #lastTimeUs: number;
   #running = false;
@@ -117,11 +132,9 @@ export class Committer {
         return Promise.resolve(this.#receipt(this.#state.lsn, this.#state.timeUs, value));
       }
       this.#encode(tx, value);
-      const receipt = this.#append(tx).then(() => {
-        this.#publishThrough(tx.lsn);
-        this.commitAsyncNs.record((performance.now() - startMs) * 1e6);
-        return this.#receipt(tx.lsn, tx.timeUs, value);
-      }, this.#fail);
+      const receipt = new Promise<Receipt<T>>((resolve, reject) => {
+        this.#append({ tx, value, startMs, resolve: resolve as Queued["resolve"], reject });
+      });
       if (key !== undefined) this.#track(key, receipt);
       return receipt;
     } catch (error) {
@@ -211,6 +224,7 @@ export class Committer {
       throw error;
     }
     this.#record.timeUs = BigInt(tx.timeUs);
+    this.#writer.place(tx);
   }
 
   #appendSync(tx: Transaction): void {
@@ -229,26 +243,53 @@ export class Committer {
     this.#publish(tx);
   }
 
-  #append(tx: Transaction): Promise<unknown> {
+  #append(queued: Queued): void {
+    const { tx } = queued;
     this.#finish(tx);
-    let appended: ReturnType<Journal["append"]>;
     try {
-      appended = this.#journal.append(this.#record);
+      this.#journal.enqueue(this.#record, this.#waiter);
     } catch (error) {
       tx.rollback();
       throw this.#poison(error);
     }
-    this.#appended(tx, this.#record.payload.byteLength + RECORD_OVERHEAD_BYTES);
-    this.#queued.push(tx);
     const sizeBytes = this.#record.payload.byteLength;
+    this.#appended(tx, sizeBytes + RECORD_OVERHEAD_BYTES);
+    this.#queued.push(queued);
     this.#queuedBytes += sizeBytes;
-    return appended.then(({ lsn }) => {
-      this.#queuedBytes -= sizeBytes;
-      this.#checkLsn(tx, lsn);
-    });
   }
 
+  /** The log tells it of each queued record in turn. */
+  readonly #waiter: Waiter = {
+    resolve: (lsn) => {
+      this.#durableLsn = lsn + this.#state.logBase;
+      this.#checkQueued(this.#durableLsn);
+      this.#acknowledge();
+    },
+    reject: (error) => {
+      // What became durable before it is acknowledged first.
+      this.#publishThrough(this.#durableLsn);
+      this.#poisoned ??= error;
+      this.#next()?.reject(error);
+    },
+  };
+
+  /** Acknowledges durable commits, no more than a turn of the event loop takes well. */
+  #acknowledge(): void {
+    while (this.#answersLeft > 0 && this.#head < this.#queued.length) {
+      const lsn = this.#queued[this.#head]!.tx.lsn;
+      if (lsn > this.#durableLsn) return;
+      if (this.#answersLeft-- === ANSWERS_A_TURN) setImmediate(this.#acknowledgeMore);
+      this.#publishThrough(lsn);
+    }
+  }
+
+  readonly #acknowledgeMore = (): void => {
+    this.#answersLeft = ANSWERS_A_TURN;
+    this.#acknowledge();
+  };
+
   #appended(tx: Transaction, sizeBytes: number): void {
+    this.#writer.keep();
     this.#nextLsn = tx.lsn + 1;
     this.#lastTimeUs = tx.timeUs;
     this.logRecords++;
@@ -264,17 +305,43 @@ export class Committer {
     }
   }
 
+  /** The queue's LSNs have no gap: a synchronous commit empties it first. */
+  #checkQueued(lsn: number): void {
+    const first = this.#queued[this.#head]?.tx.lsn ?? lsn + 1;
+    if (lsn < first || this.#queued[this.#head + lsn - first]?.tx.lsn === lsn) return;
+    this.#poisoned ??= new InvariantError(`no commit waits for LSN ${lsn}`);
+  }
+
+  /** Publishes and acknowledges what is queued up to an LSN. */
   #publishThrough(lsn: number): void {
-    while (this.#head < this.#queued.length && this.#queued[this.#head]!.lsn <= lsn) {
-      this.#publish(this.#queued[this.#head++]!);
+    while (this.#head < this.#queued.length && this.#queued[this.#head]!.tx.lsn <= lsn) {
+      const { tx, value, startMs, resolve, reject } = this.#next()!;
+      try {
+        if (this.#poisoned !== undefined) throw this.#poisoned;
+        this.#publish(tx);
+      } catch (error) {
+        reject(error);
+        continue;
+      }
+      this.commitAsyncNs.record((performance.now() - startMs) * 1e6);
+      resolve(this.#receipt(tx.lsn, tx.timeUs, value));
     }
+  }
+
+  /** Takes the first of the queue. */
+  #next(): Queued | undefined {
+    const queued = this.#queued[this.#head];
+    if (queued === undefined) return undefined;
+    this.#queuedBytes -= queued.tx.end - queued.tx.offset;
+    this.#head++;
     if (this.#head === this.#queued.length) {
-      if (this.#head > 0) this.#queued.length = 0;
+      this.#queued.length = 0;
       this.#head = 0;
     } else if (this.#head > 4096) {
       this.#queued = this.#queued.slice(this.#head);
       this.#head = 0;
     }
+    return queued;
   }
 
   #publish(tx: Transaction): void {
@@ -292,14 +359,10 @@ export class Committer {
   #poison(error: unknown): unknown {
     // A record that is too large for the log was refused before anything was written.
     if (isStoreError(error, "ERR_LIMIT") || isStoreError(error, "ERR_INVALID_ARGUMENT")) return error;
+    this.#publishThrough(this.#durableLsn);
     this.#poisoned ??= error;
     return error;
   }
-
-  readonly #fail = (error: unknown): never => {
-    this.#poisoned ??= error;
-    throw error;
-  };
 
   /** Checks the options; a remembered commit's receipt if its key has been used. */
   #prepare<T>(options: CommitOptions): Receipt<T> | undefined {

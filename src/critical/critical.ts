@@ -9,14 +9,14 @@ import { type BackupOptions, type BackupResult, backupCritical } from "./backup.
 import type { Annotations, LogRecord } from "./change.ts";
 import { type Clock, createClock } from "./clock.ts";
 import { type CommitOptions, Committer, type Receipt } from "./committer.ts";
-import { adoptMoved, adoptSequence, recognizeCopy } from "./fencing.ts";
+import { adoptMoved, adoptSequence, recognizeCopy, showFence } from "./fencing.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
-import { type MigrationPlan, olderKeys, planMigration } from "./migration.ts";
+import { type MigrationPlan, planMigration, upgradeEntries } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
+import type { RecordPlace } from "./record-reader.ts";
 import { loadSnapshot, replay, replayJournal } from "./recovery.ts";
-import { ReplayedRecords } from "./replayed-records.ts";
 import { Reserve } from "./reserve.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
@@ -50,9 +50,8 @@ export class Critical {
   #journal: Journal | undefined;
   #witness: Witness | undefined;
   #socket: EngineSocket | undefined;
-  /** A reader's place in the log, and what it has read from there. */
+  /** A reader's place in the log. */
   #follower: LogFollower | undefined;
-  #tail: ReplayedRecords | undefined;
   #closed = false;
 
   private constructor(options: CriticalOptions, journal: Journal | undefined) {
@@ -60,10 +59,12 @@ export class Critical {
     this.readOnly = options.readOnly === true;
     this.#clock = options.clock ?? createClock();
     this.#state = new State(options.idempotency);
-    this.#history = new History(options.disk, `${options.directory}/history`, options.history);
+    const place = { disk: options.disk, directory: `${options.directory}/history`, state: this.#state };
+    this.#history = new History(place, options.history);
     this.#trail = new Trail(this.#history, this.#state);
     if (journal === undefined) {
       this.#recovery = this.#loadForReading();
+      showFence(this.#state, options);
       return;
     }
     const { disk, directory } = options;
@@ -134,11 +135,9 @@ export class Critical {
     const snapshotLsn = this.#state.lsn;
     const loadedMs = performance.now();
     this.#history.open(found.history, snapshotLsn, false);
-    this.#tail = new ReplayedRecords(this.#state);
     const fromLsn = BigInt(snapshotLsn + 1 - this.#state.logBase);
     this.#follower = new LogFollower({ ...logPlace(this.#options), fromLsn });
-    const replayedRecords = replay(this.#follower.refresh(), this.#state, this.#tail);
-    this.#history.addReplayed(this.#tail);
+    const replayedRecords = replay(this.#follower.refresh(), this.#state, this.#history);
     return {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -156,8 +155,7 @@ export class Critical {
     this.#checkOpen();
     if (this.#follower === undefined) return this.lsn;
     try {
-      replay(this.#follower.refresh(), this.#state, this.#tail!);
-      this.#history.addReplayed(this.#tail!);
+      replay(this.#follower.refresh(), this.#state, this.#history);
     } catch (error) {
       if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
       // The log was trimmed behind a newer snapshot: begin again from that one.
@@ -176,9 +174,7 @@ export class Critical {
     if (problem !== undefined) this.#warn(`the history is damaged: ${problem}`, undefined);
     for (const path of found.damaged)
       this.#warn(`snapshot ${path} is damaged, an older one is used`, undefined);
-    const tail = new ReplayedRecords(this.#state);
-    const replayed = replayJournal(journal, this.#state, found.damaged, tail);
-    this.#history.addReplayed(tail);
+    const replayed = replayJournal(journal, this.#state, found.damaged, this.#history);
     const stats: RecoveryStats = {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -309,21 +305,9 @@ export class Critical {
     return upgraded;
   }
 
-  async #upgrade(table: Table, signal?: AbortSignal): Promise<number> {
-    let upgraded = 0;
-    let after: string | undefined;
-    for (;;) {
-      const keys = olderKeys(table, after, UPGRADE_BATCH);
-      if (keys.length === 0 || this.#closed || signal?.aborted) return upgraded;
-      await this.commitAsync(
-        (tx) => {
-          for (const key of keys) tx.upgrade(table, key);
-        },
-        { actor: "varve", reason: `upgrade to version ${table.schema?.version}` },
-      );
-      upgraded += keys.length;
-      after = keys.at(-1);
-    }
+  #upgrade(table: Table, signal?: AbortSignal): Promise<number> {
+    const commit: Critical["commitAsync"] = (fn, options) => this.commitAsync(fn, options);
+    return upgradeEntries(table, commit, () => this.#closed || signal?.aborted === true);
   }
 
   /**
@@ -408,7 +392,7 @@ export class Critical {
     });
   }
 
-  readonly #published = (record: LogRecord): void => {
+  readonly #published = (record: LogRecord & RecordPlace): void => {
     if (this.#witness !== undefined && record.changes.some(({ kind }) => kind === "sequence")) {
       this.#witness.update(this.#state);
     }
@@ -436,9 +420,6 @@ function logPlace({ disk, directory, storeId }: CriticalOptions) {
 
 const RESERVE_BYTES = 64 << 20;
 const DISK_FULL = "the disk is full: the critical log goes round in the segments it has; free some space now";
-
-/** Entries rewritten in one commit: short enough for the event loop. */
-const UPGRADE_BATCH = 64;
 
 const EMPTY: HistogramSummary = { count: 0, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };
 

@@ -140,23 +140,57 @@ export function nextLink(previous: Buffer, raw: Buffer): Buffer {
   return blake3(Buffer.concat([previous, raw]));
 }
 
+const HASH_PRIME = 0x01000193;
+const SECOND_OFFSET = 0x9e37;
+
 /** Two hashes of map and key, both odd multiples apart (FNV-1a, public domain, with two offsets). */
 export function keyHashes(map: string, key: string): [number, number] {
-  let first = 0x811c9dc5;
-  let second = 0x9dc5811c;
-  for (const text of [map, "\0", key]) {
-    for (let i = 0; i < text.length; i++) {
-      const code = text.charCodeAt(i);
-      first = Math.imul(first ^ code, 0x01000193);
-      second = Math.imul(second ^ (code + 0x9e37), 0x01000193);
-    }
+  let [first, second] = mapHashes(map);
+  for (let i = 0; i < key.length; i++) {
+    const code = key.charCodeAt(i);
+    first = Math.imul(first ^ code, HASH_PRIME);
+    second = Math.imul(second ^ (code + SECOND_OFFSET), HASH_PRIME);
   }
   return [first >>> 0, (second | 1) >>> 0];
 }
 
+/** The hashes as far as the map goes; `addKeyHashes` goes on from there. */
+export function mapHashes(map: string): [number, number] {
+  let first = 0x811c9dc5;
+  let second = 0x9dc5811c;
+  for (const text of [map, "\0"]) {
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      first = Math.imul(first ^ code, HASH_PRIME);
+      second = Math.imul(second ^ (code + SECOND_OFFSET), HASH_PRIME);
+    }
+  }
+  return [first, second];
+}
+
+/** Adds the hashes of a key that is given as bytes; `false`, and nothing added, when these are not all ASCII. */
+export function addKeyHashes(
+  hashes: number[],
+  [mapFirst, mapSecond]: readonly [number, number],
+  buffer: Buffer,
+  start: number,
+  end: number,
+): boolean {
+  let first = mapFirst;
+  let second = mapSecond;
+  for (let at = start; at < end; at++) {
+    const code = buffer[at]!;
+    if (code >= 0x80) return false;
+    first = Math.imul(first ^ code, HASH_PRIME);
+    second = Math.imul(second ^ (code + SECOND_OFFSET), HASH_PRIME);
+  }
+  hashes.push(first >>> 0, (second | 1) >>> 0);
+  return true;
+}
+
 const PROBES = 4;
 
-export function filterAdd(filter: Buffer, [first, second]: [number, number]): void {
+export function filterAdd(filter: Buffer, first: number, second: number): void {
   const bits = filter.byteLength * 8;
   for (let probe = 0; probe < PROBES; probe++) {
     const bit = (first + probe * second) % bits;

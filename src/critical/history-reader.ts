@@ -198,5 +198,10 @@ function readVersion(input: ByteReader): Entry {
   const lsn = input.u64();
   const expiresAtUs = input.u64();
   const length = input.length();
-  return new Entry(input.latin1(length), undefined, 0, length, schemaVersion, expiresAtUs, lsn);
+  input.need(length);
+  const entry = new Entry(input.buffer, input.position, length, schemaVersion, expiresAtUs, lsn);
+  input.position += length;
+  // Not the whole block with it.
+  entry.detach();
+  return entry;
 }

@@ -1,9 +1,11 @@
 import { promisify } from "node:util";
 import { deflateRaw } from "node:zlib";
 import { crc32c } from "@node-rs/crc32";
+import { ByteReader } from "./byte-reader.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import type { LogRecord } from "./change.ts";
 import {
+  addKeyHashes,
   BLOCK_HEADER_BYTES,
   BLOCK_RAW_BYTES,
   BLOCK_RAW_BYTES_MAX,
@@ -17,21 +19,39 @@ import {
   HAS_AFTER,
   HAS_BEFORE,
   keyHashes,
+  mapHashes,
   nextLink,
 } from "./history-format.ts";
-import { FENCE_KINDS, FLAG_CUT, FLAG_IDEMPOTENCY, KIND_CUT, KIND_TRANSACTION } from "./record-format.ts";
+import {
+  CHANGE_DELETE,
+  CHANGE_END,
+  CHANGE_PUT,
+  CHANGE_PUT_EXPIRING,
+  FENCE_KINDS,
+  FLAG_CUT,
+  FLAG_IDEMPOTENCY,
+  KIND_CUT,
+  KIND_TRANSACTION,
+} from "./record-format.ts";
+import type { RecordPlace } from "./record-reader.ts";
 import { writeAnnotations } from "./record-writer.ts";
+import type { State } from "./state.ts";
 import type { Entry } from "./table.ts";
 
 const deflate = promisify(deflateRaw) as (raw: Buffer, options: { level: number }) => Promise<Buffer>;
-/** Before and after lie close together, so the fastest setting already takes most of what there is to take. */
-const DEFLATE_LEVEL = 2;
+/** In a burst the fastest setting; a tenth more is taken out when there is time. */
+const DEFLATE_LEVEL = { busy: 1, calm: 6 } as const;
+
+const plain = new ByteReader("critical record", Buffer.alloc(0));
 
 /** Gathers records into the raw bytes of one history block. */
 export class HistoryBlockWriter {
   readonly #out = new ByteWriter(BLOCK_RAW_BYTES * 2, BLOCK_RAW_BYTES_MAX);
   readonly #names = new Map<string, number>();
-  readonly #hashes: [number, number][] = [];
+  /** Two for each map change. */
+  readonly #hashes: number[] = [];
+  /** The hashes of maps that changed, for those of their keys. */
+  readonly #mapHashes = new Map<string, readonly [number, number]>();
   #records = 0;
   #firstLsn = 0;
   #firstTimeUs = 0;
@@ -47,17 +67,105 @@ export class HistoryBlockWriter {
     return this.#records;
   }
 
-  add(record: LogRecord): void {
+  /** What was gathered so far, valid until more is. */
+  raw(): Buffer {
+    return this.#out.written();
+  }
+
+  #begin(lsn: number, timeUs: number, kind: number): void {
     const out = this.#out;
     if (this.#records++ === 0) {
-      this.#firstLsn = record.lsn;
-      this.#firstTimeUs = record.timeUs;
+      this.#firstLsn = lsn;
+      this.#firstTimeUs = timeUs;
     }
-    this.#lastLsn = record.lsn;
-    this.#lastTimeUs = record.timeUs;
-    out.u64(record.lsn);
-    out.u64(record.timeUs);
-    out.u8(record.kind === "cut" ? KIND_CUT : KIND_TRANSACTION);
+    this.#lastLsn = lsn;
+    this.#lastTimeUs = timeUs;
+    out.u64(lsn);
+    out.u64(timeUs);
+    out.u8(kind);
+  }
+
+  /**
+   * Adds a plain record (puts and deletes, nothing said about them) from its bytes in the log's format, without
+   * making objects of it: what nearly all records are, and several times faster. `false`, and nothing added, for
+   * any other.
+   *
+   * @param replaced what its changes replaced, from `firstReplaced` on.
+   */
+  addPlain(record: RecordPlace, state: State, replaced: readonly unknown[], firstReplaced: number): boolean {
+    const changes = this.#plainChanges(record, state);
+    if (changes < 0) return false;
+    const { buffer, lsn } = record;
+    this.#begin(lsn, record.timeUs, KIND_TRANSACTION);
+    const out = this.#out;
+    out.u8(0);
+    out.varint(changes);
+    const input = plain;
+    input.reuse(buffer, record.offset + 2, record.end);
+    for (let change = 0; change < changes; change++) {
+      const code = input.u8();
+      const before = replaced[firstReplaced + change] as Entry | undefined;
+      out.u8(CHANGE_MAP);
+      this.#name(state.tableById(input.varint())!.name);
+      const keyBytes = input.u16();
+      out.u16(keyBytes);
+      out.copy(buffer, input.position, keyBytes);
+      input.position += keyBytes;
+      out.u8((code === CHANGE_DELETE ? 0 : HAS_AFTER) | (before === undefined ? 0 : HAS_BEFORE));
+      if (code !== CHANGE_DELETE) {
+        out.varint(input.varint());
+        out.u64(lsn);
+        out.u64(code === CHANGE_PUT_EXPIRING ? input.u64() : 0);
+        const valueBytes = input.varint();
+        out.varint(valueBytes);
+        out.copy(buffer, input.position, valueBytes);
+        input.position += valueBytes;
+      }
+      if (before !== undefined) this.#version(before);
+    }
+    return true;
+  }
+
+  /** The changes of a plain record, whose keys' hashes are then noted, or −1. */
+  #plainChanges({ buffer, offset, end }: RecordPlace, state: State): number {
+    if (buffer[offset] !== KIND_TRANSACTION || buffer[offset + 1] !== 0) return -1;
+    const noted = this.#hashes.length;
+    const input = plain;
+    input.reuse(buffer, offset + 2, end);
+    for (let changes = 0; ; changes++) {
+      const code = input.u8();
+      if (code === CHANGE_END) return changes;
+      if (code === CHANGE_PUT || code === CHANGE_PUT_EXPIRING || code === CHANGE_DELETE) {
+        const map = state.tableById(input.varint())!.name;
+        const keyBytes = input.u16();
+        const keyAt = input.position;
+        input.position += keyBytes;
+        if (addKeyHashes(this.#hashes, this.#hashesOf(map), buffer, keyAt, keyAt + keyBytes)) {
+          if (code === CHANGE_DELETE) continue;
+          input.varint();
+          if (code === CHANGE_PUT_EXPIRING) input.position += 8;
+          const valueBytes = input.length();
+          input.position += valueBytes;
+          continue;
+        }
+      }
+      this.#hashes.length = noted;
+      return -1;
+    }
+  }
+
+  #hashesOf(map: string): readonly [number, number] {
+    let hashes = this.#mapHashes.get(map);
+    if (hashes === undefined) {
+      hashes = mapHashes(map);
+      this.#mapHashes.set(map, hashes);
+    }
+    return hashes;
+  }
+
+  add(record: LogRecord): void {
+    const out = this.#out;
+    this.#begin(record.lsn, record.timeUs, record.kind === "cut" ? KIND_CUT : KIND_TRANSACTION);
     const flagsAt = out.position;
     out.u8(0);
     let flags = record.annotations === undefined ? 0 : writeAnnotations(out, record.annotations);
@@ -116,7 +224,7 @@ export class HistoryBlockWriter {
     out.u8((after === undefined ? 0 : HAS_AFTER) | (before === undefined ? 0 : HAS_BEFORE) | by);
     if (after !== undefined) this.#version(after);
     if (before !== undefined) this.#version(before);
-    this.#hashes.push(keyHashes(map, key));
+    this.#hashes.push(...keyHashes(map, key));
   }
 
   #version(entry: Entry): void {
@@ -142,12 +250,16 @@ export class HistoryBlockWriter {
   }
 
   /** The finished block, linked to `previous`; compression runs off the event loop. */
-  async finish(previous: Buffer): Promise<{ block: Buffer; header: BlockHeader }> {
-    const raw = this.#out.written();
-    const filter = Buffer.alloc(this.#hashes.length);
-    for (const hashes of this.#hashes) filterAdd(filter, hashes);
+  async finish(
+    previous: Buffer,
+    pace: keyof typeof DEFLATE_LEVEL,
+  ): Promise<{ block: Buffer; header: BlockHeader }> {
+    const raw = this.raw();
+    const hashes = this.#hashes;
+    const filter = Buffer.alloc(hashes.length / 2);
+    for (let at = 0; at < hashes.length; at += 2) filterAdd(filter, hashes[at]!, hashes[at + 1]!);
     const link = nextLink(previous, raw);
-    const stored = await deflate(raw, { level: DEFLATE_LEVEL });
+    const stored = await deflate(raw, { level: DEFLATE_LEVEL[pace] });
     const header: BlockHeader = {
       storedBytes: stored.byteLength,
       rawBytes: raw.byteLength,

@@ -14,9 +14,12 @@ import {
 } from "./history-format.ts";
 import { type BlockPlace, blockPlaces } from "./history-reader.ts";
 import { HistoryBlockWriter } from "./history-writer.ts";
-import type { ReplayedRecords } from "./replayed-records.ts";
+import { RecentRecords } from "./recent-records.ts";
+import type { RecordPlace } from "./record-reader.ts";
 import type { Reserve } from "./reserve.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
+import type { State } from "./state.ts";
+import type { Entry } from "./table.ts";
 
 export interface HistoryOptions {
   /** Files whose last record is older are dropped. Default: 30 days. */
@@ -30,6 +33,8 @@ export interface HistoryStats {
   firstLsn: bigint;
   files: number;
   sizeBytes: number;
+  /** Bytes written to them by this opening. */
+  writtenBytes: number;
   /** Records that wait in memory for their block, and roughly what they hold. */
   pendingRecords: number;
   pendingBytes: number;
@@ -41,8 +46,11 @@ const KEEP_BYTES = 2 ** 30;
 const FILES_MIN = 2;
 /** Rough size of a record beside its values: what decides when a block is worth sealing. */
 const RECORD_BYTES = 64;
+/** The event loop is given back after this long. */
+const SLICE_MS = 0.3;
 const SEAL_BYTES = 64 << 10;
 const BUSY_BYTES = 512 << 10;
+const BUSY_RECORDS = 1024;
 
 interface HistoryFile {
   path: string;
@@ -71,11 +79,11 @@ export class History {
   readonly #directory: string;
   readonly #keepUs: number;
   readonly #keepBytes: number;
-  /** What waits to be sealed: first what was replayed at opening, from `#replayedSealed` on… */
-  #replayed: ReplayedRecords | undefined;
-  #replayedSealed = 0;
-  /** …then what was committed since. */
-  readonly #pending: LogRecord[] = [];
+  readonly #state: State;
+  /** What waits to be sealed. */
+  #recent: RecentRecords;
+  /** How many of them were replayed at opening: they wait for the first block's worth of commits. */
+  #replayed = 0;
   #pendingBytes = 0;
   readonly #boundaries: Boundary[] = [];
   /** The sealing in progress. */
@@ -87,10 +95,13 @@ export class History {
   #lastLsn = 0;
   /** Where space comes from when the disk is full. */
   reserve: Reserve | undefined;
+  #writtenBytes = 0;
 
-  constructor(disk: Disk, directory: string, options: HistoryOptions = {}) {
-    this.#disk = disk;
-    this.#directory = directory;
+  constructor(place: { disk: Disk; directory: string; state: State }, options: HistoryOptions = {}) {
+    this.#disk = place.disk;
+    this.#directory = place.directory;
+    this.#state = place.state;
+    this.#recent = new RecentRecords(place.state);
     this.#keepUs = (options.keepMs ?? KEEP_MS) * 1000;
     this.#keepBytes = options.keepBytes ?? KEEP_BYTES;
   }
@@ -100,10 +111,9 @@ export class History {
    * Returns what is wrong with the files, if anything: the state does not depend on them.
    */
   open(position: HistoryPosition | undefined, lsn: number, writable: boolean): string | undefined {
-    this.#pending.length = 0;
+    this.#recent = new RecentRecords(this.#state);
+    this.#replayed = 0;
     this.#pendingBytes = 0;
-    this.#replayed = undefined;
-    this.#replayedSealed = 0;
     this.#files = [];
     this.#link = position?.head ?? NO_LINK;
     this.#lastLsn = lsn;
@@ -141,19 +151,26 @@ export class History {
     }
   }
 
-  /** Takes what was replayed at opening, before anything is committed. */
-  addReplayed(replayed: ReplayedRecords): void {
-    this.#replayed = replayed.count > 0 ? replayed : undefined;
-    // Sealing is left for the first block's worth of commits: an opening has better things to do.
+  /** Where a record's payload stays, in memory, until it is sealed. */
+  place(payload: Uint8Array, lsn: number, timeUs: number): RecordPlace {
+    return this.#recent.place(payload, lsn, timeUs);
   }
 
-  get #replayedLeft(): number {
-    return this.#replayed === undefined ? 0 : this.#replayed.count - this.#replayedSealed;
+  /** Takes a record replayed at opening. Sealing waits for commits: an opening has better things to do. */
+  addReplayed(place: RecordPlace, { changes }: LogRecord): void {
+    this.#recent.add(place, changes);
+    this.#replayed++;
   }
 
-  /** Takes a durable record; its changes must not be touched afterwards. */
-  add(record: LogRecord): void {
-    this.#pending.push(record);
+  /** The same of a record of puts, with the entries these replaced. */
+  addReplaced(place: RecordPlace, replaced: readonly Entry[]): void {
+    this.#recent.addReplaced(place, replaced);
+    this.#replayed++;
+  }
+
+  /** Takes a durable record that has been applied; its bytes must not change any more. */
+  add(record: LogRecord & RecordPlace): void {
+    this.#recent.add(record, record.changes);
     let sizeBytes = RECORD_BYTES;
     for (const change of record.changes) {
       if (change.kind === "put" || change.kind === "delete") {
@@ -206,36 +223,33 @@ export class History {
   /** Writes one block of pending records up to `lastLsn`. */
   async #seal(lastLsn: number): Promise<void> {
     const writer = new HistoryBlockWriter();
-    const rawBytes = this.#pendingBytes > BUSY_BYTES ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES;
-    let fromReplayed = 0;
-    for (; fromReplayed < this.#replayedLeft && !writer.isFull(rawBytes); fromReplayed++) {
-      const index = this.#replayedSealed + fromReplayed;
-      if (this.#replayed!.lsnOf(index) > lastLsn) break;
-      writer.add(this.#replayed!.record(index));
+    const recent = this.#recent;
+    const isBusy = this.#pendingBytes > BUSY_BYTES || this.#replayed > BUSY_RECORDS;
+    const rawBytes = isBusy ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES;
+    let sealed = 0;
+    for (let sliceEndMs = performance.now() + SLICE_MS; !writer.isFull(rawBytes); sealed++) {
+      if (sealed === recent.count || recent.lsnOf(sealed) > lastLsn) break;
+      recent.seal(sealed, writer);
+      if (performance.now() < sliceEndMs) continue;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      sliceEndMs = performance.now() + SLICE_MS;
     }
-    let fromPending = 0;
-    const replayedDone = fromReplayed === this.#replayedLeft;
-    for (; replayedDone && fromPending < this.#pending.length && !writer.isFull(rawBytes); fromPending++) {
-      const record = this.#pending[fromPending]!;
-      if (record.lsn > lastLsn) break;
-      writer.add(record);
-    }
-    const { block, header } = await writer.finish(this.#link);
+    const { block, header } = await writer.finish(this.#link, isBusy ? "busy" : "calm");
     const current = this.#files.at(-1);
     if (this.#file === undefined || current === undefined || current.sizeBytes >= FILE_BYTES_TARGET) {
       await this.#nextFile(header.firstLsn);
     }
     const offset = await this.#write(block, header.firstLsn);
     const file = this.#files.at(-1)!;
+    this.#writtenBytes += block.byteLength;
     file.places?.push({ path: file.path, offset, ...header });
     file.sizeBytes = offset + block.byteLength;
     this.#link = header.link;
     this.#lastLsn = header.lastLsn;
-    this.#replayedSealed += fromReplayed;
-    if (this.#replayedLeft === 0) this.#replayed = undefined;
-    this.#pending.splice(0, fromPending);
-    if (fromPending > 0) this.#pendingBytes = Math.max(0, this.#pendingBytes - header.rawBytes);
-    if (this.#pending.length === 0) this.#pendingBytes = 0;
+    recent.drop(sealed);
+    if (sealed > this.#replayed) this.#pendingBytes = Math.max(0, this.#pendingBytes - header.rawBytes);
+    this.#replayed = Math.max(0, this.#replayed - sealed);
+    if (recent.count === 0) this.#pendingBytes = 0;
   }
 
   /** Appends a block; on a full disk to a new file of reserved space. Returns where it lies. */
@@ -255,8 +269,7 @@ export class History {
   }
 
   #nextLsn(): number | undefined {
-    if (this.#replayedLeft > 0) return this.#replayed!.lsnOf(this.#replayedSealed);
-    return this.#pending[0]?.lsn;
+    return this.#recent.count > 0 ? this.#recent.lsnOf(0) : undefined;
   }
 
   async #nextFile(firstLsn: number): Promise<void> {
@@ -336,12 +349,9 @@ export class History {
 
   /** Records not sealed yet, oldest first. */
   pending(): Iterable<LogRecord> {
-    const replayed = this.#replayed;
-    const pending = this.#pending.slice();
-    const first = this.#replayedSealed;
+    const recent = this.#recent.copy();
     return (function* () {
-      for (let i = first; replayed !== undefined && i < replayed.count; i++) yield replayed.record(i);
-      yield* pending;
+      for (let index = 0; index < recent.count; index++) yield recent.record(index);
     })();
   }
 
@@ -371,7 +381,8 @@ export class History {
       firstLsn: this.#files.length === 0 && this.#nextLsn() === undefined ? 0n : BigInt(this.firstLsn),
       files: this.#files.length,
       sizeBytes: this.#files.reduce((sum, file) => sum + file.sizeBytes, 0),
-      pendingRecords: this.#pending.length + this.#replayedLeft,
+      writtenBytes: this.#writtenBytes,
+      pendingRecords: this.#recent.count,
       pendingBytes: this.#pendingBytes,
     };
   }

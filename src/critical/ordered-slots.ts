@@ -1,3 +1,4 @@
+import { type ColdRows, LEAF_ROWS } from "./cold-rows.ts";
 import type { Slot, Table } from "./table.ts";
 
 /** Slots of one leaf: an insertion moves at most this many pointers. */
@@ -14,6 +15,15 @@ interface Leaf {
   /** A leaf of an earlier generation may be in the hands of a reader and is copied before it changes. */
   generation: number;
   firstKey: string;
+}
+
+/** A leaf as it is at one moment: its slots, or the cold rows it still is. */
+export type SteadyLeaf = readonly Slot[] | RowRun;
+
+export interface RowRun {
+  cold: ColdRows;
+  fromRow: number;
+  toRow: number;
 }
 
 /**
@@ -41,20 +51,34 @@ export class OrderedSlots {
     return this.#leaves.map((leaf) => this.slotsOf(leaf));
   }
 
+  /**
+   * The same, without making slots of cold rows: a leaf of which none was ever asked for is told by its rows.
+   */
+  leavesOrRows(): readonly SteadyLeaf[] {
+    this.#settle();
+    this.#generation++;
+    const { cold } = this.#table;
+    return this.#leaves.map((leaf) => {
+      if (!isUntouched(leaf, cold)) return this.slotsOf(leaf);
+      return { cold: cold!, fromRow: leaf.fromRow, toRow: leaf.toRow };
+    });
+  }
+
   /** The table's cold rows become leaves, to be filled when they are asked for. */
   appendCold(): void {
     const cold = this.#table.cold!;
-    for (let fromRow = 0; fromRow < cold.count; fromRow += LEAF_SLOTS_MAX / 2) {
-      const toRow = Math.min(cold.count, fromRow + LEAF_SLOTS_MAX / 2);
+    for (let fromRow = 0; fromRow < cold.count; fromRow += LEAF_ROWS) {
+      const toRow = Math.min(cold.count, fromRow + LEAF_ROWS);
       const firstKey = cold.key(fromRow);
       this.#leaves.push({ slots: undefined, fromRow, toRow, generation: this.#generation, firstKey });
     }
   }
 
-  /** Fills one more cold leaf from `index` on; returns where to go on, or −1 when none is left. */
+  /** Fills one more cold leaf that was touched, from `index` on; returns where to go on, or −1 when none is left. */
   warmNext(index: number): number {
     for (let at = index; at < this.#leaves.length; at++) {
-      if (this.#leaves[at]!.slots !== undefined) continue;
+      const leaf = this.#leaves[at]!;
+      if (leaf.slots !== undefined || isUntouched(leaf, this.#table.cold)) continue;
       this.slotsOf(this.#leaves[at]!);
       return at + 1;
     }
@@ -171,6 +195,10 @@ export class OrderedSlots {
     }
     return low;
   }
+}
+
+function isUntouched(leaf: Leaf, cold: ColdRows | undefined): boolean {
+  return leaf.slots === undefined && cold!.isWhole(leaf.fromRow);
 }
 
 interface Walk {

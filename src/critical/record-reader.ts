@@ -86,15 +86,7 @@ function readChange(input: ByteReader, code: number, lsn: number, state: State):
       const schemaVersion = input.varint();
       const expiresAtUs = code === CHANGE_PUT_EXPIRING ? input.u64() : 0;
       const length = input.length();
-      const after = new Entry(
-        undefined,
-        input.buffer,
-        input.position,
-        length,
-        schemaVersion,
-        expiresAtUs,
-        lsn,
-      );
+      const after = new Entry(input.buffer, input.position, length, schemaVersion, expiresAtUs, lsn);
       input.position += length;
       return { kind: "put", table, key, after, before: undefined, under: undefined };
     }

@@ -24,20 +24,30 @@ import {
 } from "./record-format.ts";
 import type { Fence } from "./sequence.ts";
 
-const INITIAL_BYTES = 16 << 10;
+const ARENA_BYTES = 1 << 20;
 
-/** Writes one record at a time, each change as the transaction makes it, into a buffer that is used again. */
+/**
+ * Writes one record at a time, each change as the transaction makes it. A record that was appended stays where it
+ * was written, for as long as an entry or the history needs its bytes: nothing copies them again.
+ */
 export class RecordWriter {
-  readonly #out = new ByteWriter(INITIAL_BYTES, TRANSACTION_BYTES_MAX);
+  readonly #out = new ByteWriter(ARENA_BYTES, TRANSACTION_BYTES_MAX);
 
   begin(kind: LogRecord["kind"]): void {
     const out = this.#out;
-    out.position = 0;
+    out.restart();
     out.u8(kind === "cut" ? KIND_CUT : KIND_TRANSACTION);
     out.u8(0);
   }
 
-  put(tableId: number, key: string, schemaVersion: number, expiresAtUs: number, value: Uint8Array): void {
+  /** Returns where the value lies: in `buffer`, so many bytes up to `position`. */
+  put(
+    tableId: number,
+    key: string,
+    schemaVersion: number,
+    expiresAtUs: number,
+    value: Uint8Array,
+  ): { readonly buffer: Buffer; readonly position: number } {
     const out = this.#out;
     out.u8(expiresAtUs === 0 ? CHANGE_PUT : CHANGE_PUT_EXPIRING);
     out.varint(tableId);
@@ -46,6 +56,7 @@ export class RecordWriter {
     if (expiresAtUs !== 0) out.u64(expiresAtUs);
     out.varint(value.byteLength);
     out.bytes(value);
+    return out;
   }
 
   delete(tableId: number, key: string): void {
@@ -88,7 +99,7 @@ export class RecordWriter {
     this.#out.text16(fence.detail);
   }
 
-  /** Adds who, why and the rest; returns the payload, valid until the next `begin`. */
+  /** Adds who, why and the rest; returns the payload, valid until the next `begin` unless it is kept. */
   finish(record: LogRecord): Uint8Array {
     const out = this.#out;
     out.u8(CHANGE_END);
@@ -108,8 +119,21 @@ export class RecordWriter {
       out.varint(cut.body.byteLength);
       out.bytes(cut.body);
     }
-    out.buffer[1] = flags;
+    out.buffer[out.start + 1] = flags;
     return out.written();
+  }
+
+  /** Says where the finished record lies. */
+  place(record: { buffer: Buffer; offset: number; end: number }): void {
+    const { buffer, start, position } = this.#out;
+    record.buffer = buffer;
+    record.offset = start;
+    record.end = position;
+  }
+
+  /** The finished record was appended: its bytes stay as they are. */
+  keep(): void {
+    this.#out.keep();
   }
 }
 

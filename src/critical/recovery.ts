@@ -1,8 +1,9 @@
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import type { Journal, JournalEntry } from "../wal/journal.ts";
+import type { History } from "./history.ts";
+import { replayPlain } from "./plain-replay.ts";
 import { readRecord } from "./record-reader.ts";
-import type { ReplayedRecords } from "./replayed-records.ts";
 import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
 import { readSnapshot, readSnapshotHeader } from "./snapshot-reader.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
@@ -50,20 +51,25 @@ export function loadSnapshot(disk: Disk, directory: string, state: State): Recov
  *
  * @throws ERR_STORE_CORRUPT when a record does not read or does not follow, ERR_NOT_FOUND when the next one was trimmed
  */
-export function replay(entries: Iterable<JournalEntry>, state: State, replayed: ReplayedRecords): number {
+export function replay(entries: Iterable<JournalEntry>, state: State, history: History): number {
   let records = 0;
   for (const { lsn, timeUs, payload } of entries) {
-    const place = replayed.place(payload, Number(lsn) + state.logBase, Number(timeUs));
+    const place = history.place(payload, Number(lsn) + state.logBase, Number(timeUs));
     if (place.lsn <= state.lsn) continue;
     if (place.lsn !== state.lsn + 1) {
       throw new StoreError("ERR_STORE_CORRUPT", `the log goes from LSN ${state.lsn} to ${place.lsn}`, {
         context: { afterLsn: BigInt(state.lsn), lsn: BigInt(place.lsn) },
       });
     }
+    records++;
+    const replaced = replayPlain(place, state);
+    if (replaced !== undefined) {
+      history.addReplaced(place, replaced);
+      continue;
+    }
     const record = readRecord(place, state);
     state.apply(record);
-    replayed.add(place, record);
-    records++;
+    history.addReplayed(place, record);
   }
   // Sequences resume after everything that may have been handed out.
   for (const sequence of state.sequences()) sequence.recovered(sequence.durableNext);
@@ -75,7 +81,7 @@ export function replayJournal(
   journal: Journal,
   state: State,
   damaged: readonly string[],
-  replayed: ReplayedRecords,
+  history: History,
 ): number {
   const lastLsn = Number(journal.durableLsn) + state.logBase;
   if (lastLsn < state.lsn) {
@@ -89,7 +95,7 @@ export function replayJournal(
     );
   }
   try {
-    return replay(journal.read(BigInt(state.lsn + 1 - state.logBase)), state, replayed);
+    return replay(journal.read(BigInt(state.lsn + 1 - state.logBase)), state, history);
   } catch (cause) {
     if (!isStoreError(cause, "ERR_NOT_FOUND")) throw cause;
     const hint =

@@ -53,7 +53,11 @@ export function readSnapshot(disk: Disk, path: string, state: State): HistoryPos
   const file = disk.open(path, { access: "read" });
   let buffer: Buffer;
   try {
-    buffer = Buffer.allocUnsafeSlow(file.sizeBytes());
+    const page = Buffer.alloc(HEADER_BYTES);
+    file.readSync(page, 0);
+    const bodyBytes = decodeHeader(page)?.bodyBytes;
+    if (bodyBytes === undefined) throw damaged(path, 0, "its header is not whole");
+    buffer = Buffer.allocUnsafeSlow(Math.min(file.sizeBytes(), HEADER_BYTES + bodyBytes));
     if (file.readSync(buffer, 0) !== buffer.byteLength) throw damaged(path, 0, "it is shorter than it was");
   } finally {
     file.close();

@@ -2,6 +2,7 @@ import { crc32c } from "@node-rs/crc32";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { ByteWriter } from "./byte-writer.ts";
+import type { SteadyLeaf } from "./ordered-slots.ts";
 import { FENCE_KINDS } from "./record-format.ts";
 import type { Fence } from "./sequence.ts";
 import {
@@ -31,16 +32,12 @@ export interface HistoryPosition {
   head: Buffer;
 }
 
-/** The event loop is given back after this long, half of what is promised. */
-const SLICE_MS = 0.4;
+/** The event loop is given back after this long, a quarter of what is promised: a chunk may still follow. */
+const SLICE_MS = 0.25;
 const WRITE_BYTES = 512 << 10;
-const CHUNK_ENTRIES_MAX = 512;
+/** Encoded without a pause: well under a slice. */
+const CHUNK_ENTRIES_MAX = 128;
 const SNAPSHOT_BYTES_MAX = 4 * 2 ** 30;
-
-interface KeyedEntry {
-  key: string;
-  entry: Entry;
-}
 
 /** Snapshots and backups begun by this process. */
 let marks = 0;
@@ -56,16 +53,22 @@ export class SnapshotWriter implements Preserver {
   readonly lsn: number;
   readonly #timeUs: number;
   readonly #state: State;
-  readonly #tables: { table: Table; leaves: readonly (readonly Slot[])[] }[];
+  readonly #tables: { table: Table; leaves: readonly SteadyLeaf[] }[];
   readonly #catalog: Buffer;
   /** What slots held that have changed since. */
   readonly #preserved = new Map<Slot, Entry>();
+  /** What cold rows held that have become slots since. */
+  readonly #preservedRows = new Map<Table, Map<number, Entry>>();
   readonly #out = new ByteWriter(WRITE_BYTES + CHUNK_BYTES_TARGET, SNAPSHOT_BYTES_MAX);
+  /** Entries of the chunk that is being gathered, in the same arrays for every chunk. */
+  readonly #run: Run = { keys: [], entries: [], sizeBytes: 0 };
   #file: DiskFile | undefined;
   #written = HEADER_BYTES;
   #chunks = 0;
   #chunksCrc = 0;
   #sliceEndMs = 0;
+  /** On a full disk a slot keeps what it has beyond its end: the next snapshot may need it. */
+  keepSpace = false;
   /** Entries that had expired, met on the way. */
   readonly expired: { table: Table; key: string }[] = [];
 
@@ -75,7 +78,7 @@ export class SnapshotWriter implements Preserver {
     this.number = number;
     this.lsn = state.lsn;
     this.#timeUs = state.timeUs;
-    this.#tables = state.tables().map((table) => ({ table, leaves: table.order.leaves() }));
+    this.#tables = state.tables().map((table) => ({ table, leaves: table.order.leavesOrRows() }));
     this.#catalog = encodeCatalog(state, copy);
     state.preserver = this;
   }
@@ -83,6 +86,15 @@ export class SnapshotWriter implements Preserver {
   preserve(slot: Slot): void {
     slot.snapshot = this.mark;
     this.#preserved.set(slot, slot.entry);
+  }
+
+  preserveRow(table: Table, row: number, entry: Entry): void {
+    let rows = this.#preservedRows.get(table);
+    if (rows === undefined) {
+      rows = new Map();
+      this.#preservedRows.set(table, rows);
+    }
+    rows.set(row, entry);
   }
 
   /**
@@ -102,7 +114,8 @@ export class SnapshotWriter implements Preserver {
       await file.write(Buffer.alloc(HEADER_BYTES), 0);
       await file.sync();
       await this.#body(history, signal);
-      file.truncate(this.#written);
+      // Cutting a large file can block for milliseconds, and what lies beyond the body counts for nothing.
+      if (!this.keepSpace && file.sizeBytes() > this.#written * 2) file.truncate(this.#written);
       await file.sync();
       const header: SnapshotHeader = {
         number: this.number,
@@ -131,6 +144,7 @@ export class SnapshotWriter implements Preserver {
   stop(): void {
     if (this.#state.preserver === this) this.#state.preserver = undefined;
     this.#preserved.clear();
+    this.#preservedRows.clear();
   }
 
   async #body(history: () => Promise<HistoryPosition | undefined>, signal?: AbortSignal): Promise<void> {
@@ -150,30 +164,46 @@ export class SnapshotWriter implements Preserver {
     await this.#flush();
   }
 
-  async #table(table: Table, leaves: readonly (readonly Slot[])[], signal?: AbortSignal): Promise<void> {
-    let run: KeyedEntry[] = [];
-    let runBytes = 0;
+  async #table(table: Table, leaves: readonly SteadyLeaf[], signal?: AbortSignal): Promise<void> {
     for (const leaf of leaves) {
-      for (const slot of leaf) {
-        // Taken care of already: it has changed, and what it held is kept here.
-        const entry = slot.snapshot === this.mark ? this.#preserved.get(slot)! : slot.entry;
-        slot.snapshot = this.mark;
-        if (!entry.liveAt(this.#timeUs)) this.expired.push({ table, key: slot.key });
-        run.push({ key: slot.key, entry });
-        runBytes += entry.lengthBytes + slot.key.length;
-        if (run.length < CHUNK_ENTRIES_MAX && runBytes < CHUNK_BYTES_TARGET) continue;
-        const full = run;
-        run = [];
-        runBytes = 0;
-        await this.#run(table, full);
+      if ("cold" in leaf) {
+        for (let row = leaf.fromRow; row < leaf.toRow; row++) {
+          const entry = leaf.cold.isTaken(row)
+            ? this.#preservedRows.get(table)!.get(row)!
+            : leaf.cold.peek(row);
+          if (this.#gather(table, leaf.cold.key(row), entry)) await this.#writeRun(table);
+        }
+      } else {
+        for (const slot of leaf) {
+          // Taken care of already: it has changed, and what it held is kept here.
+          const entry = slot.snapshot === this.mark ? this.#preserved.get(slot)! : slot.entry;
+          slot.snapshot = this.mark;
+          if (this.#gather(table, slot.key, entry)) await this.#writeRun(table);
+        }
       }
       if (signal?.aborted) throw new StoreError("ERR_ABORTED", "the snapshot was aborted");
     }
-    if (run.length > 0) await this.#run(table, run);
+    if (this.#run.keys.length > 0) await this.#writeRun(table);
   }
 
-  #run(table: Table, run: readonly KeyedEntry[]): Promise<void> {
-    return this.#chunk(CHUNK_ENTRIES, () => encodeRun(this.#out, table.id, run));
+  /** Adds an entry to the chunk; returns whether it is full. */
+  #gather(table: Table, key: string, entry: Entry): boolean {
+    const run = this.#run;
+    if (!entry.liveAt(this.#timeUs)) this.expired.push({ table, key });
+    run.keys.push(key);
+    run.entries.push(entry);
+    run.sizeBytes += entry.lengthBytes + key.length;
+    return run.keys.length >= CHUNK_ENTRIES_MAX || run.sizeBytes >= CHUNK_BYTES_TARGET;
+  }
+
+  #writeRun(table: Table): Promise<void> {
+    const run = this.#run;
+    return this.#chunk(CHUNK_ENTRIES, () => {
+      encodeRun(this.#out, table.id, run);
+      run.keys.length = 0;
+      run.entries.length = 0;
+      run.sizeBytes = 0;
+    });
   }
 
   async #idempotency(): Promise<void> {
@@ -230,7 +260,7 @@ export class SnapshotWriter implements Preserver {
   }
 }
 
-/** Fills every cold leaf, a short slice at a time. */
+/** Fills cold leaves that were touched, a short slice at a time, so that the snapshot itself can begin at once. */
 export async function warmUp(state: State): Promise<void> {
   let sliceEndMs = performance.now() + SLICE_MS;
   for (const table of state.tables()) {
@@ -242,28 +272,38 @@ export async function warmUp(state: State): Promise<void> {
   }
 }
 
-function encodeRun(out: ByteWriter, tableId: number, run: readonly KeyedEntry[]): void {
-  const first = run[0]!.entry.schemaVersion;
+interface Run {
+  keys: string[];
+  entries: Entry[];
+  sizeBytes: number;
+}
+
+function encodeRun(out: ByteWriter, tableId: number, { keys, entries }: Run): void {
+  const count = keys.length;
+  const first = entries[0]!.schemaVersion;
   let columns = COLUMN_ONE_VERSION;
-  let keysText = "";
-  for (const { key, entry } of run) {
-    keysText += key;
+  for (const entry of entries) {
     if (entry.expiresAtUs !== 0) columns |= COLUMN_EXPIRY;
     if (entry.schemaVersion !== first) columns &= ~COLUMN_ONE_VERSION;
   }
-  const ascii = Buffer.byteLength(keysText) === keysText.length;
   out.varint(tableId);
-  out.varint(run.length);
+  out.varint(count);
   out.u8(columns);
-  for (const { key } of run) out.u16(ascii ? key.length : Buffer.byteLength(key));
-  for (const { entry } of run) out.u32(entry.lengthBytes);
-  for (const { entry } of run) out.u64(entry.lsn);
-  if ((columns & COLUMN_EXPIRY) !== 0) for (const { entry } of run) out.u64(entry.expiresAtUs);
+  // The keys' lengths in bytes are known once the keys are written, behind the other columns.
+  const lengthsAt = out.position;
+  out.ensure(count * 2);
+  out.position += count * 2;
+  for (const entry of entries) out.u32(entry.lengthBytes);
+  for (const entry of entries) out.u64(entry.lsn);
+  if ((columns & COLUMN_EXPIRY) !== 0) for (const entry of entries) out.u64(entry.expiresAtUs);
   if ((columns & COLUMN_ONE_VERSION) !== 0) out.varint(first);
-  else for (const { entry } of run) out.u16(entry.schemaVersion);
-  if (ascii) out.latin1(keysText);
-  else out.bytes(Buffer.from(keysText));
-  for (const { entry } of run) {
+  else for (const entry of entries) out.u16(entry.schemaVersion);
+  for (let index = 0; index < count; index++) {
+    const start = out.position;
+    out.text(keys[index]!);
+    out.buffer.writeUInt16LE(out.position - start, lengthsAt + index * 2);
+  }
+  for (const entry of entries) {
     out.ensure(entry.lengthBytes);
     entry.copyTo(out.buffer, out.position);
     out.position += entry.lengthBytes;

@@ -27,6 +27,8 @@ export interface SnapshotStats {
   lsn: bigint;
   sizeBytes: number;
   taken: number;
+  /** Bytes of all snapshots taken by this opening. */
+  writtenBytes: number;
   running: boolean;
   /** Records in the log since the newest snapshot was begun: what an opening would replay. */
   logRecords: number;
@@ -66,6 +68,7 @@ export class Snapshots {
   #slot: 0 | 1;
   #number: number;
   #taken = 0;
+  #writtenBytes = 0;
   #lastError: unknown;
   #notBeforeMs = 0;
   #makingRoom = false;
@@ -139,6 +142,7 @@ export class Snapshots {
     const slot = this.#newest === undefined ? 0 : this.#slot === 0 ? 1 : 0;
     await warmUp(state);
     const writer = new SnapshotWriter(state, ++this.#number);
+    writer.keepSpace = reserve.isDiskFull;
     const { logRecords, logBytes } = committer;
     const position = history.boundary(writer.lsn);
     position.catch(() => {});
@@ -146,12 +150,13 @@ export class Snapshots {
       const path = `${directory}/${SLOT_NAMES[slot]}`;
       const created = disk.stat(path) === undefined;
       const header = await writer.write(disk, path, () => position, this.#abort.signal);
-      if (created) disk.syncDirectory(directory);
+      if (created) await disk.syncDirectoryAsync(directory);
       // The other slot now holds the older snapshot: the log is kept from that one on, so that either will do.
       const older = this.#newest;
       this.#newest = header;
       this.#slot = slot;
       this.#taken++;
+      this.#writtenBytes += HEADER_BYTES * 2 + header.bodyBytes;
       this.#lastError = undefined;
       committer.logRecords -= logRecords;
       committer.logBytes -= logBytes;
@@ -201,6 +206,7 @@ export class Snapshots {
       lsn: BigInt(this.#newest?.lsn ?? 0),
       sizeBytes: this.#newest?.bodyBytes ?? 0,
       taken: this.#taken,
+      writtenBytes: this.#writtenBytes,
       running: this.#running !== undefined,
       logRecords: committer.logRecords,
       logBytes: committer.logBytes,

@@ -9,14 +9,15 @@ import type { State } from "./state.ts";
 const UNDECODED = Symbol("undecoded");
 
 /**
- * One version of one key's value; never changed once made, so that snapshots and history may hold it. The bytes
- * are kept as a one-byte-per-character string: it lives in the JavaScript heap, which for values of a few
- * hundred bytes is several times cheaper to make and to collect than a buffer of its own.
+ * One version of one key's value; what it says never changes, so that snapshots and history may hold it. Its bytes
+ * lie where they were written or read. One that outlives that place keeps them as a one-byte-per-character string:
+ * it lives in the JavaScript heap, which for values of a few hundred bytes is several times cheaper to make and to
+ * collect than a buffer of its own.
  */
 export class Entry {
-  /** Encoded value, or `undefined` while it lies in `source` at `offset`. */
-  private readonly text: string | undefined;
-  private readonly source: Buffer | undefined;
+  private text: string | undefined = undefined;
+  /** The encoded value lies here at `offset` while there is no `text`. */
+  private source: Buffer | undefined;
   private readonly offset: number;
   readonly lengthBytes: number;
   readonly schemaVersion: number;
@@ -24,25 +25,32 @@ export class Entry {
   readonly expiresAtUs: number;
   /** LSN of the commit that wrote it: the version that `ifVersion` compares. */
   readonly lsn: number;
+  /** It is what its key holds, or will once it is durable. */
+  current = true;
   /** The decoded, frozen value once it was asked for. */
   value: unknown = UNDECODED;
 
   constructor(
-    text: string | undefined,
-    source: Buffer | undefined,
+    source: Buffer,
     offset: number,
     lengthBytes: number,
     schemaVersion: number,
     expiresAtUs: number,
     lsn: number,
   ) {
-    this.text = text;
     this.source = source;
     this.offset = offset;
     this.lengthBytes = lengthBytes;
     this.schemaVersion = schemaVersion;
     this.expiresAtUs = expiresAtUs;
     this.lsn = lsn;
+  }
+
+  /** Takes a copy of its bytes, so that the place they lie in can go. */
+  detach(): void {
+    if (this.source === undefined) return;
+    this.text = this.source.toString("latin1", this.offset, this.offset + this.lengthBytes);
+    this.source = undefined;
   }
 
   copyTo(target: Buffer, position: number): void {
@@ -76,6 +84,8 @@ export interface Preserver {
   /** No other has had it. */
   readonly mark: number;
   preserve(slot: Slot): void;
+  /** A row of the table's cold ones becomes a slot; it held this. */
+  preserveRow(table: Table, row: number, entry: Entry): void;
 }
 
 let scratch = Buffer.allocUnsafeSlow(64 << 10);
@@ -117,8 +127,9 @@ export class Table {
 
   /** Makes a cold row a slot. */
   warm(key: string, row: number): Slot {
-    const cold = this.cold!;
-    const slot = new Slot(key, cold.take(row), 0);
+    const entry = this.cold!.take(row);
+    this.owner.preserver?.preserveRow(this, row, entry);
+    const slot = new Slot(key, entry, 0);
     this.slots.set(key, slot);
     return slot;
   }
@@ -155,6 +166,7 @@ export class Table {
     }
     const before = slot.entry;
     if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
+    before.current = false;
     slot.entry = entry;
     return before;
   }
@@ -164,6 +176,7 @@ export class Table {
     if (slot === undefined) return undefined;
     if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
     slot.removed = true;
+    slot.entry.current = false;
     this.slots.delete(key);
     this.order.remove(key);
     return slot.entry;
@@ -175,6 +188,7 @@ export class Table {
     for (const slot of slots) {
       if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
       slot.removed = true;
+      slot.entry.current = false;
     }
     this.slots.clear();
     this.order.clear();

@@ -3,6 +3,7 @@ import { TRANSACTION_CHANGES_MAX } from "../limits.ts";
 import { checkKey, checkTime, counted } from "./arguments.ts";
 import type { Annotations, Change, LogRecord, MapChange, RecordKind } from "./change.ts";
 import { bounds, type CriticalMap, type KeyRange, type VersionedEntry, versioned } from "./map.ts";
+import type { RecordPlace } from "./record-reader.ts";
 import type { RecordWriter } from "./record-writer.ts";
 import { checkNumber, type Fence, fencedError, SEQUENCE_MAX, type SequenceState } from "./sequence.ts";
 import type { CriticalSequence } from "./sequence-handle.ts";
@@ -20,19 +21,27 @@ export interface DeleteOptions {
   ifVersion?: bigint;
 }
 
+const NOWHERE = Buffer.alloc(0);
+
 /**
  * What a commit's callback works on. It sees everything committed or queued before it, and its own writes; nobody
  * sees these until they are durable. Each change is encoded into the log record the moment it is made.
  *
  * It is valid during the callback only.
  */
-export class Transaction implements LogRecord {
+export class Transaction implements LogRecord, RecordPlace {
   readonly kind: RecordKind;
   readonly changes: Change[] = [];
   annotations: Annotations | undefined = undefined;
   idempotencyKey: string | undefined = undefined;
   valueBytes: string | undefined = undefined;
   cut: LogRecord["cut"] = undefined;
+  /** @internal Where its record lies once it is finished. */
+  buffer: Buffer = NOWHERE;
+  /** @internal */
+  offset = 0;
+  /** @internal */
+  end = 0;
   /** @internal The LSN its record gets if it is written. */
   readonly lsn: number;
   /** @internal Microseconds since the Unix epoch. */
@@ -287,10 +296,10 @@ export class Transaction implements LogRecord {
     const version = schema === undefined ? table.storedVersion || 1 : schema.version;
     this.#halfway = true;
     if (table.id === 0) this.#defineTable(table);
-    this.#writer.put(table.id, key, version, expiresAtUs, bytes);
+    const size = bytes.byteLength;
+    const { buffer, position } = this.#writer.put(table.id, key, version, expiresAtUs, bytes);
     if (expiresAtUs !== 0) table.expires = true;
-    const text = (bytes as Buffer).toString("latin1", 0, bytes.byteLength);
-    const after = new Entry(text, undefined, 0, bytes.byteLength, version, expiresAtUs, this.lsn);
+    const after = new Entry(buffer, position - size, size, version, expiresAtUs, this.lsn);
     const under = table.overlay.get(key);
     const change: MapChange = { kind: "put", table, key, after, before: undefined, under };
     table.overlay.set(key, change);

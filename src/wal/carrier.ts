@@ -9,6 +9,9 @@ export interface WriteOutcome {
   mirrorFailed?: StoreError;
 }
 
+/** Durable on every copy. */
+const DURABLE: WriteOutcome = Object.freeze({});
+
 /** Writes blocks durably to the log and then to its mirror. */
 export function writeToAll(copies: readonly Segments[], sequence: number, bytes: Uint8Array): WriteOutcome {
   try {
@@ -21,7 +24,7 @@ export function writeToAll(copies: readonly Segments[], sequence: number, bytes:
   } catch (error) {
     return { mirrorFailed: fromErrorRecord(toErrorRecord(error)) };
   }
-  return {};
+  return DURABLE;
 }
 
 /** One write on its way to the disk. `bytes` stay untouched until it ends. */

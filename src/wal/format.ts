@@ -1,4 +1,4 @@
-import { createRequire } from "node:module";
+import { blockChecksum } from "./block-checksum.ts";
 import { HASH_BYTES, hashBlock } from "./block-hash.ts";
 
 /**
@@ -67,15 +67,6 @@ export interface BlockHeader {
   previousHash: Uint8Array;
 }
 
-type Crc32c = (bytes: Uint8Array, initial?: number) => number;
-let loadedCrc: Crc32c | undefined;
-
-/** CRC-32C (Castagnoli), loaded on first use. */
-export function crc32c(bytes: Uint8Array): number {
-  loadedCrc ??= (createRequire(import.meta.url)("@node-rs/crc32") as { crc32c: Crc32c }).crc32c;
-  return loadedCrc(bytes);
-}
-
 /**
  * The checksum starts from where and when the block belongs, so that a block of another epoch or place never
  * passes, whatever its header says.
@@ -98,11 +89,13 @@ export function getUint64(view: DataView, offset: number): number {
 export interface BlockMemory {
   bytes: Uint8Array;
   view: DataView;
+  /** From here on all bytes are zero: a block like the one before it needs no padding. */
+  zeroFrom: number;
 }
 
 export function blockMemory(buffer: Uint8Array, index: number): BlockMemory {
   const bytes = buffer.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
-  return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, BLOCK_BYTES) };
+  return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, BLOCK_BYTES), zeroFrom: BLOCK_BYTES };
 }
 
 /**
@@ -131,9 +124,10 @@ export function sealBlock(block: BlockMemory, header: BlockHeader, hash: Uint8Ar
   view.setUint16(86, 0, true);
   bytes.set(header.previousHash, 88);
   const end = HEADER_BYTES + header.length;
-  bytes.fill(header.kind === "open" ? 0xff : 0, end);
-  const used = bytes.subarray(0, end);
-  view.setUint32(12, crc32c(used), true);
+  if (header.kind === "open") bytes.fill(0xff, end);
+  else if (end < block.zeroFrom) bytes.fill(0, end, block.zeroFrom);
+  block.zeroFrom = header.kind === "open" ? BLOCK_BYTES : end;
+  view.setUint32(12, blockChecksum(bytes, view, end), true);
   hashBlock(view, end, hash);
 }
 
@@ -177,7 +171,7 @@ export function decodeBlock(bytes: Uint8Array, sequence: number, storeId?: Uint8
 function checksumHolds(bytes: Uint8Array, view: DataView, end: number, sequence: number): boolean {
   const stored = view.getUint32(12, true);
   view.setUint32(12, checksumSeed(view.getUint32(32, true), sequence), true);
-  const computed = crc32c(bytes.subarray(0, end));
+  const computed = blockChecksum(bytes, view, end);
   view.setUint32(12, stored, true);
   return computed === stored;
 }

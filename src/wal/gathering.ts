@@ -2,13 +2,8 @@ import { allocatePages } from "../disk/aligned.ts";
 import { StoreError } from "../errors.ts";
 import { WAL_QUEUE_BYTES_MAX } from "../limits.ts";
 import { BLOCK_BYTES, type BlockKind } from "./format.ts";
-import type { Appended, JournalRecord } from "./journal.ts";
+import type { JournalRecord, Waiter } from "./journal.ts";
 import { type Chain, Group } from "./writer.ts";
-
-export interface Waiter {
-  resolve(appended: Appended): void;
-  reject(error: StoreError): void;
-}
 
 /** One write: the blocks it puts on the disk, who waits for it, and where the log stands once it is durable. */
 export interface GatheredWrite {

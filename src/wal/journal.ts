@@ -1,3 +1,5 @@
+import type { StoreError } from "../errors.ts";
+
 /**
  * An ordered, durable sequence of records: what critical state is built on. The write-ahead log on a local disk is
  * one implementation; a consensus service could be another, so nothing here speaks of files.
@@ -7,8 +9,11 @@ export interface Journal {
   readonly durableLsn: bigint;
   /** Appends one record and returns once it is durable. The record is kept whole or not at all. */
   appendSync(record: JournalRecord): Appended;
-  /** Appends one record; resolves once it is durable. Records become durable in call order. */
-  append(record: JournalRecord): Promise<Appended>;
+  /**
+   * Appends one record and returns at once; `waiter` is told when it is durable, or why it never will be. Records
+   * become durable in call order, and after one that was refused none is that came behind it.
+   */
+  enqueue(record: JournalRecord, waiter: Waiter): void;
   /** Durable records from `lsn` on, in order. `ERR_NOT_FOUND` when they were trimmed. */
   read(lsn: bigint): Iterable<JournalEntry>;
   /** Gives up records below `lsn`; their space is reused when a whole segment is free. */
@@ -26,6 +31,13 @@ export interface JournalRecord {
 export interface Appended {
   /** Log sequence number: 1 for the first record, one more for each next. */
   lsn: bigint;
+}
+
+/** Waits for records; one may wait for many, and is told of them in their order. */
+export interface Waiter {
+  /** The record with this LSN is durable. */
+  resolve(lsn: number): void;
+  reject(error: StoreError): void;
 }
 
 export interface JournalEntry extends Appended, JournalRecord {}

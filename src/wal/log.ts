@@ -10,17 +10,19 @@ import {
   PAYLOAD_BYTES,
   RECORD_HEADER_BYTES,
 } from "./format.ts";
-import { type GatheredWrite, Gathering, type Waiter } from "./gathering.ts";
-import type { Appended, Journal, JournalEntry, JournalRecord } from "./journal.ts";
+import { type GatheredWrite, Gathering } from "./gathering.ts";
+import type { Appended, Journal, JournalEntry, JournalRecord, Waiter } from "./journal.ts";
 import { type CountSummary, LatencyHistogram, type LatencySummary } from "./latency.ts";
 import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
-import { readEntries } from "./read-log.ts";
+import { type RecoveredBlocks, readEntries } from "./read-log.ts";
 import { SegmentKeeper } from "./segment-keeper.ts";
 import type { Segments } from "./segments.ts";
 import { createThreadCarrier } from "./thread-carrier.ts";
 import { blocksFor, type Chain } from "./writer.ts";
 
 const SEAL_AFTER_MS = 1000;
+/** A write begins ahead of the turn's end when it has half the records of the one before, from so many on. */
+const EARLY_RECORDS_MIN = 8;
 
 export interface LogStats {
   /** How writes become durable on this file system. */
@@ -54,6 +56,8 @@ export interface LogParts {
   chain: Chain;
   firstLsns: Map<number, number>;
   report: OpenReport;
+  /** Blocks below a sequence as recovery read them. */
+  recovered: RecoveredBlocks | undefined;
 }
 
 /**
@@ -74,12 +78,14 @@ export class WriteAheadLog implements Journal {
   readonly #gathering: Gathering;
   readonly #keeper: SegmentKeeper;
   #copies: Segments[];
-  #durableLsn: bigint;
+  /** For the first reading, which is what replays the log. */
+  #recovered: RecoveredBlocks | undefined;
+  #durableLsn: number;
   #inFlight: GatheredWrite | undefined;
   #carrier: WriteCarrier | undefined;
   #isFlushScheduled = false;
-  /** A group was handed on in this turn of the event loop. */
-  #hasFlushed = false;
+  /** Records gathered that begin a write before the turn ends. */
+  #earlyRecords = Number.POSITIVE_INFINITY;
   #poison: StoreError | undefined;
   #isClosed = false;
   #isSealed = true;
@@ -96,7 +102,8 @@ export class WriteAheadLog implements Journal {
     this.#copies = parts.copies;
     this.#chain = chain;
     this.#report = parts.report;
-    this.#durableLsn = BigInt(chain.nextLsn - 1);
+    this.#recovered = parts.recovered;
+    this.#durableLsn = chain.nextLsn - 1;
     const blocks = Math.min(blocksFor(WAL_RECORD_BYTES_MAX + RECORD_HEADER_BYTES), chain.segmentBlocks - 1);
     this.recordBytesMax = Math.min(WAL_RECORD_BYTES_MAX, blocks * PAYLOAD_BYTES - RECORD_HEADER_BYTES);
     this.#gathering = new Gathering(blocks, chain.storeId);
@@ -104,7 +111,7 @@ export class WriteAheadLog implements Journal {
   }
 
   get durableLsn(): bigint {
-    return this.#durableLsn;
+    return BigInt(this.#durableLsn);
   }
 
   /** LSN of the first record that can still be read; one past `durableLsn` when there is none. */
@@ -117,14 +124,21 @@ export class WriteAheadLog implements Journal {
     if (this.#inFlight !== undefined) this.#finishInFlight();
     while (!this.#gathering.addSync(record)) this.#writeGathered();
     this.#writeGathered();
-    return { lsn: this.#durableLsn };
+    return { lsn: BigInt(this.#durableLsn) };
   }
 
+  enqueue(record: JournalRecord, waiter: Waiter): void {
+    this.#checkUsable(record);
+    this.#gathering.add(record, waiter);
+    if (this.#inFlight !== undefined) return;
+    if (this.#gathering.records >= this.#earlyRecords) this.#startGathered();
+    else this.#flushSoon();
+  }
+
+  /** The same as a promise. */
   append(record: JournalRecord): Promise<Appended> {
     return new Promise((resolve, reject) => {
-      this.#checkUsable(record);
-      this.#gathering.add(record, { resolve, reject });
-      if (this.#inFlight === undefined) this.#flushSoon();
+      this.enqueue(record, { resolve: (lsn) => resolve({ lsn: BigInt(lsn) }), reject });
     });
   }
 
@@ -140,7 +154,9 @@ export class WriteAheadLog implements Journal {
       );
     }
     const range = { start: this.#keeper.startOf(lsn), through: this.#chain.durableThrough, lsn };
-    yield* readEntries(this.#copies, this.#chain, range);
+    const recovered = this.#recovered;
+    this.#recovered = undefined;
+    yield* readEntries(this.#copies, this.#chain, range, recovered);
   }
 
   /** The space is reused once a durable block says that it is not needed: with the next write, or the seal. */
@@ -157,7 +173,7 @@ export class WriteAheadLog implements Journal {
       durability: this.#copies[0]!.durability,
       epoch: this.#chain.epoch,
       firstLsn: this.firstLsn,
-      durableLsn: this.#durableLsn,
+      durableLsn: this.durableLsn,
       segmentBytes: this.#chain.segmentBlocks * BLOCK_BYTES,
       segments: this.#copies[0]!.ordinals.length,
       mirror: mirror === undefined ? "none" : this.#copies.length > 1 ? "in step" : "dropped",
@@ -204,27 +220,14 @@ export class WriteAheadLog implements Journal {
     );
   }
 
-  /**
-   * In a microtask, so that whoever was just answered can join with the next record; a second time in one turn of
-   * the event loop only in the next turn. When commits take longer than the disk, the worker's answer lies ready
-   * before the turn ends, and the message port would hand over a thousand of them before timers get theirs.
-   */
+  /** In a microtask, so that whoever was just answered can join with the next record. */
   #flushSoon(): void {
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
-    const flush = () => {
+    queueMicrotask(() => {
       this.#isFlushScheduled = false;
       if (this.#inFlight === undefined && this.#gathering.records > 0) this.#startGathered();
-    };
-    if (this.#hasFlushed) {
-      setImmediate(flush);
-      return;
-    }
-    this.#hasFlushed = true;
-    setImmediate(() => {
-      this.#hasFlushed = false;
     });
-    queueMicrotask(flush);
   }
 
   /** Hands the gathered records to the carrier. */
@@ -240,12 +243,31 @@ export class WriteAheadLog implements Journal {
     this.#carrier ??= this.#createCarrier();
     const write = this.#gathering.take(this.#chain, kind);
     this.#inFlight = write;
-    this.#carrier.start(write, (outcome) => {
-      this.#inFlight = undefined;
-      this.#completed(write, outcome);
-      if (this.#gathering.records > 0) this.#flushSoon();
-    });
+    this.#carrier.start(write, this.#carried);
   }
+
+  /**
+   * The disk gets the next group before the callers of this one get their answers: while they make new records of
+   * them, it writes. Half as many as were answered are then enough to begin again, so that two groups take turns.
+   */
+  readonly #carried = (outcome: WriteOutcome): void => {
+    const write = this.#inFlight!;
+    this.#inFlight = undefined;
+    this.#settle(write, outcome);
+    this.#allowEarly(Math.max(EARLY_RECORDS_MIN, write.records >>> 1));
+    if (this.#gathering.records > 0) this.#startGathered();
+    this.#answer(write);
+  };
+
+  /** For this turn of the event loop: what comes later is no answer's echo, and may come together. */
+  #allowEarly(records: number): void {
+    if (this.#earlyRecords === Number.POSITIVE_INFINITY) setImmediate(this.#endEarly);
+    this.#earlyRecords = records;
+  }
+
+  readonly #endEarly = (): void => {
+    this.#earlyRecords = Number.POSITIVE_INFINITY;
+  };
 
   #createCarrier(): WriteCarrier {
     const { disk, durable } = this.#options;
@@ -287,31 +309,47 @@ export class WriteAheadLog implements Journal {
     return writeToAll(this.#copies, write.sequence, write.bytes);
   }
 
-  /** There is no segment for the gathered records: none was written, all are refused, and nothing is lost by it. */
+  /**
+   * There is no segment for the gathered records: none was written, all are refused and all behind them, and
+   * nothing is lost by it.
+   */
   #refuseGathered(cause?: unknown): void {
     const error = new StoreError("ERR_DISK_FULL", "the log found no space for its next segment", {
       cause,
       retryable: true,
       hint: "Free some space; nothing that was acknowledged is affected.",
     });
-    for (const waiter of this.#gathering.discard()) waiter?.reject(error);
-    if (this.#gathering.records > 0) this.#flushSoon();
+    this.#refuseAll(error);
+  }
+
+  #refuseAll(error: StoreError): void {
+    while (this.#gathering.records > 0) {
+      for (const waiter of this.#gathering.discard()) waiter?.reject(error);
+    }
+  }
+
+  #completed(write: GatheredWrite, outcome: WriteOutcome): void {
+    this.#settle(write, outcome);
+    this.#answer(write);
   }
 
   /** A write has ended: everything in it is durable, or the log is poisoned. */
-  #completed(write: GatheredWrite, outcome: WriteOutcome): void {
+  #settle(write: GatheredWrite, outcome: WriteOutcome): void {
     if (outcome.mirrorFailed !== undefined) this.#dropMirror(write, outcome.mirrorFailed);
     else if (outcome.failed !== undefined) this.#poisonWith(outcome.failed, write.waiters);
     if (this.#poison !== undefined) return;
     this.#chain.durableThrough = this.#chain.nextSequence - 1;
-    this.#durableLsn = BigInt(write.firstLsn + write.records - 1);
+    this.#durableLsn = write.firstLsn + write.records - 1;
     this.#isSealed = write.kind === "seal";
     this.#count(write);
-    for (let index = 0; index < write.waiters.length; index++) {
-      write.waiters[index]?.resolve({ lsn: BigInt(write.firstLsn + index) });
-    }
     this.#keeper.written(write.logStart);
     if (!this.#isSealed && this.#sealTimer === undefined) this.#armSeal();
+  }
+
+  /** Tells those who wait for a write that it is durable; after a poisoning they know already. */
+  #answer({ waiters, firstLsn }: GatheredWrite): void {
+    if (this.#poison !== undefined) return;
+    for (let index = 0; index < waiters.length; index++) waiters[index]?.resolve(firstLsn + index);
   }
 
   #count(write: GatheredWrite): void {
@@ -337,9 +375,7 @@ export class WriteAheadLog implements Journal {
       },
     );
     for (const waiter of waiters) waiter?.reject(this.#poison);
-    while (this.#gathering.records > 0) {
-      for (const waiter of this.#gathering.discard()) waiter?.reject(this.#poison);
-    }
+    this.#refuseAll(this.#poison);
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
-import { advance, chainFrom, links, soundBlock } from "./chain.ts";
+import { advance, chainFrom, links, type SoundBlock, soundBlock } from "./chain.ts";
 import type { JournalEntry } from "./journal.ts";
 import { RecordAssembler } from "./reader.ts";
 import { SegmentReader, segmentName } from "./segments.ts";
@@ -10,6 +10,13 @@ export interface LogPlace {
   segmentBlocks: number;
   /** Refuses blocks of another store. */
   storeId?: Uint8Array;
+}
+
+/** Blocks in memory that need not be read again; what lies beyond may have been written since. */
+export interface RecoveredBlocks {
+  reader: SegmentReader;
+  /** The first sequence that is not among them. */
+  below: number;
 }
 
 /**
@@ -22,13 +29,19 @@ export function* readEntries(
   copies: readonly { disk: Disk; directory: string }[],
   place: LogPlace,
   range: { start: number; through: number; lsn: bigint },
+  recovered?: RecoveredBlocks,
 ): Generator<JournalEntry> {
   const { segmentBlocks, storeId } = place;
   const readers = copies.map((copy) => new SegmentReader(copy.disk, copy.directory, segmentBlocks));
   const assembler = new RecordAssembler();
   const end = chainFrom(range.start);
   while (end.nextSequence <= range.through) {
-    const block = readers
+    let block: SoundBlock | undefined;
+    if (recovered !== undefined && end.nextSequence < recovered.below) {
+      block = soundBlock(recovered.reader, end.nextSequence, storeId);
+      if (block !== undefined && !links(end, block)) block = undefined;
+    }
+    block ??= readers
       .map((reader) => soundBlock(reader, end.nextSequence, storeId))
       .find((each) => each !== undefined && links(end, each));
     const entries = block === undefined ? undefined : assembler.add(block.header, block.payload);

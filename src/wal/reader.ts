@@ -22,25 +22,25 @@ export class RecordAssembler {
     if (header.sequence === header.writeStart) this.#drop();
     if (header.kind !== "data") return header.recordCount === 0 || header.kind === "open" ? [] : undefined;
     const entries: JournalEntry[] = [];
-    let rest = payload;
     if (this.#begun) {
       const joined = this.#join(payload.subarray(0, header.continued));
       if (joined === undefined && header.continued < payload.byteLength) return undefined;
       if (joined !== undefined) entries.push(joined);
     }
-    rest = payload.subarray(header.continued);
+    let at = header.continued;
     let lsn = header.firstLsn;
+    const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
     for (let index = 0; index < header.recordCount; index++, lsn++) {
-      const entry = parse(rest, lsn);
+      const entry = parse(view, at, lsn);
       if (entry === undefined) {
-        if (index !== header.recordCount - 1 || rest.byteLength === 0) return undefined;
-        this.#begin(rest, lsn);
+        if (index !== header.recordCount - 1 || at === payload.byteLength) return undefined;
+        this.#begin(payload.subarray(at), lsn);
         return entries;
       }
       entries.push(entry);
-      rest = rest.subarray(RECORD_HEADER_BYTES + entry.payload.byteLength);
+      at += RECORD_HEADER_BYTES + entry.payload.byteLength;
     }
-    return rest.byteLength === 0 ? entries : undefined;
+    return at === payload.byteLength ? entries : undefined;
   }
 
   #begin(part: Uint8Array, lsn: number): void {
@@ -59,7 +59,8 @@ export class RecordAssembler {
     const head = this.#parts[0]!.byteLength >= 4 ? this.#parts[0]! : Buffer.concat(this.#parts);
     const wanted = RECORD_HEADER_BYTES + new DataView(head.buffer, head.byteOffset, 4).getUint32(0, true);
     if (this.#partBytes < wanted) return undefined;
-    const entry = parse(Buffer.concat(this.#parts), this.#lsn);
+    const whole = Buffer.concat(this.#parts);
+    const entry = parse(new DataView(whole.buffer, whole.byteOffset, whole.byteLength), 0, this.#lsn);
     this.#drop();
     return entry;
   }
@@ -71,15 +72,15 @@ export class RecordAssembler {
   }
 }
 
-/** The record at the start of `bytes`, or `undefined` when its end is not there. */
-function parse(bytes: Uint8Array, lsn: number): JournalEntry | undefined {
-  if (bytes.byteLength < RECORD_HEADER_BYTES) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, RECORD_HEADER_BYTES);
-  const end = RECORD_HEADER_BYTES + view.getUint32(0, true);
-  if (end > bytes.byteLength) return undefined;
+/** The record at a place, or `undefined` when its end is not there. */
+function parse(view: DataView, at: number, lsn: number): JournalEntry | undefined {
+  if (view.byteLength - at < RECORD_HEADER_BYTES) return undefined;
+  const start = at + RECORD_HEADER_BYTES;
+  const sizeBytes = view.getUint32(at, true);
+  if (sizeBytes > view.byteLength - start) return undefined;
   return {
     lsn: BigInt(lsn),
-    timeUs: view.getBigUint64(4, true),
-    payload: bytes.subarray(RECORD_HEADER_BYTES, end),
+    timeUs: view.getBigUint64(at + 4, true),
+    payload: new Uint8Array(view.buffer, view.byteOffset + start, sizeBytes),
   };
 }

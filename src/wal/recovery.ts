@@ -34,9 +34,14 @@ export interface Recovery {
   durableThrough: number;
   /** A write that was cut off at the end, and with it what was never acknowledged. */
   torn: { sequence: number; blocks: number } | undefined;
+  /** What was read of a log without a mirror, for whoever reads the records next. */
+  reader: SegmentReader | undefined;
   /** For each directory the places whose block differs from the chain, ascending. */
   repairs: number[][];
 }
+
+/** Segments that stay in memory from following the chain to reading its records: a full log of the usual size. */
+const KEEP_BYTES = 32 << 20;
 
 interface Copy {
   directory: string;
@@ -70,7 +75,7 @@ export interface RecoverOptions {
 export function recover(options: RecoverOptions): Recovery {
   const segmentBlocks = geometry(options) ?? options.segmentBlocks;
   const copies = options.directories.map((directory): Copy => {
-    const reader = new SegmentReader(options.disk, directory, segmentBlocks);
+    const reader = new SegmentReader(options.disk, directory, segmentBlocks, KEEP_BYTES);
     return { directory, segments: listSegments(options.disk, directory), reader, topEpoch: 0 };
   });
   const firsts = copies.flatMap((copy) => firstBlocks(copy, segmentBlocks, options.storeId));
@@ -143,6 +148,7 @@ class Walk {
       durableThrough: end.durableThrough,
       torn: later.tornBlocks > 0 ? { sequence: bad, blocks: later.tornBlocks } : undefined,
       repairs: this.#repairs,
+      reader: this.#copies.length === 1 ? this.#copies[0]!.reader : undefined,
     };
   }
 

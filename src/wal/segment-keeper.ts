@@ -5,8 +5,11 @@ import type { Chain } from "./writer.ts";
 /** Segments kept ready beyond the one being written, so that a full disk or a burst does not stop commits. */
 const SPARE_SEGMENTS = 2;
 
-/** Segments that were given up are kept beyond those, so that none need be made while the log runs in its ring. */
-const RECYCLED_SEGMENTS = 2;
+/**
+ * Segments that were given up are kept beyond those, so that none need be made while the log runs in its ring: as
+ * many of the usual size as one snapshot gives up after 40,000 records of some 800 bytes.
+ */
+const RECYCLED_SEGMENTS = 8;
 
 /**
  * Keeps segments ready ahead of the chain and reuses those behind it. All of it happens off the caller's thread,
@@ -22,6 +25,8 @@ export class SegmentKeeper {
   #recycledBelow = 0;
   /** The chain's place at which segments must be looked after again. */
   #careAt = 0;
+  /** The segments are known ready up to here: the one being written stays so. */
+  #readyTo = 0;
   #work: Promise<void> = Promise.resolve();
 
   constructor(
@@ -59,8 +64,11 @@ export class SegmentKeeper {
 
   /** Whether the next so many blocks have segments to lie in. */
   isReady(blocks: number): boolean {
-    const last = this.ordinalOf(this.#chain.nextSequence + blocks - 1);
+    const end = this.#chain.nextSequence + blocks;
+    if (end <= this.#readyTo) return true;
+    const last = this.ordinalOf(end - 1);
     for (const copy of this.#copies) if (!copy.isReady(last)) return false;
+    this.#readyTo = (last + 1) * this.#chain.segmentBlocks;
     return true;
   }
 

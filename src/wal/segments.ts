@@ -24,12 +24,15 @@ export class SegmentReader {
   readonly #disk: Disk;
   readonly #directory: string;
   readonly #segmentBlocks: number;
+  readonly #keep: number;
   #loaded: { ordinal: number; bytes: Uint8Array | undefined }[] = [];
 
-  constructor(disk: Disk, directory: string, segmentBlocks: number) {
+  /** @param keepBytes of segments that stay in memory once read; two stay at least. */
+  constructor(disk: Disk, directory: string, segmentBlocks: number, keepBytes = 0) {
     this.#disk = disk;
     this.#directory = directory;
     this.#segmentBlocks = segmentBlocks;
+    this.#keep = Math.max(2, Math.floor(keepBytes / (segmentBlocks * BLOCK_BYTES)));
   }
 
   /** The block at a place, as a view of memory that is never reused; a file cut short reads on as zeros. */
@@ -51,7 +54,7 @@ export class SegmentReader {
     let found = this.#loaded.find((each) => each.ordinal === ordinal);
     if (found === undefined) {
       found = { ordinal, bytes: this.#read(ordinal, 0, this.#segmentBlocks * BLOCK_BYTES) };
-      this.#loaded = [found, ...this.#loaded.slice(0, 1)];
+      this.#loaded = [found, ...this.#loaded.slice(0, this.#keep - 1)];
     }
     return found.bytes;
   }
@@ -61,8 +64,9 @@ export class SegmentReader {
     if (this.#disk.stat(path) === undefined) return undefined;
     const file = this.#disk.open(path, { access: "read" });
     try {
-      const bytes = new Uint8Array(sizeBytes);
-      file.readSync(bytes, position);
+      // A plain view, and not zeroed first: both count when a full log is read.
+      const bytes = new Uint8Array(Buffer.allocUnsafeSlow(sizeBytes).buffer);
+      bytes.fill(0, file.readSync(bytes, position));
       return bytes;
     } finally {
       file.close();

@@ -43,6 +43,8 @@ class ThreadCarrier implements WriteCarrier {
   #lock: DiskFile | undefined;
   #done: ((outcome: WriteOutcome) => void) | undefined;
   #job = 0;
+  /** An answer was taken in this turn of the event loop. */
+  #hasAnswered = false;
   #died: StoreError | undefined;
   #closing = false;
 
@@ -111,9 +113,22 @@ class ThreadCarrier implements WriteCarrier {
     this.#lock?.close();
   }
 
+  /**
+   * One answer a turn of the event loop: when commits take longer than the disk, the next one lies ready before
+   * this one has been dealt with, and the message port would hand over a thousand before timers get their turn.
+   */
   #arrived(job: number): void {
     // A write that `finish` ended has been dealt with already.
-    if (job === this.#job && this.#done !== undefined) this.#settle(this.#outcome());
+    if (job !== this.#job || this.#done === undefined) return;
+    if (this.#hasAnswered) {
+      setImmediate(() => this.#arrived(job));
+      return;
+    }
+    this.#hasAnswered = true;
+    setImmediate(() => {
+      this.#hasAnswered = false;
+    });
+    this.#settle(this.#outcome());
   }
 
   #outcome(): WriteOutcome {

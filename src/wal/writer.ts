@@ -45,8 +45,10 @@ export class Group {
   readonly #blocks: BlockMemory[] = [];
   readonly #capacityBytes: number;
   /** For each block, the records that begin there and the bytes of one begun earlier. */
-  readonly #starts: number[] = [];
-  readonly #continued: number[] = [];
+  readonly #starts: Uint16Array;
+  readonly #continued: Uint16Array;
+  /** Blocks of the last write, and the view of them: writes of one size follow each other. */
+  #sealed: Uint8Array;
   readonly #recordHeader = new Uint8Array(RECORD_HEADER_BYTES);
   readonly #recordView = new DataView(this.#recordHeader.buffer);
   readonly #header: BlockHeader;
@@ -55,7 +57,11 @@ export class Group {
 
   constructor(memory: Uint8Array, storeId: Uint8Array) {
     this.memory = memory;
-    this.#capacityBytes = Math.floor(memory.byteLength / BLOCK_BYTES) * PAYLOAD_BYTES;
+    const blocks = Math.floor(memory.byteLength / BLOCK_BYTES);
+    this.#capacityBytes = blocks * PAYLOAD_BYTES;
+    this.#starts = new Uint16Array(blocks);
+    this.#continued = new Uint16Array(blocks);
+    this.#sealed = memory.subarray(0, BLOCK_BYTES);
     this.#header = {
       kind: "data",
       flags: 0,
@@ -84,13 +90,18 @@ export class Group {
     if (this.#streamBytes + RECORD_HEADER_BYTES + size > this.#capacityBytes) return false;
     const block = Math.floor(this.#streamBytes / PAYLOAD_BYTES);
     const at = this.#streamBytes - block * PAYLOAD_BYTES;
-    this.#starts[block] = (this.#starts[block] ?? 0) + 1;
+    this.#starts[block]!++;
     if (at + RECORD_HEADER_BYTES + size <= PAYLOAD_BYTES) {
-      const { bytes, view } = this.#block(block);
-      view.setUint32(HEADER_BYTES + at, size, true);
-      view.setBigUint64(HEADER_BYTES + at + 4, record.timeUs, true);
-      bytes.set(record.payload, HEADER_BYTES + at + RECORD_HEADER_BYTES);
+      const memory = this.#block(block);
+      const { bytes, view } = memory;
+      const start = HEADER_BYTES + at;
+      view.setUint32(start, size, true);
+      view.setBigUint64(start + 4, record.timeUs, true);
+      bytes.set(record.payload, start + RECORD_HEADER_BYTES);
       this.#streamBytes += RECORD_HEADER_BYTES + size;
+      if (memory.zeroFrom < start + RECORD_HEADER_BYTES + size) {
+        memory.zeroFrom = start + RECORD_HEADER_BYTES + size;
+      }
     } else {
       this.#recordView.setUint32(0, size, true);
       this.#recordView.setBigUint64(4, record.timeUs, true);
@@ -118,19 +129,22 @@ export class Group {
     header.logStart = chain.logStart;
     header.firstLsn = chain.nextLsn;
     for (let index = 0; index < count; index++) {
-      const recordCount = this.#starts[index] ?? 0;
+      const recordCount = this.#starts[index]!;
       const block = this.#block(index);
       header.sequence = chain.nextSequence;
       header.previousHash = chain.previousHash;
       header.recordCount = recordCount;
       header.length = Math.min(PAYLOAD_BYTES, this.#streamBytes - index * PAYLOAD_BYTES);
-      header.continued = this.#continued[index] ?? 0;
+      header.continued = this.#continued[index]!;
       sealBlock(block, header, chain.previousHash);
       chain.nextSequence++;
       header.firstLsn += recordCount;
     }
     chain.nextLsn = header.firstLsn;
-    return this.memory.subarray(0, count * BLOCK_BYTES);
+    if (this.#sealed.byteLength !== count * BLOCK_BYTES) {
+      this.#sealed = this.memory.subarray(0, count * BLOCK_BYTES);
+    }
+    return this.#sealed;
   }
 
   /** Seals one open block, which announces a new epoch. */
@@ -142,10 +156,11 @@ export class Group {
   }
 
   reset(): void {
+    const used = this.blockCount;
+    this.#starts.fill(0, 0, used);
+    this.#continued.fill(0, 0, used);
     this.records = 0;
     this.#streamBytes = 0;
-    this.#starts.length = 0;
-    this.#continued.length = 0;
   }
 
   #block(index: number): BlockMemory {
@@ -164,7 +179,9 @@ export class Group {
       const index = Math.floor(this.#streamBytes / PAYLOAD_BYTES);
       const at = this.#streamBytes - index * PAYLOAD_BYTES;
       const count = Math.min(PAYLOAD_BYTES - at, source.byteLength - done);
-      this.#block(index).bytes.set(source.subarray(done, done + count), HEADER_BYTES + at);
+      const memory = this.#block(index);
+      memory.bytes.set(source.subarray(done, done + count), HEADER_BYTES + at);
+      memory.zeroFrom = Math.max(memory.zeroFrom, HEADER_BYTES + at + count);
       this.#streamBytes += count;
       done += count;
     }

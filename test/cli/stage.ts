@@ -88,7 +88,20 @@ export function setStage(props: Props = {}): Stage {
       stage.calls.push([name, ...parameters.map(recorded)]);
       return props.answers?.[name]?.(...(parameters as never[]));
     };
-  const names = ["saveFiles", "restoreFiles", "refs", "log", "show", "readResume", "diff", "tag", "prune"];
+  const names = [
+    "saveFiles",
+    "restoreFiles",
+    "refs",
+    "log",
+    "show",
+    "readResume",
+    "diff",
+    "tag",
+    "prune",
+    "follow",
+    "pin",
+    "unpin",
+  ];
   const store = {
     checkpoints: Object.fromEntries(names.map((name) => [name, answer(name)])),
     ...Object.fromEntries(["gc", "stats"].map((name) => [name, answer(name)])),

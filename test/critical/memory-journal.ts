@@ -1,5 +1,5 @@
 import { StoreError } from "../../src/errors.ts";
-import type { Appended, Journal, JournalEntry, JournalRecord } from "../../src/wal/journal.ts";
+import type { Appended, Journal, JournalEntry, JournalRecord, Waiter } from "../../src/wal/journal.ts";
 
 /**
  * A journal in memory: what is durable outlives the journal (`crashed` gives what a new process would find), what
@@ -7,7 +7,7 @@ import type { Appended, Journal, JournalEntry, JournalRecord } from "../../src/w
  */
 export class MemoryJournal implements Journal {
   readonly #entries: JournalEntry[];
-  #queued: { entry: JournalEntry; resolve(appended: Appended): void; reject(error: unknown): void }[] = [];
+  #queued: { entry: JournalEntry; waiter: Waiter }[] = [];
   #firstLsn: bigint;
   #flushing = false;
   /** Thrown by the next append instead of keeping the record. */
@@ -40,16 +40,14 @@ export class MemoryJournal implements Journal {
     return { lsn: entry.lsn };
   }
 
-  append(record: JournalRecord): Promise<Appended> {
+  enqueue(record: JournalRecord, waiter: Waiter): void {
     const entry = this.#entry(record, this.durableLsn + BigInt(this.#queued.length) + 1n);
-    return new Promise((resolve, reject) => {
-      this.#queued.push({ entry, resolve, reject });
-      if (this.#flushing) return;
-      this.#flushing = true;
-      setImmediate(() => {
-        this.#flushing = false;
-        this.#flush();
-      });
+    this.#queued.push({ entry, waiter });
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => {
+      this.#flushing = false;
+      this.#flush();
     });
   }
 
@@ -77,14 +75,13 @@ export class MemoryJournal implements Journal {
   }
 
   #flush(): void {
-    for (const { entry, resolve, reject } of this.#queued.splice(0)) {
-      try {
-        this.#fail();
-        this.#entries.push(entry);
-        resolve({ lsn: entry.lsn });
-      } catch (error) {
-        reject(error);
+    for (const { entry, waiter } of this.#queued.splice(0)) {
+      if (this.failure !== undefined) {
+        waiter.reject(this.failure as StoreError);
+        continue;
       }
+      this.#entries.push(entry);
+      waiter.resolve(Number(entry.lsn));
     }
   }
 

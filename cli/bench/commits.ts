@@ -1,0 +1,176 @@
+import type { Critical } from "../../src/critical/critical.ts";
+import { openPeers } from "./peers.ts";
+import type { Place } from "./place.ts";
+import {
+  hundredths,
+  loopDelayMs,
+  median,
+  pause,
+  type Spread,
+  shuffle,
+  spreadOf,
+  tenths,
+  turn,
+} from "./samples.ts";
+import { key, order } from "./workload.ts";
+
+export interface SoloReport {
+  durability: string;
+  /** Microseconds a commit; the floor and varve first. */
+  runners: ({ name: string; options: string } & Spread)[];
+  missing: { name: string; reason: string }[];
+  timesFloor: number;
+  overFloorUs: number;
+  bestPeer: string | undefined;
+  timesFasterThanBestPeer: number | undefined;
+  deviceBytesPerCommit: number;
+}
+
+const WARM_UP = 500;
+
+/**
+ * One commit of each in every round, in random order: a busy machine and a busy disk slow all of them, and none
+ * always follows the same other.
+ */
+export async function soloCommits(place: Place, rounds: number): Promise<SoloReport> {
+  const critical = place.openPartition("solo");
+  const floor = place.openFloor("floor");
+  const { installed, missing } = await openPeers(place.directory);
+  const varve = committing(critical);
+  const runners = [
+    { name: "floor", options: `one block of 4,096 bytes (${floor.method})`, commit: () => floor.write() },
+    { name: "varve", options: "store.critical.commit of one put", commit: varve },
+    ...installed,
+  ];
+  const samples = new Map<string, number[]>(runners.map(({ name }) => [name, []]));
+  const inTurn = runners.slice();
+  let before = critical.stats().log!;
+  for (let round = -WARM_UP; round < rounds; round++) {
+    if (round === 0) before = critical.stats().log!;
+    shuffle(inTurn);
+    for (const { name, commit } of inTurn) {
+      const startMs = performance.now();
+      const pending = commit(round + WARM_UP);
+      if (pending instanceof Promise) await pending;
+      if (round >= 0) samples.get(name)!.push((performance.now() - startMs) * 1000);
+    }
+    if (round % 16 === 0) await turn();
+  }
+  const after = critical.stats().log!;
+  for (const peer of installed) await peer.close();
+  floor.close();
+  await critical.close();
+  const results = runners.map(({ name, options }) => ({ name, options, ...spreadOf(samples.get(name)!) }));
+  const [bare, own, ...peers] = results;
+  const best = peers.sort((a, b) => a.p50 - b.p50)[0];
+  return {
+    durability: floor.method,
+    runners: results,
+    missing,
+    timesFloor: hundredths(own!.p50 / bare!.p50),
+    overFloorUs: tenths(own!.p50 - bare!.p50),
+    bestPeer: best?.name,
+    timesFasterThanBestPeer: best === undefined ? undefined : hundredths(best.p50 / own!.p50),
+    deviceBytesPerCommit: Math.round(
+      (after.deviceBytes - before.deviceBytes) / (after.records - before.records),
+    ),
+  };
+}
+
+export interface AloneReport {
+  commit: Spread;
+  floor: Spread;
+  timesFloor: number;
+}
+
+/** Runs of commits and of floor writes in turn: nothing but the wait for the disk comes between two commits. */
+export async function commitsAlone(place: Place, runs: number): Promise<AloneReport> {
+  const critical = place.openPartition("alone");
+  const floor = place.openFloor("floor-alone");
+  const commit = committing(critical);
+  const samples: [number[], number[]] = [[], []];
+  const timed = (into: number[], call: () => unknown) => {
+    const startMs = performance.now();
+    call();
+    into.push((performance.now() - startMs) * 1000);
+  };
+  for (let run = -2; run < runs; run++) {
+    for (let i = 0; i < 500; i++) timed(run < 0 ? [] : samples[0], () => commit((run + 2) * 500 + i));
+    for (let i = 0; i < 500; i++) timed(run < 0 ? [] : samples[1], floor.write);
+    await pause(5);
+  }
+  floor.close();
+  await critical.close();
+  const [own, bare] = samples.map(spreadOf);
+  return { commit: own!, floor: bare!, timesFloor: hundredths(own!.p50 / bare!.p50) };
+}
+
+export interface GroupedReport {
+  inFlight: number;
+  commitsPerSecond: number;
+  lowest: number;
+  highest: number;
+  recordsPerWrite: number;
+  floorUs: Spread;
+  loopDelayP999Ms: number;
+  idleLoopDelayP999Ms: number;
+}
+
+const IN_FLIGHT = 64;
+
+/** `commitAsync` with 64 callers that each wait for their last commit; floor writes between the runs. */
+export async function groupedCommits(place: Place, perRun: number): Promise<GroupedReport> {
+  const critical = place.openPartition("grouped");
+  const floor = place.openFloor("floor-grouped");
+  const orders = critical.map("orders", { version: 1 });
+  const run = async (count: number) => {
+    let started = 0;
+    const caller = async () => {
+      while (started < count) {
+        const number = started++;
+        await critical.commitAsync((tx) => tx.put(orders, key(number), order(number)));
+      }
+    };
+    await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
+  };
+  await run(20_000);
+  const before = critical.stats().log!;
+  const rates: number[] = [];
+  const floors: number[] = [];
+  const idle: number[] = [];
+  const busy: number[] = [];
+  for (let round = 0; round < 6; round++) {
+    for (let i = 0; i < 100; i++) {
+      const startMs = performance.now();
+      floor.write();
+      floors.push((performance.now() - startMs) * 1000);
+    }
+    idle.push(await loopDelayMs(() => pause(300)));
+    const startMs = performance.now();
+    busy.push(await loopDelayMs(() => run(perRun)));
+    rates.push((perRun / (performance.now() - startMs)) * 1000);
+  }
+  const after = critical.stats().log!;
+  floor.close();
+  await critical.close();
+  return {
+    inFlight: IN_FLIGHT,
+    commitsPerSecond: Math.round(median(rates)),
+    lowest: Math.round(Math.min(...rates)),
+    highest: Math.round(Math.max(...rates)),
+    recordsPerWrite: tenths((after.records - before.records) / (after.writes - before.writes)),
+    floorUs: spreadOf(floors),
+    loopDelayP999Ms: median(busy),
+    idleLoopDelayP999Ms: median(idle),
+  };
+}
+
+/** One put of an order, its key and value made outside the commit. */
+function committing(critical: Critical): (number: number) => unknown {
+  const orders = critical.map("orders", { version: 1 });
+  return (number) => {
+    const at = key(number);
+    const value = order(number);
+    return critical.commit((tx) => tx.put(orders, at, value));
+  };
+}

@@ -1,0 +1,134 @@
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import type { Critical } from "../../src/critical/critical.ts";
+import { NO_SNAPSHOTS, type Place } from "./place.ts";
+import { hundredths, longestHoldMs, median, pause, tenths, turn } from "./samples.ts";
+import { key, order, RECORDS } from "./workload.ts";
+
+export interface OpeningReport {
+  records: number;
+  replayedRecords: number;
+  /** Medians of several openings. */
+  openMs: number;
+  lockAndLogMs: number;
+  snapshotMs: number;
+  replayMs: number;
+  lowestMs: number;
+  highestMs: number;
+  /** A new process, from its start to its first commit acknowledged; and what such a process takes without a store. */
+  firstCommitMs: number;
+  bareProcessMs: number;
+}
+
+export interface SnapshotReport {
+  sizeBytes: number;
+  durationMs: number;
+  /** Acknowledged while it was taken. */
+  commits: number;
+  /** Longest time between two turns of the event loop: with the snapshot, and with the same commits alone. */
+  longestHoldMs: number;
+  longestHoldWithoutMs: number;
+}
+
+/** Log records a snapshot leaves to replay at most: as many as an opening ever finds at the default settings. */
+const TAIL_RECORDS = 40_000;
+
+/** A partition with all records in its snapshot and a full log behind it, closed as a crash would leave it. */
+export async function prepareOpening(place: Place): Promise<void> {
+  const critical = place.openPartition("reopen", NO_SNAPSHOTS);
+  const orders = critical.map("orders", { version: 1 });
+  for (let from = 0; from < RECORDS; from += 500) {
+    critical.commit((tx) => {
+      for (let i = from; i < from + 500; i++) tx.put(orders, key(i), order(i));
+    });
+    await turn();
+  }
+  await critical.snapshot();
+  await critical.snapshot();
+  let tail: Promise<unknown>[] = [];
+  for (let i = 0; i < TAIL_RECORDS; i++) {
+    tail.push(critical.commitAsync((tx) => tx.put(orders, key(i * 17), order(i))));
+    if (tail.length < 4096) continue;
+    await Promise.all(tail);
+    tail = [];
+  }
+  await Promise.all(tail);
+  await critical.close();
+}
+
+export async function openings(place: Place, rounds: number): Promise<OpeningReport> {
+  const times: { openMs: number; snapshotMs: number; replayMs: number; replayedRecords: number }[] = [];
+  for (let round = 0; round < rounds; round++) {
+    await pause(20);
+    const startMs = performance.now();
+    const critical = place.openPartition("reopen", NO_SNAPSHOTS);
+    const openMs = performance.now() - startMs;
+    times.push({ openMs, ...critical.stats().recovery });
+    await critical.close();
+  }
+  const middle = (of: (time: (typeof times)[number]) => number) => tenths(median(times.map(of)));
+  const child = (arguments_: string[]) => {
+    const startMs = performance.now();
+    execFileSync(process.execPath, [startScript, ...arguments_]);
+    return performance.now() - startMs;
+  };
+  const started = Array.from({ length: 3 }, () => [child([place.path("reopen")]), child([])] as const);
+  return {
+    records: RECORDS,
+    replayedRecords: times[0]!.replayedRecords,
+    openMs: middle((time) => time.openMs),
+    lockAndLogMs: middle((time) => time.openMs - time.snapshotMs - time.replayMs),
+    snapshotMs: middle((time) => time.snapshotMs),
+    replayMs: middle((time) => time.replayMs),
+    lowestMs: tenths(Math.min(...times.map((time) => time.openMs))),
+    highestMs: tenths(Math.max(...times.map((time) => time.openMs))),
+    firstCommitMs: tenths(median(started.map(([full]) => full))),
+    bareProcessMs: tenths(median(started.map(([, bare]) => bare))),
+  };
+}
+
+const startScript = fileURLToPath(new URL("./start.child.js", import.meta.url));
+
+/** A snapshot of all records with commits going on, and as long a time of the same commits without one. */
+export async function snapshotting(place: Place): Promise<SnapshotReport> {
+  const critical = place.openPartition("reopen", NO_SNAPSHOTS);
+  await critical.snapshot();
+  const startMs = performance.now();
+  let sizeBytes = 0;
+  let commits = 0;
+  const holdMs = await longestHoldMs(async () => {
+    const going = committing(critical);
+    ({ sizeBytes } = await critical.snapshot());
+    commits = await going.stop();
+  });
+  const durationMs = performance.now() - startMs;
+  const withoutMs = await longestHoldMs(async () => {
+    const going = committing(critical);
+    await pause(durationMs);
+    await going.stop();
+  });
+  await critical.close();
+  return {
+    sizeBytes,
+    durationMs: tenths(durationMs),
+    commits,
+    longestHoldMs: hundredths(holdMs),
+    longestHoldWithoutMs: hundredths(withoutMs),
+  };
+}
+
+function committing(critical: Critical): { stop(): Promise<number> } {
+  const orders = critical.map("orders");
+  let isRunning = true;
+  let commits = 0;
+  const done = (async () => {
+    while (isRunning) await critical.commitAsync((tx) => tx.put(orders, key(commits++), order(commits)));
+  })();
+  return {
+    async stop() {
+      isRunning = false;
+      await done;
+      return commits;
+    },
+  };
+}
