@@ -14,6 +14,7 @@ import { type CheckpointsResult, checkpointsPart } from "./checkpoints-part.ts";
 import { type CriticalResult, criticalPart, hasCritical } from "./critical-part.ts";
 import type { BackupContext, BackupPart } from "./part.ts";
 import { type SeriesResult, seriesPart } from "./series-part.ts";
+import { type StateResult, statePart } from "./state-part.ts";
 
 export interface BackupOptions {
   signal?: AbortSignal;
@@ -29,6 +30,7 @@ export interface BackupResult {
   critical?: CriticalResult;
   checkpoints: CheckpointsResult;
   series: SeriesResult;
+  state: StateResult;
   /** Bytes written, all parts together; what an earlier backup had already is not. */
   writtenBytes: number;
   durationMs: number;
@@ -42,7 +44,7 @@ export interface BackupSource {
 }
 
 /** What a directory may hold before its first backup is complete. */
-const OURS = new Set(["critical", "chunks", "versions", "series", STORE_FILE, `${STORE_FILE}.new`]);
+const OURS = new Set(["critical", "chunks", "versions", "series", "state", STORE_FILE, `${STORE_FILE}.new`]);
 
 /**
  * Copies a whole store while it is in use, onto an earlier backup of it or into an empty directory. The copy is
@@ -67,6 +69,7 @@ export async function backupStore(
   const first = withCritical ? criticalPart(critical, criticalOptions) : undefined;
   const second = checkpointsPart(engine);
   const third = seriesPart();
+  const fourth = statePart();
   const context: BackupContext = {
     disk,
     storeId,
@@ -80,10 +83,11 @@ export async function backupStore(
   try {
     makeDurableDirectory(disk, destination);
     // The list of parts, in their order.
-    context.onBytes = meter([first, second, third], context, options);
+    context.onBytes = meter([first, second, third, fourth], context, options);
     const criticalResult = await runPart(first, context);
     const checkpoints = (await runPart(second, context))!;
     const series = (await runPart(third, context))!;
+    const state = (await runPart(fourth, context))!;
     disk.syncDirectory(destination);
     if (!incremental) writeStoreFile(disk, destination, { format: 1, storeId, createdUs });
     await verify(disk, destination, options.signal);
@@ -93,7 +97,12 @@ export async function backupStore(
       ...(criticalResult === undefined ? {} : { critical: criticalResult }),
       checkpoints,
       series,
-      writtenBytes: checkpoints.writtenBytes + series.writtenBytes + (criticalResult?.writtenBytes ?? 0),
+      state,
+      writtenBytes:
+        checkpoints.writtenBytes +
+        series.writtenBytes +
+        state.writtenBytes +
+        (criticalResult?.writtenBytes ?? 0),
       durationMs: performance.now() - startMs,
     };
   } finally {

@@ -7,6 +7,7 @@ import { isStoreError } from "../src/errors.ts";
 import { featureChunks } from "../src/features/feature-chunks.ts";
 import { PACK_BYTES_TARGET } from "../src/limits.ts";
 import { checkSeries } from "../src/series/check-series.ts";
+import { inspectStates, isDamaged } from "../src/state/inspect-state.ts";
 import { throwIfAborted } from "./aborted.ts";
 import { type Inspection, inspectStore } from "./inspect.ts";
 import { manifestChunks } from "./manifest-chunks.ts";
@@ -57,6 +58,7 @@ export async function checkStore(
     const problems = [
       ...storeFileProblems(inspection),
       ...logProblems(inspection, notes),
+      ...stateProblems(disk, inspection),
       ...packProblems(inspection, notes),
     ];
     const versions = await versionFaults(inspection, { readData, signal });
@@ -148,6 +150,17 @@ function logProblems({ log }: Inspection, notes: string[]): Problem[] {
   }
   if (log.tornBytes > 0) notes.push(`${log.logPath}: ${log.tornBytes} bytes of an interrupted append`);
   return problems;
+}
+
+function stateProblems(disk: Disk, { directory, storeId }: Inspection): Problem[] {
+  return inspectStates(disk, directory, storeId)
+    .filter(({ inspection }) => isDamaged(inspection))
+    .map(({ name, inspection }) => {
+      const { headerDamage, damage, logPath } = inspection;
+      const where = `${logPath}, offset ${headerDamage === undefined ? (damage[0]?.offset ?? 0) : 0}`;
+      const what = `the log of the state map ${decodeURIComponent(name)}: ${headerDamage ?? (damage.length > 0 ? `${damage.length} damaged stretches` : "its mark is damaged")}`;
+      return { what, where, versions: [], hint: "`varve repair` keeps every update that is left." };
+    });
 }
 
 function packProblems({ packs, index }: Inspection, notes: string[]): Problem[] {

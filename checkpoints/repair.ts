@@ -9,6 +9,7 @@ import { checkSeries } from "../src/series/check-series.ts";
 import { healSeriesFile } from "../src/series/repair-series.ts";
 import { parseSegmentName } from "../src/series/segment-format.ts";
 import { type Gap, recordGap } from "../src/series/series-file.ts";
+import { inspectStates, isDamaged } from "../src/state/inspect-state.ts";
 import { healStoreFile, newStoreFile, readStoreFile, writeStoreFile } from "../src/store-file.ts";
 import { lockStore } from "../src/store-lock.ts";
 import { rewriteLog } from "../src/versions/rewrite-log.ts";
@@ -95,6 +96,7 @@ class Repair {
     try {
       this.storeFile(inspection);
       this.versionLog(inspection);
+      this.stateLogs(inspection);
       await this.packs(inspection);
     } finally {
       inspection.close();
@@ -156,6 +158,19 @@ class Repair {
             (healed > 0 ? `, ${healed} of them mended by turning back a flipped bit` : "") +
             (lost > 0 ? `; ${lost} damaged stretches are lost` : ""),
     );
+  }
+
+  /** State maps' logs, each mended as the version log is. */
+  stateLogs({ directory, storeId }: Inspection): void {
+    for (const { directory: place, name, inspection } of inspectStates(this.#disk, directory, storeId)) {
+      if (!isDamaged(inspection)) continue;
+      this.#quarantine(inspection.logPath, { keep: true });
+      const { healed } = rewriteLog(this.#disk, { directory: place, storeId, inspection });
+      const kept = inspection.records.length + healed;
+      this.actions.push(
+        `wrote the log of the state map ${decodeURIComponent(name)} again with its ${kept} good records`,
+      );
+    }
   }
 
   /** What an interrupted save left is no damage: adoption or gc takes it away. */
