@@ -1,3 +1,5 @@
+export type { BackupOptions, BackupResult } from "./backup/backup.ts";
+export type { TensorSpec } from "./checkpoints/allocate.ts";
 export type { CheckOptions, CheckResult, Problem } from "./checkpoints/check.ts";
 export type { Checkpoint, TensorInfo } from "./checkpoints/checkpoint.ts";
 export type { Checkpoints, RefInfo, VersionDetails, VersionInfo } from "./checkpoints/checkpoints.ts";
@@ -8,8 +10,10 @@ export type { PruneOptions, PruneResult } from "./checkpoints/retention.ts";
 export type { Progress, SaveOptions, SaveResult } from "./checkpoints/save.ts";
 export type { NamedTensors } from "./checkpoints/tensor-source.ts";
 export type { SaveTicket } from "./checkpoints/ticket.ts";
+export type { LoopOptions, TrainingStep } from "./checkpoints/training-loop.ts";
 export { fromFloat32, toFloat32 } from "./formats/floats.ts";
 export type { DType, Tensor, TypedArray } from "./formats/tensor.ts";
+export type { CriticalStoreOptions } from "./open-critical.ts";
 export {
   checkStoreAt as checkStore,
   type OpenStoreOptions,
@@ -18,5 +22,54 @@ export {
   type Store,
   type StoreStats,
 } from "./open-store.ts";
+export type { CaptureStats } from "./src/capture/captures.ts";
 export type { GcOptions, GcResult } from "./src/chunks/gc.ts";
+export type { AuditReport } from "./src/critical/audit.ts";
+export type { AuditChange, AuditEntry, LogQuery } from "./src/critical/audit-log.ts";
+export type {
+  BackupOptions as CriticalBackupOptions,
+  BackupResult as CriticalBackupResult,
+} from "./src/critical/backup.ts";
+export type { Annotations } from "./src/critical/change.ts";
+export type {
+  CommitOptions,
+  Critical,
+  CriticalStats,
+  Receipt,
+  RecoveryStats,
+} from "./src/critical/critical.ts";
+export type { HistogramSummary } from "./src/critical/histogram.ts";
+export type { HistoryOptions, HistoryStats } from "./src/critical/history.ts";
+export type { IdempotencyOptions } from "./src/critical/idempotency.ts";
+export type { CriticalMap, KeyRange, PastMap, VersionedEntry } from "./src/critical/map.ts";
+export type { MigrationPlan } from "./src/critical/migration.ts";
+export type { MapOptions } from "./src/critical/schema.ts";
+export type { Fence, FenceKind, SequenceOptions } from "./src/critical/sequence.ts";
+export type { CriticalSequence } from "./src/critical/sequence-handle.ts";
+export type { SnapshotOptions, SnapshotStats } from "./src/critical/snapshots.ts";
+export type { MapHistoryChange, Moment } from "./src/critical/trail.ts";
+export type { DeleteOptions, PutOptions, Transaction } from "./src/critical/transaction.ts";
+export type { SequenceState as SequenceInfo } from "./src/critical/verbs.ts";
 export { type ErrorCode, InvariantError, isStoreError, StoreError } from "./src/errors.ts";
+export type { Value } from "./src/series/column-slice.ts";
+export type { Pair } from "./src/series/key-value.ts";
+export type { RangeRead } from "./src/series/range-read.ts";
+export type { ArrowColumn, BatchInput, ColumnInput, PairColumn, RowInput } from "./src/series/row-encoder.ts";
+export type { Column, ColumnOption, ColumnType } from "./src/series/schema.ts";
+export type { Series, SeriesStats, TailOptions } from "./src/series/series.ts";
+export type { DuplicatesPolicy } from "./src/series/series-file.ts";
+export type { SeriesOptions } from "./src/series/series-options.ts";
+export type {
+  AsOfOptions,
+  RangeOptions,
+  ResampleOptions,
+  SequenceGap,
+  SeriesRow,
+} from "./src/series/series-reads.ts";
+export type { SeriesStore } from "./src/series/series-store.ts";
+export type { LogInspection } from "./src/wal/inspect.ts";
+export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";
+export type { LogStats } from "./src/wal/log.ts";
+export type { OpenReport } from "./src/wal/open-log.ts";
+export type { SeriesExportOptions } from "./transfer/series-export.ts";
+export type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";

@@ -14,6 +14,8 @@ import type { Progress } from "./save.ts";
 export interface CheckOptions {
   /** Read and decode every byte, not just structure. */
   readData?: boolean;
+  /** The critical log's mirror, compared with the log. */
+  mirror?: string;
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
 }
@@ -58,6 +60,9 @@ export async function checkStore(
     ];
     const versions = await versionFaults(inspection, { readData, signal });
     problems.push(...versions.problems, ...indexProblems(inspection, versions.live));
+    const critical = await criticalProblems(disk, inspection, options.mirror);
+    problems.push(...critical.problems);
+    notes.push(...critical.notes);
     return {
       ok: problems.length === 0,
       problems,
@@ -66,11 +71,25 @@ export async function checkStore(
       versions: inspection.registry.all().length,
       packs: inspection.packs.length,
       chunks: inspection.found.size,
-      checkedBytes: inspection.scannedBytes,
+      checkedBytes: inspection.scannedBytes + critical.checkedBytes,
     };
   } finally {
     inspection.close();
   }
+}
+
+/** Critical state is always read whole: it is small. A store without any does not load what it would need. */
+async function criticalProblems(
+  disk: Disk,
+  { directory, storeId }: Inspection,
+  mirror: string | undefined,
+): Promise<{ problems: Problem[]; notes: string[]; checkedBytes: number }> {
+  const place = `${directory}/critical`;
+  if (disk.list(place).length === 0) return { problems: [], notes: [], checkedBytes: 0 };
+  const { checkCritical } = await import("../src/critical/check.ts");
+  const { problems, notes, checkedBytes } = await checkCritical({ disk, directory: place, storeId, mirror });
+  const shown = problems.map(({ what, where, hint }) => ({ what, where, hint, versions: [] }));
+  return { problems: shown, notes, checkedBytes };
 }
 
 function nameOf({ ref, version }: VersionRecord): string {

@@ -1,21 +1,22 @@
 import type { Tensor } from "../formats/tensor.ts";
-import type { ChunkStore } from "../src/chunks/chunk-store.ts";
-import { collectGarbage, type GcOptions, type GcResult } from "../src/chunks/gc.ts";
+import { type CaptureStats, Captures } from "../src/capture/captures.ts";
+import type { GcOptions, GcResult } from "../src/chunks/gc.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
+import { allocateTensors, type TensorSpec } from "./allocate.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { type DiffOptions, diffCheckpoints, type TensorDiff } from "./diff.ts";
-import { manifestChunks } from "./manifest-chunks.ts";
+import type { DiffOptions, TensorDiff } from "./diff.ts";
+import { ChunkExchange } from "./exchange.ts";
 import type { ManifestFile } from "./manifest-format.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
-import { type RestoredFiles, type RestoreFilesOptions, restoreFiles } from "./restore-files.ts";
+import type { RestoredFiles, RestoreFilesOptions } from "./restore-files.ts";
 import { type PruneOptions, type PruneResult, planPrune } from "./retention.ts";
-import { type SaveOptions, type SaveResult, saveVersion } from "./save.ts";
+import type { SaveOptions, SaveResult } from "./save.ts";
+import { SaveQueue } from "./save-queue.ts";
 import { resolveSelector } from "./selector.ts";
-import type { SourceFile } from "./source.ts";
-import { openSourceFiles } from "./source-files.ts";
-import { entriesOf, type NamedTensors, tensorSource } from "./tensor-source.ts";
-import { type SaveTicket, startSave } from "./ticket.ts";
+import { entriesOf, type NamedTensors, TensorSources } from "./tensor-source.ts";
+import type { SaveTicket } from "./ticket.ts";
+import { type LoopOptions, type TrainingStep, trainingLoop } from "./training-loop.ts";
 
 export interface RefInfo {
   ref: string;
@@ -46,32 +47,97 @@ export interface VersionDetails extends VersionInfo {
 
 export interface CheckpointsOptions {
   /** Told of a save that failed while nobody was watching its ticket. */
-  onError: ((error: unknown) => void) | undefined;
+  onError?: ((error: unknown) => void) | undefined;
+  /** Memory in which captured tensors wait for the encoder; at least 1 MiB. Default: 64 MiB. */
+  stagingBytes?: number | undefined;
+  /** Bytes of scratch files in which more of them wait. Default: 2 GiB. */
+  spoolBytes?: number | undefined;
+  /** Hash tensors on the calling thread and hold every save to it: finds trainers that write too early. For tests. */
+  strict?: boolean | undefined;
 }
 
 /** Model checkpoints: versions of tensors and files under refs. */
 export class Checkpoints {
   readonly registry: Registry;
+  /**
+   * Versions in parts, for clients that hold their own copy: which chunks are missing, chunks, manifests, refs. To be
+   * used once `openChunks` has resolved.
+   */
+  readonly exchange: ChunkExchange;
   readonly #engine: Engine;
-  readonly #onError: ((error: unknown) => void) | undefined;
-  /** The last save of each ref: saves of one ref are ordered. */
-  readonly #saving = new Map<string, Promise<unknown>>();
+  readonly #captures: Captures;
+  readonly #saves: SaveQueue;
+  readonly #sources = new TensorSources();
   /** Collections, tags and prunes under way: `close` waits for them too. */
   readonly #changing = new Set<Promise<unknown>>();
-  #unobserved: { ref: string; error: unknown } | undefined;
   #closed = false;
 
   constructor(engine: Engine, options: CheckpointsOptions) {
     this.#engine = engine;
     this.registry = new Registry(engine.versions);
-    this.#onError = options.onError;
+    this.exchange = new ChunkExchange(engine, this.registry, (step) => this.#change(step));
+    const { onError, strict = false, stagingBytes, spoolBytes } = options;
+    const { disk, pool, directory } = engine;
+    this.#captures = new Captures({ disk, pool, directory: `${directory}/spool`, stagingBytes, spoolBytes });
+    this.#saves = new SaveQueue({
+      engine,
+      registry: this.registry,
+      captures: this.#captures,
+      strict,
+      onError,
+    });
+  }
+
+  /**
+   * Zeroed tensors in shared memory, each from a page boundary on: what saves capture beside the caller's own work.
+   * The memory is the caller's and lives as long as the arrays.
+   * @throws `ERR_INVALID_ARGUMENT`; `ERR_LIMIT` for a tensor over 4 GiB
+   * @example
+   * const { w, b } = store.checkpoints.allocate({ w: { dtype: "F32", shape: [512, 128] }, b: { dtype: "F32", shape: [128] } });
+   */
+  allocate<Name extends string>(specs: Record<Name, TensorSpec>): Record<Name, Tensor> {
+    this.#requireOpen();
+    // Whoever allocates is going to save or restore: the first of it should not wait for threads to start.
+    this.#engine.pool.warm();
+    return allocateTensors(specs);
+  }
+
+  /**
+   * The steps of a training loop that saves as it goes and goes on where it was: each step reads the tensors freely
+   * and writes them in `update`, which waits until the save before has captured them.
+   * @throws `ERR_ABORTED`, and whatever a save failed with, at the next step
+   * @example
+   * for await (const step of store.checkpoints.loop("btc-lstm", tensors, { steps: 10_000, every: 100 })) {
+   *   const { gradients, loss } = backward(tensors, batch(step.step));
+   *   step.report({ metrics: { loss } });
+   *   await step.update(() => descend(tensors, gradients));
+   * }
+   */
+  loop(
+    ref: string,
+    tensors: Record<string, Tensor> | ReadonlyMap<string, Tensor>,
+    options: LoopOptions = {},
+  ): AsyncGenerator<TrainingStep, void, undefined> {
+    this.#requireOpen();
+    const store = {
+      has: (name: string) => this.refs().some(({ ref: known }) => known === name),
+      save: (name: string, what: NamedTensors, how: SaveOptions) => this.save(name, what, how),
+      restoreInto: (selector: string, into: NamedTensors, how: { signal?: AbortSignal }) =>
+        this.restoreInto(selector, into, how),
+    };
+    return trainingLoop(store, ref, tensors, options);
+  }
+
+  /** What capturing has done since the store was opened. */
+  captureStats(): CaptureStats {
+    return this.#captures.stats();
   }
 
   /**
    * Saves tensors as the next version of a ref and returns at once.
    *
-   * The tensors must not change until the ticket's `captured` resolves; memory that is shared is read where it is,
-   * other memory is copied, a piece at a time, on this thread.
+   * A tensor must not change until the ticket's `tensorCaptured` (or `captured`, for all of them) resolves. Shared
+   * memory (`allocate`) is captured by worker threads; of other memory, up to 8 MiB are copied before this returns.
    * @throws `ERR_INVALID_ARGUMENT`, `ERR_LIMIT`; and the failure of an earlier save that nobody was told of.
    * @example
    * const ticket = store.checkpoints.save("btc-lstm", { w: { dtype: "F32", shape: [2], data } }, { step: 100 });
@@ -80,7 +146,7 @@ export class Checkpoints {
    */
   save(ref: string, tensors: NamedTensors, options: SaveOptions = {}): SaveTicket {
     this.#requireOpen();
-    return this.#start(ref, [tensorSource(tensors)], options);
+    return this.#saves.saveTensors(ref, this.#sources.of(tensors), options);
   }
 
   /**
@@ -89,57 +155,23 @@ export class Checkpoints {
    */
   async saveFiles(ref: string, paths: string[], options: SaveOptions = {}): Promise<SaveResult> {
     this.#requireOpen();
+    const { openSourceFiles } = await import("./source-files.ts");
     const opened = openSourceFiles(this.#engine.disk, paths);
     const step = options.step ?? stepIn(opened.map(({ metadata }) => metadata));
     const files = opened.map(({ file }) => file);
-    return this.#start(ref, files, { ...options, ...(step === undefined ? {} : { step }) }).durable;
+    return this.#saves.saveFiles(ref, files, { ...options, ...(step === undefined ? {} : { step }) }).durable;
   }
 
-  #start(ref: string, files: SourceFile[], given: SaveOptions): SaveTicket {
-    this.#throwUnobserved(ref);
-    const options = ownCopy(given);
-    const before = this.#saving.get(ref) ?? Promise.resolve();
-    const ticket = startSave({
-      run: ({ onCaptured, onCopied }) => {
-        const run = before
-          .catch(() => {})
-          .then(() =>
-            saveVersion(this.#engine, this.registry, { ...options, ref, files, onCaptured, onCopied }),
-          );
-        this.#saving.set(ref, run);
-        run.then(
-          () => this.#forget(ref, run),
-          () => this.#forget(ref, run),
-        );
-        return run;
-      },
-      onUnobserved: (error) => {
-        this.#unobserved = { ref, error };
-        this.#onError?.(error);
-      },
-    });
-    return ticket;
-  }
-
-  #forget(ref: string, run: Promise<unknown>): void {
-    if (this.#saving.get(ref) === run) this.#saving.delete(ref);
-  }
-
-  #throwUnobserved(ref: string): void {
-    const failed = this.#unobserved;
-    if (failed === undefined) return;
-    this.#unobserved = undefined;
-    const reason = failed.error instanceof Error ? failed.error.message : String(failed.error);
-    throw new StoreError("ERR_ABORTED", `an earlier save of ${failed.ref} failed unnoticed: ${reason}`, {
-      context: { ref: failed.ref, refused: ref },
-      cause: failed.error,
-      hint: "That version is not there. Await `durable`, or pass `onError`, to hear of failures; then save again.",
-    });
+  /** Opens the chunk store now; everything that needs it opens it otherwise, on first use. */
+  async openChunks(): Promise<void> {
+    await this.#engine.openChunks();
   }
 
   /** Opens a version (`REF` or `REF@SELECTOR`) without reading its tensors. */
   async open(selector: string): Promise<Checkpoint> {
-    return new Checkpoint(this.#engine, this.#resolve(selector));
+    const record = this.#resolve(selector);
+    await this.#engine.openChunks();
+    return new Checkpoint(this.#engine, record);
   }
 
   /**
@@ -176,6 +208,7 @@ export class Checkpoints {
 
   /** Writes a version's files, byte for byte as they were saved, or a safetensors file of some of its tensors. */
   async restoreFiles(selector: string, options: RestoreFilesOptions): Promise<RestoredFiles> {
+    const { restoreFiles } = await import("./restore-files.ts");
     return restoreFiles(this.#engine, await this.open(selector), options);
   }
 
@@ -210,6 +243,7 @@ export class Checkpoints {
 
   /** Compares two versions tensor by tensor. */
   async diff(a: string, b: string, options: DiffOptions = {}): Promise<TensorDiff[]> {
+    const { diffCheckpoints } = await import("./diff.ts");
     return diffCheckpoints(this.#engine, await this.open(a), await this.open(b), options);
   }
 
@@ -231,18 +265,33 @@ export class Checkpoints {
   }
 
   /** Removes chunks that no version needs any more. */
-  async collectGarbage(options: GcOptions = {}): Promise<GcResult> {
-    const { chunks, versions } = this.#engine;
+  collectGarbage(options: GcOptions = {}): Promise<GcResult> {
+    return this.#change(() => this.#collect(options));
+  }
+
+  async #collect(options: GcOptions): Promise<GcResult> {
+    const { versions } = this.#engine;
+    const chunks = await this.#engine.openChunks();
+    const { collectGarbage } = await import("../src/chunks/gc.ts");
+    const { manifestChunks } = await import("./manifest-chunks.ts");
+    const visitVersion = (record: VersionRecord, visit: (digest: Uint8Array) => void): void => {
+      try {
+        for (const digest of manifestChunks(chunks, record.manifest)) visit(digest);
+      } catch (error) {
+        // A damaged version needs what is left of it; one that is not on record as damaged must be readable.
+        if (!record.damaged || !isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
+      }
+    };
     const roots = {
       seq: () => {
         versions.refresh();
         return versions.seq;
       },
       mark: (visit: (digest: Uint8Array) => void) => {
-        for (const record of this.registry.all()) visitVersion(chunks, record, visit);
+        for (const record of this.registry.all()) visitVersion(record, visit);
       },
     };
-    return this.#change(() => collectGarbage(chunks, roots, options));
+    return collectGarbage(chunks, roots, options);
   }
 
   #change<T>(step: () => Promise<T>): Promise<T> {
@@ -271,31 +320,13 @@ export class Checkpoints {
   /** Takes no more work and waits for the saves and changes in flight, however they end. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled([...this.#saving.values(), ...this.#changing]);
+    await Promise.allSettled([this.#saves.settle(), ...this.#changing]);
+    this.#captures.close();
   }
 }
 
 function toInfo({ manifest, ...record }: VersionRecord): VersionInfo {
   return { ...record, manifest: Buffer.from(manifest).toString("hex") };
-}
-
-/** The caller may reuse what it gave for a version's fields as soon as `save` has returned. */
-function ownCopy(options: SaveOptions): SaveOptions {
-  const { metrics, metadata } = options;
-  return {
-    ...options,
-    ...(metrics === undefined ? {} : { metrics: { ...metrics } }),
-    ...(metadata === undefined ? {} : { metadata: { ...metadata } }),
-  };
-}
-
-/** A damaged version needs what is left of it; one that is not on record as damaged must be readable. */
-function visitVersion(chunks: ChunkStore, record: VersionRecord, visit: (digest: Uint8Array) => void): void {
-  try {
-    for (const digest of manifestChunks(chunks, record.manifest)) visit(digest);
-  } catch (error) {
-    if (!record.damaged || !isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
-  }
 }
 
 function describeFile({ name, sizeBytes, layout }: ManifestFile): VersionDetails["fileList"][number] {

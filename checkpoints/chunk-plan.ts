@@ -79,7 +79,7 @@ function cutTensor({ name, dtype, offset, sizeBytes }: TensorSpan): PlannedChunk
 }
 
 /** How the codec sees each dtype; types narrower than a byte, and those it has no model of, are plain bytes to it. */
-const ELEMENTS: Record<DType, Element> = {
+export const ELEMENTS: Record<DType, Element> = {
   BOOL: "u8",
   F4: "u8",
   F6_E2M3: "u8",

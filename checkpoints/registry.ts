@@ -33,8 +33,11 @@ export type NewVersion = Omit<
   packBytes: number;
 };
 
-/** How a save names its parent: `newest` follows the ref, a version must still be the newest when the save ends. */
-export type ParentRule = { newest: true } | { ref: string; version: number };
+/**
+ * How a save names its parent: `newest` follows the ref, a version must still be the newest when the save
+ * ends, `absent` asks for a ref that has none.
+ */
+export type ParentRule = { newest: true } | { absent: true } | { ref: string; version: number };
 
 interface StoredVersion {
   m: Uint8Array;
@@ -80,6 +83,16 @@ export class Registry {
     return records.sort((a, b) => (a.ref === b.ref ? a.version - b.version : a.ref < b.ref ? -1 : 1));
   }
 
+  /** Versions that records of the log after `seq` have added, in the log's order. */
+  since(seq: bigint): { seq: bigint; record: VersionRecord }[] {
+    const tags = this.#tags();
+    const added: { seq: bigint; record: VersionRecord }[] = [];
+    for (const [key, entry] of this.#store.entries(VERSIONS)) {
+      if (entry.seq > seq) added.push({ seq: entry.seq, record: this.#record(key, entry, tags) });
+    }
+    return added.sort((a, b) => (a.seq < b.seq ? -1 : 1));
+  }
+
   get(ref: string, version: number): VersionRecord | undefined {
     const key = versionKey(ref, version);
     const entry = this.#store.get(VERSIONS, key);
@@ -99,7 +112,8 @@ export class Registry {
     });
   }
 
-  /** The newest version of a ref, or `undefined` when it has none. */
+  /** The newest version of a ref, or `undefined` when it has none.
+   */
   newest(ref: string): VersionRecord | undefined {
     const head = this.#store.get(REFS, ref)?.value as { v: number } | undefined;
     return head === undefined ? undefined : this.get(ref, head.v);
@@ -198,6 +212,10 @@ export class Registry {
 
 function parentOf(ref: string, newest: number | undefined, rule: ParentRule): [string, number] | undefined {
   if ("newest" in rule) return newest === undefined ? undefined : [ref, newest];
+  if ("absent" in rule) {
+    if (newest === undefined) return undefined;
+    throw conflict(ref, newest, `${ref} exists: it stands at version ${newest}`);
+  }
   const followsOn = rule.ref === ref ? rule.version === newest : newest === undefined;
   if (followsOn) return [rule.ref, rule.version];
   throw conflict(ref, newest, `${ref} stands at version ${newest}, not at ${rule.ref}@${rule.version}`);

@@ -14,6 +14,8 @@ import { Registry } from "./registry.ts";
 import type { Progress } from "./save.ts";
 
 export interface RepairOptions {
+  /** The critical log's mirror: blocks are taken from whichever copy has them whole. */
+  mirror?: string;
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
   nowUs: () => bigint;
@@ -50,7 +52,8 @@ export async function repairStore(
       storeId = await repair.files();
       check = await repair.check();
     }
-    if (await repair.record(storeId, check)) check = await repair.check();
+    const mended = await repair.critical(storeId);
+    if ((await repair.record(storeId, check)) || mended) check = await repair.check();
     return {
       actions: repair.actions,
       quarantined: repair.quarantined,
@@ -154,10 +157,23 @@ class Repair {
     }
   }
 
+  /** Mends critical state; returns whether there was anything to mend. */
+  async critical(storeId: Uint8Array): Promise<boolean> {
+    const directory = `${this.#directory}/critical`;
+    if (this.#disk.list(directory).length === 0) return false;
+    const { mendCritical } = await import("../src/critical/mend.ts");
+    const { mirror } = this.#options;
+    const quarantine = (path: string) => this.#quarantine(path, { keep: true });
+    const done = await mendCritical({ disk: this.#disk, directory, storeId, mirror, quarantine });
+    this.actions.push(...done);
+    return done.length > 0;
+  }
+
   check(): Promise<CheckResult> {
-    const { signal, onProgress } = this.#options;
+    const { signal, onProgress, mirror } = this.#options;
     return checkStore(this.#disk, this.#directory, {
       readData: true,
+      ...(mirror === undefined ? {} : { mirror }),
       ...(signal === undefined ? {} : { signal }),
       ...(onProgress === undefined ? {} : { onProgress }),
     });

@@ -1,6 +1,4 @@
 import { isStoreError, StoreError } from "../src/errors.ts";
-import { RESUME_BYTES_MAX } from "../src/limits.ts";
-import { checkName } from "../src/names.ts";
 import type { Engine } from "../src/store.ts";
 import { throwIfAborted } from "./aborted.ts";
 import { Bases } from "./bases.ts";
@@ -9,9 +7,8 @@ import { readManifest } from "./manifest-reader.ts";
 import { writeManifest } from "./manifest-writer.ts";
 import type { ParentRule, Registry, VersionRecord } from "./registry.ts";
 import { resolveSelector } from "./selector.ts";
-import { bytesOrigin, type SourceFile } from "./source.ts";
+import type { SourceFile } from "./source.ts";
 import { changed, storeChunks } from "./store-chunks.ts";
-import { checkMetadata, checkMetrics, checkStep, limitError } from "./version-fields.ts";
 
 export interface Progress {
   doneBytes: number;
@@ -37,6 +34,17 @@ export interface SaveOptions {
   /** Cancels until the version is durable; nothing is left behind. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
+  /**
+   * When captured saves that are not durable yet hold all the staging memory and spool allowed: `wait` (default)
+   * captures this one when there is room, so that `captured` resolves later; `skip` leaves the whole save out, and the
+   * ticket says so.
+   */
+  onPressure?: "wait" | "skip";
+  /**
+   * Hash the tensors on the calling thread, which stalls it, and hold what is captured to that: a trainer that writes
+   * a tensor before it was captured is found out (`ERR_CONFLICT`). For tests. Default: the store's `strict`.
+   */
+  strict?: boolean;
 }
 
 export interface SaveResult {
@@ -61,7 +69,6 @@ export interface SaveRequest extends SaveOptions {
   files: SourceFile[];
   /** Told once nothing will read the files' memory any more. */
   onCaptured?: () => void;
-  onCopied?: (copyMs: number) => void;
 }
 
 /**
@@ -74,7 +81,6 @@ export async function saveVersion(
   request: SaveRequest,
 ): Promise<SaveResult> {
   const startMs = performance.now();
-  checkRequest(request);
   engine.versions.refresh();
   const rule = parentRule(registry, request);
   const save = await engine.chunks.beginSave(request.profile ?? "compact");
@@ -107,16 +113,6 @@ export async function saveVersion(
     return { ...resultOf(record), indexBytes, durationMs: Math.round(performance.now() - startMs) };
   } finally {
     await save.end();
-  }
-}
-
-function checkRequest(request: SaveRequest): void {
-  checkName("ref", request.ref);
-  checkStep(request.step);
-  checkMetrics(request.metrics ?? {});
-  checkMetadata(request.metadata ?? {});
-  if (request.resume !== undefined && request.resume.byteLength > RESUME_BYTES_MAX) {
-    throw limitError("the resume blob", request.resume.byteLength, RESUME_BYTES_MAX);
   }
 }
 
@@ -167,18 +163,18 @@ async function storeFiles(
     doneBytes += bytes;
     onProgress?.({ doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
   };
-  const onCopied = request.onCopied ?? (() => {});
-  const options = { save, bases, jobsMax: engine.pool.size + 1, signal, onBytes, onCopied };
+  const options = { save, bases, jobsMax: engine.pool.size + 1, signal, onBytes };
   const stored: ManifestFile[] = [];
   for (const file of files) {
-    const { kind, name, sizeBytes, layout } = file;
+    const { kind, name, sizeBytes, layout, origin } = file;
+    if ("capture" in origin) await origin.capture.captured;
     const chunks = await storeChunks(file, options);
     requireUnchanged(engine, file);
     stored.push({ kind, name, sizeBytes, ...(layout === undefined ? {} : { layout }), chunks });
   }
   if (resume !== undefined) {
     const blob = { kind: "resume", name: "", sizeBytes: resume.byteLength } as const;
-    stored.push({ ...blob, chunks: await storeChunks({ ...blob, origin: bytesOrigin(resume) }, options) });
+    stored.push({ ...blob, chunks: await storeChunks({ ...blob, origin: { bytes: resume } }, options) });
   }
   return stored;
 }

@@ -1,6 +1,6 @@
-import { claimsSafetensors, detectFormat } from "../formats/detect.ts";
-import type { SafetensorsHeader } from "../formats/safetensors/reader.ts";
-import { parseHeader, readHeaderLength } from "../formats/safetensors/reader.ts";
+import type { ByteSource } from "../formats/byte-source.ts";
+import { claimedFormat, detectFormat } from "../formats/detect.ts";
+import { type DescribedFile, readLayout } from "../formats/read-layout.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
 import { VERSION_FILES_MAX } from "../src/limits.ts";
@@ -78,37 +78,36 @@ function openSourceFile(disk: Disk, path: string, name: string): OpenedFile {
   try {
     const sizeBytes = file.sizeBytes();
     const origin = { path, modifiedMs: disk.stat(path)?.modifiedMs ?? 0 };
-    const read = (bytes: number): Uint8Array => {
-      const buffer = Buffer.allocUnsafeSlow(Math.min(bytes, sizeBytes));
-      return buffer.subarray(0, file.readSync(buffer, 0));
+    const source: ByteSource = {
+      sizeBytes,
+      read(offset, bytes) {
+        const buffer = Buffer.allocUnsafeSlow(Math.max(0, Math.min(bytes, sizeBytes - offset)));
+        return buffer.byteLength === 0 ? buffer : buffer.subarray(0, file.readSync(buffer, offset));
+      },
     };
-    const head = read(16);
-    if (detectFormat(name, head, sizeBytes) === "safetensors") {
-      const header = readSafetensors(path, name, head, sizeBytes, read);
-      if (header !== undefined) {
-        const { layout, metadata } = header;
-        return { file: { kind: "tensors", name, sizeBytes, layout, origin }, metadata };
-      }
+    const format = detectFormat(name, source.read(0, 16), sizeBytes);
+    const described = describe(path, name, () => readLayout(format, source));
+    if (described === undefined) {
+      return { file: { kind: "opaque", name, sizeBytes, origin }, metadata: new Map() };
     }
-    return { file: { kind: "opaque", name, sizeBytes, origin }, metadata: new Map() };
+    const { layout, metadata } = described;
+    return { file: { kind: "tensors", name, sizeBytes, layout, origin }, metadata };
   } finally {
     file.close();
   }
 }
 
-/** `undefined` for a file that only looked like safetensors; one that claims to be must be. */
-function readSafetensors(
+/** `undefined` for a file that only looked like its format; one whose name claims it must be of it. */
+function describe(
   path: string,
   name: string,
-  head: Uint8Array,
-  sizeBytes: number,
-  read: (bytes: number) => Uint8Array,
-): SafetensorsHeader | undefined {
+  read: () => DescribedFile | undefined,
+): DescribedFile | undefined {
   try {
-    return parseHeader(read(8 + readHeaderLength(head, sizeBytes)), sizeBytes);
+    return read();
   } catch (error) {
-    if (!isStoreError(error, "ERR_FORMAT_SAFETENSORS")) throw error;
-    if (!claimsSafetensors(name)) return undefined;
+    if (!isStoreError(error) || !error.code.startsWith("ERR_FORMAT_")) throw error;
+    if (claimedFormat(name) === undefined) return undefined;
     throw new StoreError(error.code, `${path}: ${error.message}`, {
       context: { ...error.context, path },
       ...(error.hint === undefined ? {} : { hint: error.hint }),

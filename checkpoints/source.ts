@@ -1,14 +1,16 @@
 import type { FileLayout } from "../formats/layout.ts";
+import type { Capture } from "../src/capture/capture.ts";
+import type { CapturePlan } from "../src/capture/capture-plan.ts";
 import type { FileKind } from "./manifest-format.ts";
 
-/** A file on its way into a version: from the disk, or made of tensors in memory. */
+/** A file on its way into a version: from the disk, made of captured tensors, or a few bytes in memory. */
 export interface SourceFile {
   kind: FileKind;
   name: string;
   sizeBytes: number;
   /** Files of tensors only. */
   layout?: FileLayout;
-  origin: PathOrigin | MemoryOrigin;
+  origin: PathOrigin | CapturedOrigin | BytesOrigin;
 }
 
 export interface PathOrigin {
@@ -17,17 +19,15 @@ export interface PathOrigin {
   modifiedMs: number;
 }
 
-export interface MemoryOrigin {
-  /** Copies bytes from `offset` on into `target`. */
-  copy(offset: number, target: Uint8Array): void;
-  /** The bytes themselves, when they lie in shared memory in one piece and need no copy. */
-  shared(offset: number, sizeBytes: number): Uint8Array | undefined;
+/** Tensors that were, or are being, captured: the trainer may have changed them since. */
+export interface CapturedOrigin {
+  capture: Capture;
+  plan: CapturePlan;
+  /** Digests of the chunks as they were when the save began; captured bytes that differ were written too early. */
+  expected?: Uint8Array[];
 }
 
-/** A memory origin over bytes that never change: a header, a resume blob. */
-export function bytesOrigin(bytes: Uint8Array): MemoryOrigin {
-  return {
-    copy: (offset, target) => target.set(bytes.subarray(offset, offset + target.byteLength)),
-    shared: () => undefined,
-  };
+/** Bytes that never change: a resume blob. */
+export interface BytesOrigin {
+  bytes: Uint8Array;
 }

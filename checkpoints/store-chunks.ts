@@ -1,12 +1,15 @@
+import { invariant } from "../src/assert.ts";
 import type { ChunkSave, EncodedRun } from "../src/chunks/chunk-save.ts";
+import { sameDigest } from "../src/chunks/digest.ts";
 import type { ChunkSource, ChunkToEncode } from "../src/chunks/encode.job.ts";
 import { StoreError } from "../src/errors.ts";
 import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";
 import type { Bases } from "./bases.ts";
+import { batchesOf } from "./batches.ts";
 import { planChunks } from "./chunk-plan.ts";
 import type { ChunkRef } from "./manifest-format.ts";
-import type { MemoryOrigin, SourceFile } from "./source.ts";
+import type { CapturedOrigin, SourceFile } from "./source.ts";
 
 export interface StoreChunksOptions {
   save: ChunkSave;
@@ -15,8 +18,6 @@ export interface StoreChunksOptions {
   jobsMax: number;
   signal: AbortSignal | undefined;
   onBytes: (bytes: number) => void;
-  /** Told once memory that is not shared has been copied: how long that held the calling thread. */
-  onCopied: (copyMs: number) => void;
 }
 
 interface ChunkAt extends ChunkToEncode {
@@ -93,18 +94,7 @@ class Storing {
     chunks: ChunkAt[],
     onStored: (chunk: ChunkAt, digest: Uint8Array) => void = () => {},
   ): Promise<void> {
-    let batch: ChunkAt[] = [];
-    let batchBytes = 0;
-    for (const chunk of chunks) {
-      if (batch.length > 0 && batchBytes + chunk.rawBytes > JOB_BYTES) {
-        await this.#submit(batch, batchBytes, onStored);
-        batch = [];
-        batchBytes = 0;
-      }
-      batch.push(chunk);
-      batchBytes += chunk.rawBytes;
-    }
-    if (batch.length > 0) await this.#submit(batch, batchBytes, onStored);
+    for (const batch of batchesOf(chunks)) await this.#submit(batch.chunks, batch.sizeBytes, onStored);
   }
 
   async #submit(
@@ -135,31 +125,32 @@ class Storing {
     await this.#options.save.append(run);
     batch.forEach((chunk, i) => {
       const { digest } = run.answers[i]!;
+      this.#requireAsExpected(chunk, digest);
       this.#refs.push({ digest, rawBytes: chunk.rawBytes });
       onStored(chunk, digest);
       this.#options.onBytes(chunk.rawBytes);
     });
   }
 
+  /** In strict mode: what was captured must be what was there when the save began. */
+  #requireAsExpected(chunk: ChunkAt, digest: Uint8Array): void {
+    const { origin, layout } = this.#file;
+    if (!("capture" in origin) || origin.expected === undefined) return;
+    if (sameDigest(origin.expected[this.#refs.length]!, digest)) return;
+    const end = chunk.offset + chunk.rawBytes;
+    const touched = layout!.spans.filter(
+      (span) => span.offset < end && span.offset + span.sizeBytes > chunk.offset,
+    );
+    throw writtenTooEarly(touched.map((span) => span.name));
+  }
+
   #source(offset: number, sizeBytes: number): { source: ChunkSource; release: () => void } {
     const { origin } = this.#file;
     if ("path" in origin) return { source: { path: origin.path, offset }, release: () => {} };
-    const shared = origin.shared(offset, sizeBytes);
-    if (shared !== undefined) return { source: { bytes: shared }, release: () => {} };
-    return this.#stage(origin, offset, sizeBytes);
-  }
-
-  #stage(
-    origin: MemoryOrigin,
-    offset: number,
-    sizeBytes: number,
-  ): { source: ChunkSource; release: () => void } {
-    const buffer = this.#staging.pop() ?? new SharedArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
-    const bytes = new Uint8Array(buffer, 0, sizeBytes);
-    const start = performance.now();
-    origin.copy(offset, bytes);
-    this.#options.onCopied(performance.now() - start);
-    return { source: { bytes }, release: () => this.#staging.push(buffer) };
+    if ("capture" in origin) return capturedSource(origin, offset);
+    const bytes = new Uint8Array(this.#staging.pop() ?? new SharedArrayBuffer(STAGE_BYTES), 0, sizeBytes);
+    bytes.set(origin.bytes.subarray(offset, offset + sizeBytes));
+    return { source: { bytes }, release: () => this.#staging.push(bytes.buffer as SharedArrayBuffer) };
   }
 
   async finish(): Promise<ChunkRef[]> {
@@ -172,6 +163,18 @@ class Storing {
   async settle(): Promise<void> {
     await Promise.allSettled(this.#inFlight);
   }
+}
+
+/** Room for one batch of a blob. */
+const STAGE_BYTES = Math.max(JOB_BYTES, CHUNK_BYTES_MAX);
+
+function capturedSource(
+  { capture, plan }: CapturedOrigin,
+  offset: number,
+): { source: ChunkSource; release: () => void } {
+  const piece = plan.pieceAt(offset);
+  invariant(piece !== undefined, "tensors are captured in the batches they are encoded in");
+  return { source: capture.bytesOf(piece), release: () => capture.release(piece) };
 }
 
 async function settleAll<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
@@ -188,4 +191,16 @@ export function changed(path: string): StoreError {
     retryable: true,
     hint: "Nothing was stored under the ref. Save files that are complete.",
   });
+}
+
+/** In strict mode: a trainer wrote these tensors after `save` and before they were captured. */
+function writtenTooEarly(tensors: string[]): StoreError {
+  return new StoreError(
+    "ERR_CONFLICT",
+    `${tensors.slice(0, 3).join(", ")}${tensors.length > 3 ? ", …" : ""}: written after save and before captured`,
+    {
+      context: { tensors },
+      hint: "Nothing was stored under the ref. Await `ticket.tensorCaptured(name)`, or `captured`, before writing a tensor.",
+    },
+  );
 }

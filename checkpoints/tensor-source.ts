@@ -1,7 +1,12 @@
 import { planFile } from "../formats/safetensors/writer.ts";
 import { type Tensor, tensorBytes } from "../formats/tensor.ts";
+import { CapturePlan, type CaptureSpan } from "../src/capture/capture-plan.ts";
+import { digestOf } from "../src/chunks/digest.ts";
 import { StoreError } from "../src/errors.ts";
-import { bytesOrigin, type MemoryOrigin, type SourceFile } from "./source.ts";
+import { CHUNK_BYTES_MAX, JOB_BYTES } from "../src/limits.ts";
+import { batchesOf } from "./batches.ts";
+import { type PlannedChunk, planChunks } from "./chunk-plan.ts";
+import type { SourceFile } from "./source.ts";
 
 /** Tensors by name, in any of the usual forms. */
 export type NamedTensors =
@@ -12,21 +17,94 @@ export type NamedTensors =
 /** The one file of a version that was saved from tensors instead of files. */
 export const MODEL_FILE = "model.safetensors";
 
-/** The tensors as the safetensors file they would make; its bytes are read from the tensors when they are needed. */
-export function tensorSource(tensors: NamedTensors): SourceFile {
+/** Tensors as the safetensors file they would make, with what it takes to capture them. */
+export interface TensorSource {
+  file: Omit<SourceFile, "origin">;
+  chunks: PlannedChunk[];
+  plan: CapturePlan;
+  /** The part of the capture that a tensor is. */
+  partOf: ReadonlyMap<string, number>;
+}
+
+/**
+ * Plans what saving tensors takes, and remembers it: a loop saves the same tensors again and again, and then it is
+ * only compared. A plan is kept as long as the first tensor's data.
+ */
+export class TensorSources {
+  readonly #known = new WeakMap<object, { entries: [string, Tensor][]; source: TensorSource }>();
+
+  /** @throws `ERR_INVALID_ARGUMENT`, `ERR_LIMIT` for tensors that no file can hold */
+  of(tensors: NamedTensors): TensorSource {
+    const entries = [...entriesOf(tensors)] as [string, Tensor][];
+    const key = entries[0]?.[1]?.data;
+    if (key === undefined) return planTensors(entries);
+    const known = this.#known.get(key);
+    if (known !== undefined && sameTensors(known.entries, entries)) return known.source;
+    const source = planTensors(entries);
+    const copies = entries.map(([name, { dtype, shape, data }]): [string, Tensor] => [
+      name,
+      { dtype, shape: [...shape], data },
+    ]);
+    this.#known.set(key, { entries: copies, source });
+    return source;
+  }
+}
+
+function sameTensors(known: [string, Tensor][], now: [string, Tensor][]): boolean {
+  if (known.length !== now.length) return false;
+  return known.every(([name, tensor], i) => {
+    const [nowName, nowTensor] = now[i]!;
+    return (
+      name === nowName &&
+      tensor.data === nowTensor.data &&
+      tensor.dtype === nowTensor.dtype &&
+      tensor.shape.length === nowTensor.shape.length &&
+      tensor.shape.every((axis, at) => axis === nowTensor.shape[at])
+    );
+  });
+}
+
+function planTensors(entries: [string, Tensor][]): TensorSource {
   const byName = new Map<string, Tensor>();
-  for (const [name, tensor] of entriesOf(tensors)) {
+  for (const [name, tensor] of entries) {
     if (byName.has(name)) throw twice(name);
     byName.set(name, tensor);
   }
   const descriptions = [...byName].map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
   const { header, layout, sizeBytes } = planFile(descriptions);
-  const parts: Part[] = [{ offset: 0, bytes: header }];
-  for (const { name, offset } of layout.spans) {
+  // Nobody writes the header: in shared memory it is captured like everything else.
+  const shared = new Uint8Array(new SharedArrayBuffer(header.byteLength));
+  shared.set(header);
+  const spans: CaptureSpan[] = [{ offset: 0, bytes: shared, part: -1 }];
+  const partOf = new Map<string, number>();
+  layout.spans.forEach(({ name, offset }, part) => {
     const bytes = tensorBytes(byName.get(name)!, name);
-    if (bytes.byteLength > 0) parts.push({ offset, bytes });
+    partOf.set(name, part);
+    if (bytes.byteLength > 0) spans.push({ offset, bytes, part });
+  });
+  const chunks = planChunks(layout, sizeBytes);
+  const ranges = [...batchesOf(chunks)].map((batch) => ({
+    offset: batch.offset,
+    sizeBytes: batch.sizeBytes,
+  }));
+  const plan = new CapturePlan(spans, ranges, layout.spans.length);
+  return { file: { kind: "tensors", name: MODEL_FILE, sizeBytes, layout }, chunks, plan, partOf };
+}
+
+/** Digests of the chunks as the tensors are at this moment, computed on the calling thread. */
+export function digestsNow({ chunks, plan }: TensorSource): Uint8Array[] {
+  const scratch = new Uint8Array(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
+  const digests: Uint8Array[] = [];
+  let index = 0;
+  for (const batch of batchesOf(chunks)) {
+    const bytes = scratch.subarray(0, batch.sizeBytes);
+    plan.copyPiece(index++, bytes);
+    for (const { offset, rawBytes } of batch.chunks) {
+      const at = offset - batch.offset;
+      digests.push(digestOf(bytes.subarray(at, at + rawBytes)));
+    }
   }
-  return { kind: "tensors", name: MODEL_FILE, sizeBytes, layout, origin: partsOrigin(parts) };
+  return digests;
 }
 
 export function entriesOf(tensors: NamedTensors): Iterable<readonly [string, Tensor]> {
@@ -40,41 +118,4 @@ function twice(name: string): StoreError {
     context: { tensor: name },
     hint: "Give each its own name: only one of them could be saved.",
   });
-}
-
-interface Part {
-  offset: number;
-  bytes: Uint8Array;
-}
-
-function partsOrigin(parts: Part[]): MemoryOrigin {
-  const partAt = (offset: number): number => {
-    let low = 0;
-    let high = parts.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (parts[middle]!.offset <= offset) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  };
-  return {
-    copy(offset, target) {
-      let done = 0;
-      for (let i = partAt(offset); done < target.byteLength; i++) {
-        const part = parts[i]!;
-        const from = offset + done - part.offset;
-        const bytes = part.bytes.subarray(from, from + target.byteLength - done);
-        bytesOrigin(bytes).copy(0, target.subarray(done, done + bytes.byteLength));
-        done += bytes.byteLength;
-      }
-    },
-    shared(offset, sizeBytes) {
-      const { offset: start, bytes } = parts[partAt(offset)]!;
-      const from = offset - start;
-      if (!(bytes.buffer instanceof SharedArrayBuffer) || from + sizeBytes > bytes.byteLength)
-        return undefined;
-      return bytes.subarray(from, from + sizeBytes);
-    },
-  };
 }

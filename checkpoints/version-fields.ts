@@ -1,5 +1,7 @@
 import { StoreError } from "../src/errors.ts";
-import { METADATA_ENTRIES_MAX } from "../src/limits.ts";
+import { METADATA_ENTRIES_MAX, RESUME_BYTES_MAX } from "../src/limits.ts";
+import { checkName } from "../src/names.ts";
+import type { SaveOptions } from "./save.ts";
 
 /** Checks of what a caller says about a version; each error names the field and what it may be. */
 
@@ -42,4 +44,15 @@ function invalid(field: string, value: unknown, rule: string): StoreError {
   return new StoreError("ERR_INVALID_ARGUMENT", `${field}: ${String(value)} will not do; ${rule}`, {
     context: { field, value: String(value) },
   });
+}
+
+/** @throws `ERR_INVALID_ARGUMENT`, `ERR_LIMIT` for fields that no version can have */
+export function checkSave(request: SaveOptions & { ref: string }): void {
+  checkName("ref", request.ref);
+  checkStep(request.step);
+  checkMetrics(request.metrics ?? {});
+  checkMetadata(request.metadata ?? {});
+  if (request.resume !== undefined && request.resume.byteLength > RESUME_BYTES_MAX) {
+    throw limitError("the resume blob", request.resume.byteLength, RESUME_BYTES_MAX);
+  }
 }

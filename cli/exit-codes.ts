@@ -21,7 +21,7 @@ export const EXIT_MEANINGS: Record<number, string> = {
   [EXIT.locked]: "locked by another process",
   [EXIT.corrupt]: "damage found",
   [EXIT.poisoned]: "a write failed; open the store again",
-  [EXIT.fenced]: "fenced off by a newer writer",
+  [EXIT.fenced]: "sequences are fenced: this store is a copy",
   [EXIT.interrupted]: "interrupted",
 };
 

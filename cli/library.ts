@@ -9,12 +9,23 @@ import type {
   OpenStoreOptions,
   Progress,
   RepairResult,
+  Series as WholeSeries,
   Store as WholeStore,
 } from "../index.ts";
 
 export type {
+  AuditChange,
+  AuditEntry,
+  AuditReport,
   CheckResult,
   GcResult,
+  KeyRange,
+  LogInspection,
+  LogQuery,
+  MapHistoryChange,
+  MapOptions,
+  MigrationPlan,
+  Moment,
   Problem,
   Progress,
   PruneOptions,
@@ -24,9 +35,15 @@ export type {
   RestoredFiles as RestoreResult,
   RestoreFilesOptions as RestoreOptions,
   SaveOptions,
+  SequenceInfo,
+  SeriesExportOptions,
+  SeriesImportOptions,
+  SeriesRow,
+  SeriesStats,
   StoreStats,
   TensorDiff,
   VersionDetails,
+  VersionedEntry,
   VersionInfo,
 } from "../index.ts";
 
@@ -36,17 +53,33 @@ export interface Running {
   onProgress?: (progress: Progress) => void;
 }
 
-export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError">;
+/** What the command line needs of critical state: a module of its own, so that its verbs load nothing else. */
+export type CriticalLibrary = Pick<
+  typeof import("../open-critical.ts"),
+  "reachCritical" | "inspectWal" | "renderBlock"
+>;
+export type { ReachedCritical, ReachOptions } from "../open-critical.ts";
+
+export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError" | "mirror" | "witness">;
 
 export interface Library {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
   checkStore(directory: string, options: CheckOptions): Promise<CheckResult>;
-  repairStore(directory: string, options: Running): Promise<RepairResult>;
+  repairStore(directory: string, options: Running & { mirror?: string }): Promise<RepairResult>;
 }
 
-export interface Store extends Pick<WholeStore, "gc" | "stats" | "close"> {
+export interface Store
+  extends Pick<WholeStore, "gc" | "stats" | "backup" | "close" | "importSeries" | "exportSeries"> {
   readonly checkpoints: Checkpoints;
+  readonly series: SeriesStore;
 }
+
+export interface SeriesStore {
+  list(): string[];
+  open(name: string, options: { readOnly: true }): Series;
+}
+
+export type Series = Pick<WholeSeries, "name" | "columns" | "key" | "asOf" | "positions" | "stats" | "tail">;
 
 export type Checkpoints = Pick<
   AllCheckpoints,

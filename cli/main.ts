@@ -15,6 +15,7 @@ const exitCode = await runCli(process.argv.slice(2), {
   terminal: processTerminal(),
   signal: interrupt.signal,
   loadLibrary: () => import("../index.ts"),
+  loadCritical: () => import("../open-critical.ts"),
 });
 await drainProcessStreams();
 process.exit(exitCode);

@@ -1,19 +1,27 @@
 import { Command } from "commander";
+import { addAudit } from "./commands/audit.ts";
+import { addBackup } from "./commands/backup.ts";
 import { addBench } from "./commands/bench.ts";
 import { addCheck } from "./commands/check.ts";
+import { addCritical } from "./commands/critical.ts";
 import { addDiff } from "./commands/diff.ts";
 import { addGc } from "./commands/gc.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
+import { addMigrate } from "./commands/migrate.ts";
 import { addPrune } from "./commands/prune.ts";
 import { addRefs } from "./commands/refs.ts";
 import { addRepair } from "./commands/repair.ts";
 import { addRestore } from "./commands/restore.ts";
 import { addSave } from "./commands/save.ts";
+import { addSequence } from "./commands/sequence.ts";
+import { addSeries } from "./commands/series/series.ts";
+import { addServe } from "./commands/serve.ts";
 import { addShow } from "./commands/show.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTag } from "./commands/tag.ts";
 import { addVersion } from "./commands/version.ts";
+import { addWal } from "./commands/wal.ts";
 import { EXIT_MEANINGS } from "./exit-codes.ts";
 import { packageVersion } from "./package-version.ts";
 import type { Session } from "./session.ts";
@@ -30,10 +38,18 @@ const verbs = [
   addTag,
   addPrune,
   addGc,
+  addCritical,
+  addSequence,
+  addWal,
+  addAudit,
+  addMigrate,
+  addBackup,
   addCheck,
   addRepair,
   addStats,
   addBench,
+  addServe,
+  addSeries,
   addVersion,
 ];
 
@@ -60,8 +76,12 @@ export function buildProgram(session: Session): Command {
       session.flags = program.opts();
     });
   for (const add of verbs) add(program, session);
-  for (const command of [program, ...program.commands]) command.addHelpText("after", exitCodesHelp());
+  for (const command of [program, ...allCommands(program)]) command.addHelpText("after", exitCodesHelp());
   return program;
+}
+
+function allCommands(command: Command): Command[] {
+  return command.commands.flatMap((each) => [each, ...allCommands(each)]);
 }
 
 function exitCodesHelp(): string {

@@ -1,22 +1,12 @@
 import { CommanderError } from "commander";
 import { EXIT, exitCodeOf, UsageError } from "./exit-codes.ts";
-import type { Library } from "./library.ts";
 import { buildProgram } from "./program.ts";
 import { renderError, renderErrorJson } from "./render/error.ts";
-import { Session } from "./session.ts";
-import type { Terminal } from "./terminal.ts";
-
-export interface Run {
-  terminal: Terminal;
-  /** Aborted by the first interrupt. */
-  signal: AbortSignal;
-  /** Called when a command first needs a store, so that help and usage errors load nothing. */
-  loadLibrary: () => Promise<Library>;
-}
+import { Session, type SessionParts } from "./session.ts";
 
 /** Runs one command line and returns its exit code. Never throws. */
-export async function runCli(argv: readonly string[], run: Run): Promise<number> {
-  const session = new Session(run.terminal, run.signal, run.loadLibrary);
+export async function runCli(argv: readonly string[], run: SessionParts): Promise<number> {
+  const session = new Session(run);
   try {
     await buildProgram(session).parseAsync(argv, { from: "user" });
     return session.exitCode;

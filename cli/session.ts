@@ -1,6 +1,15 @@
 import { resolve } from "node:path";
+import { given } from "./arguments.ts";
 import { EXIT, UsageError } from "./exit-codes.ts";
-import type { Library, OpenOptions, Running, Store } from "./library.ts";
+import type {
+  CriticalLibrary,
+  Library,
+  OpenOptions,
+  ReachedCritical,
+  ReachOptions,
+  Running,
+  Store,
+} from "./library.ts";
 import { renderError } from "./render/error.ts";
 import { renderJson } from "./render/json.ts";
 import { startProgress } from "./render/progress.ts";
@@ -14,6 +23,19 @@ export interface GlobalFlags {
   quiet?: boolean;
 }
 
+export interface SessionParts {
+  terminal: Terminal;
+  /** Aborted by the first interrupt. */
+  signal: AbortSignal;
+  /** Called when a command first needs a store, so that help and usage errors load nothing. */
+  loadLibrary: () => Promise<Library>;
+  /** The same for critical state alone. */
+  loadCritical: () => Promise<CriticalLibrary>;
+}
+
+/** How a command reaches critical state; `mirror` and `witness` count where it has to open it itself. */
+export type CriticalAccess = Pick<ReachOptions, "access" | "create" | "prepare" | "mirror" | "witness">;
+
 const DEFAULT_STORE = "./.varve";
 
 /** One run of the command line: what a command needs to reach the store, the user and the clock. */
@@ -26,12 +48,14 @@ export class Session {
   exitCode: number = EXIT.ok;
   flags: GlobalFlags = {};
   readonly #loadLibrary: () => Promise<Library>;
+  readonly #loadCritical: () => Promise<CriticalLibrary>;
 
-  constructor(terminal: Terminal, signal: AbortSignal, loadLibrary: () => Promise<Library>) {
+  constructor({ terminal, signal, loadLibrary, loadCritical }: SessionParts) {
     this.terminal = terminal;
     this.signal = signal;
     this.style = styleFor(terminal.outIsTerminal, terminal.environment);
     this.#loadLibrary = loadLibrary;
+    this.#loadCritical = loadCritical;
   }
 
   /** The store's directory: `--store`, else `VARVE_STORE`, else `./.varve`. */
@@ -64,6 +88,30 @@ export class Session {
       throw error;
     }
     await store.close();
+    return result;
+  }
+
+  criticalLibrary(): Promise<CriticalLibrary> {
+    return this.#loadCritical();
+  }
+
+  /** Works on critical state, in the engine that has it open or in the store at rest, and lets go of it. */
+  async withCritical<T>(
+    { access, create, prepare, mirror, witness }: CriticalAccess,
+    work: (reached: ReachedCritical) => Promise<T>,
+  ): Promise<T> {
+    this.signal.throwIfAborted();
+    const { reachCritical } = await this.criticalLibrary();
+    const options = given({ access, create, prepare, mirror, witness });
+    const reached = await reachCritical(this.storePath, options);
+    let result: T;
+    try {
+      result = await work(reached);
+    } catch (error) {
+      await reached.close().catch((second: unknown) => this.warn(second));
+      throw error;
+    }
+    await reached.close();
     return result;
   }
 

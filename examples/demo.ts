@@ -1,6 +1,7 @@
 /**
- * varve's main job in under a minute: train a small model, save it as it learns, kill the trainer in the middle of a
- * save, go on from what was durable, and end with the very weights of a run that was never interrupted.
+ * varve's main jobs in under a minute: train a small model, save it as it learns, kill the trainer in the middle of a
+ * save, go on from what was durable, and end with the very weights of a run that was never interrupted. Then run a
+ * trading engine, kill it between orders, and show that nothing it acknowledged is missing and no nonce comes twice.
  *
  *     npm run demo
  */
@@ -11,6 +12,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { openStore } from "../index.ts";
+import { killBetweenOrders } from "./demo/kill-engine.ts";
 import { REF, STEPS, Training } from "./demo/trainer.ts";
 
 const KILL_AT_STEP = 240;
@@ -53,7 +55,8 @@ async function train(killAtStep?: number): Promise<TrainerEvent[]> {
 
 /** Shows a command line and what it prints. */
 async function varve(...args: string[]): Promise<void> {
-  print(`\n$ varve --store ${directory} ${args.join(" ")}`);
+  const shown = args.map((arg) => (/^[\w@:./-]+$/.test(arg) ? arg : `'${arg}'`));
+  print(`\n$ varve --store ${directory} ${shown.join(" ")}`);
   const child = spawn(process.execPath, [here("../cli/main.js"), "--store", directory, ...args], {
     stdio: "inherit",
   });
@@ -109,4 +112,6 @@ print("\n4. The history, and the best version as a file that other tools read");
 await varve("log", REF);
 await varve("restore", `${REF}@best:loss`, "--out", best);
 await varve("check", "--read-data");
+print("\n5. Run a trading engine beside it and kill it between orders, again and again");
+await killBetweenOrders(directory, print, varve);
 print(`\nLook around: npx varve --store ${directory} diff ${REF}@1 ${REF}@latest`);

@@ -145,3 +145,153 @@ export const SOCKET_CONNECTIONS_MAX = 32;
 
 /** Entries in one page of a listing over the engine's socket; the caller asks for the next. */
 export const SOCKET_PAGE_ENTRIES = 500;
+
+/** Entries of one ZIP archive (`.pt`, `.npz`): one a storage; more than twice what the largest models have. */
+export const ZIP_ENTRIES_MAX = 262_144;
+
+/** Bytes of a ZIP archive's directory: `ZIP_ENTRIES_MAX` entries with names of 200 bytes. */
+export const ZIP_DIRECTORY_BYTES_MAX = 64 << 20;
+
+/** Bytes of the pickle in a `.pt` file: 200 bytes a tensor for 262,144 of them, and room for a trainer's own state. */
+export const PICKLE_BYTES_MAX = 64 << 20;
+
+/** Values one pickle may put on its stack: thirty a tensor for 262,144 tensors, twice. */
+export const PICKLE_VALUES_MAX = 16_777_216;
+
+/** Lists, dicts and objects in one pickle: eight a tensor for 262,144 tensors, twice; they take about 100 bytes each. */
+export const PICKLE_CONTAINERS_MAX = 4_194_304;
+
+/** Tensors in one pickle: as many as one safetensors file may have. */
+export const PICKLE_TENSORS_MAX = 262_144;
+
+/** Axes of a tensor in a pickle: PyTorch stops there, and it bounds what a shape that is used often can cost. */
+export const PICKLE_RANK_MAX = 64;
+
+/** Containers inside one another that are looked into for tensors: real checkpoints nest less than ten. */
+export const PICKLE_DEPTH_MAX = 128;
+
+/** Characters of a tensor's name made of a path into a checkpoint; a longer one is cut and numbered. */
+export const TENSOR_PATH_CHARACTERS_MAX = 1024;
+
+/** Bytes of an `.npy` header: a dtype, a shape and padding; NumPy itself reads no more than 10,000 unasked. */
+export const NPY_HEADER_BYTES_MAX = 64 << 10;
+
+/** Bytes of one JSON body to the server: the manifest of a model of 500 GB. */
+export const SERVER_JSON_BYTES_MAX = 64 << 20;
+
+/** Bytes of one batch of chunks, either way: a second's worth on a fast network, and few in memory at once. */
+export const SERVER_BATCH_BYTES_MAX = 32 << 20;
+
+/** Chunks in one batch, and digests in one question: small chunks share a request, a request's work stays short. */
+export const SERVER_BATCH_CHUNKS_MAX = 65_536;
+
+/** Bytes of one request's headers: tokens and selectors are short. Node.js answers 431 past it. */
+export const SERVER_HEADER_BYTES_MAX = 16 << 10;
+
+/** Connections at once; one past it is closed at once. Idle ones cost about 10 KB each. */
+export const SERVER_CONNECTIONS_MAX = 8192;
+
+/** Bodies being received or answered from memory at once: with the batch limit, 256 MiB. Others wait, unread. */
+export const SERVER_BODIES_MAX = 8;
+
+/** Requests that may wait for their turn before the server answers 503. */
+export const SERVER_WAITING_MAX = 256;
+
+/** Time for a request's headers, and between two pieces of its body: slower clients only hold what others need. */
+export const SERVER_STALL_MS = 15_000;
+
+/** Time that requests in flight get when the server is told to stop. */
+export const SERVER_SHUTDOWN_MS = 10_000;
+
+/** Bytes of a file that is imported in one request. */
+export const SERVER_IMPORT_BYTES_MAX = 1024 ** 4;
+
+/** Names of raw SHA-256 digests for chunks that the server remembers: about 200 bytes each. */
+export const SERVER_ALIASES_MAX = 262_144;
+
+/** Watchers at once: each is a connection that stays. */
+export const SERVER_WATCHERS_MAX = 1024;
+/** Columns of one series: a book of fifty levels has two hundred; more belong in a list or in several series. */
+export const SERIES_COLUMNS_MAX = 1024;
+
+/** Numbers in one row of a fixed-size list: an embedding fits, and a row stays under `SERIES_ROW_BYTES_MAX`. */
+export const SERIES_LIST_SIZE_MAX = 65_536;
+
+/** Encoded bytes of one row: what one journal record holds of it; larger values belong in a checkpoint. */
+export const SERIES_ROW_BYTES_MAX = 1 << 20;
+
+/** Rows of one hot segment: what sealing one holds in memory at once. */
+export const SERIES_SEGMENT_ROWS_MAX = 1 << 22;
+
+/** Rows of a segment unless told otherwise: tables of the codecs are paid once for many rows, a seal takes tenths of a second. */
+export const SERIES_SEGMENT_ROWS = 1 << 17;
+
+/** Bytes of one hot file: a segment of wide rows is sealed before its rows are full. */
+export const SERIES_HOT_BYTES_MAX = 128 << 20;
+
+/** Rows of one journal record: a batch is cut into such pieces, each under one checksum. */
+export const SERIES_RECORD_ROWS_MAX = 8192;
+
+/** Full segments that may wait to be sealed: when sealing falls this far behind, appends are refused and say so. */
+export const SERIES_SEALS_WAITING_MAX = 16;
+
+/** Series open in one store at once: each holds two files and at least one page a column. */
+export const SERIES_OPEN_MAX = 4096;
+
+/** Rows waiting in the window of a series that sorts: bounds memory when a feed's clock runs backwards. */
+export const SERIES_WINDOW_ROWS_MAX = 65_536;
+
+/** Rows of the newest key kept to recognize duplicates: more in one instant are taken as new. */
+export const SERIES_DUPLICATES_MAX = 4096;
+
+/** Decoded bytes that reads of one store keep for the next: as-of reads hit the same blocks again and again. */
+export const SERIES_CACHE_BYTES = 16 << 20;
+
+/** Sealed segments a store keeps open for reads: each holds a file and its encoded columns as far as they were read. */
+export const SERIES_OPEN_SEGMENTS_MAX = 32;
+
+/** Bars of one resampling: a year of ten-second bars; more are asked for in parts. */
+export const SERIES_BARS_MAX = 4_000_000;
+
+/** Rows of one record batch a read gives: a few megabytes at a time, whatever the range. */
+export const SERIES_BATCH_ROWS = 65_536;
+
+/** Gaps of a sequence one report lists: more say that the column is no sequence. */
+export const SERIES_GAPS_MAX = 10_000;
+
+/** Bytes of one row of a text table: wide feature rows take kilobytes; a quote that is never closed asks for more. */
+export const ROW_BYTES_MAX = 16 << 20;
+
+/** Columns of one table: the widest feature tables have thousands; each costs an array or two a batch. */
+export const TABLE_COLUMNS_MAX = 16_384;
+
+/** Rows of a batch that a reader of tables hands out: large enough to encode well, small enough to hold several. */
+export const TABLE_BATCH_ROWS = 65_536;
+
+/** Bytes one compressed buffer of an Arrow file may decompress to: Arrow's own 32-bit offsets end there too. */
+export const ARROW_BUFFER_BYTES_MAX = 0x7fffffff;
+
+/** Bytes of a table file that must be held whole (Parquet, Arrow files, zstd without a streaming decoder). */
+export const TABLE_FILE_BYTES_MAX = 2 ** 31 - 1;
+
+/** Numbers in one cell of a fixed-size list: the widest embeddings have a few thousand. */
+export const LIST_SIZE_MAX = 65_536;
+/** Captured bytes that wait in memory for the encoder, by default: with it the whole overhead stays under 100 MB. */
+export const STAGING_BYTES = 64 << 20;
+
+/** Most staging memory: one WebAssembly memory holds 4 GiB. */
+export const STAGING_BYTES_MAX = 4095 * (1 << 20);
+
+/** Captured bytes that may wait in scratch files, by default: two saves of a gigabyte. */
+export const SPOOL_BYTES = 2 * (1 << 30);
+
+/** Saves captured and not yet durable at once: bounds what a loop of tiny saves piles up. */
+export const CAPTURES_MAX = 64;
+
+/** One shared memory of allocated tensors: a WebAssembly memory holds 4 GiB, less one page of 64 KiB. */
+export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;
+/** Space critical state reserves against a full disk: two files of history and the largest snapshot that is usual. */
+export const RESERVE_BYTES_MAX = 1 << 30;
+
+/** Rows an import may sort: it holds all of them in memory, and twice while it orders them. */
+export const SERIES_SORT_ROWS_MAX = 20_000_000;

@@ -1,13 +1,12 @@
 import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
+import { invariant } from "./assert.ts";
 import type { ChunkIndex } from "./chunks/chunk-index.ts";
-import { ChunkStore } from "./chunks/chunk-store.ts";
+import type { ChunkStore } from "./chunks/chunk-store.ts";
 import { lockGc } from "./chunks/gc-lock.ts";
+import { indexExists } from "./chunks/index-files.ts";
 import type { ChunkPlace } from "./chunks/job-context.ts";
-import { LmdbIndex } from "./chunks/lmdb-index.ts";
-import { rebuildIndex, recoverIndex } from "./chunks/rebuild-index.ts";
 import { wallClockUs } from "./clock.ts";
-import { createStore } from "./create-store.ts";
 import type { Disk } from "./disk/disk.ts";
 import { realDisk } from "./disk/real-disk.ts";
 import { StoreError } from "./errors.ts";
@@ -28,6 +27,11 @@ export interface EngineOptions {
   nowUs?: () => bigint;
   /** Opens the chunk index; LMDB by default. */
   openIndex?: (place: ChunkPlace) => Promise<ChunkIndex>;
+  /**
+   * Open the chunk store (its index, the codec) when it is first needed instead of at once: refs and versions are known
+   * without it. Default: false.
+   */
+  lazyChunks?: boolean;
 }
 
 /** The parts of an open store that know nothing of models: what checkpoints, series and features are built on. */
@@ -38,7 +42,10 @@ export interface Engine {
   readonly readOnly: boolean;
   readonly disk: Disk;
   readonly pool: WorkerPool;
+  /** The chunk store, once `openChunks` has resolved. */
   readonly chunks: ChunkStore;
+  /** Opens the chunk store, unless it is open. */
+  openChunks(): Promise<ChunkStore>;
   readonly versions: VersionStore;
   readonly nowUs: () => bigint;
   close(): Promise<void>;
@@ -63,8 +70,7 @@ export async function openEngine(directory: string, options: EngineOptions = {})
   try {
     const workers = options.workers ?? Math.min(availableParallelism(), WORKERS_MAX);
     // Without an index on disk, a read-only opening builds one in memory, which only this thread has.
-    const alone =
-      readOnly && options.openIndex === undefined && !LmdbIndex.exists(disk, `${path}/chunks/index`);
+    const alone = readOnly && options.openIndex === undefined && !indexExists(disk, `${path}/chunks/index`);
     const { storeId } = file;
     const versions = await VersionStore.open({
       disk,
@@ -77,15 +83,68 @@ export async function openEngine(directory: string, options: EngineOptions = {})
     const pool = workers === 0 || alone ? createInlinePool() : createWorkerPool(workers);
     const openIndex = options.openIndex ?? ((place) => openLmdb({ disk, place, storeId, readOnly }));
     const directory = `${path}/chunks`;
-    const chunks = await ChunkStore.open({ disk, directory, storeId, pool, readOnly, openIndex, nowUs });
+    const chunks = new LazyChunks(async () => {
+      const { ChunkStore } = await import("./chunks/chunk-store.ts");
+      return ChunkStore.open({ disk, directory, storeId, pool, readOnly, openIndex, nowUs });
+    });
     opened.push(() => chunks.close());
     // Last in, first out: workers end before the files they read are closed.
     opened.push(() => pool.close());
+    if (options.lazyChunks !== true) await chunks.open();
     const { createdUs } = file;
-    return { directory: path, storeId, createdUs, readOnly, disk, pool, chunks, versions, nowUs, close };
+    return {
+      directory: path,
+      storeId,
+      createdUs,
+      readOnly,
+      disk,
+      pool,
+      versions,
+      nowUs,
+      get chunks() {
+        return chunks.opened;
+      },
+      openChunks: () => chunks.open(),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** The chunk store, opened once, when it is first asked for. */
+class LazyChunks {
+  readonly #openNow: () => Promise<ChunkStore>;
+  #opening: Promise<ChunkStore> | undefined;
+  #opened: ChunkStore | undefined;
+
+  constructor(openNow: () => Promise<ChunkStore>) {
+    this.#openNow = openNow;
+  }
+
+  get opened(): ChunkStore {
+    invariant(this.#opened !== undefined, "the chunk store is opened before it is used");
+    return this.#opened;
+  }
+
+  async open(): Promise<ChunkStore> {
+    this.#opening ??= this.#openNow();
+    try {
+      this.#opened = await this.#opening;
+      return this.#opened;
+    } catch (error) {
+      // What hindered it may be mended by the next time.
+      this.#opening = undefined;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#opening?.then(
+      (chunks) => chunks.close(),
+      () => {},
+    );
   }
 }
 
@@ -95,7 +154,10 @@ async function createOrRefuse(
   nowUs: () => bigint,
   options: EngineOptions,
 ): Promise<StoreFile> {
-  if (options.create === true && options.readOnly !== true) return createStore(disk, path, nowUs);
+  if (options.create === true && options.readOnly !== true) {
+    const { createStore } = await import("./create-store.ts");
+    return createStore(disk, path, nowUs);
+  }
   throw new StoreError("ERR_NO_STORE", `${path} holds no store`, {
     context: { directory: path },
     hint: "Check the directory, or create a store there with `varve init` or the first `varve save`.",
@@ -111,9 +173,11 @@ interface IndexOptions {
 
 /** The index on disk; one that is absent or was never completed is built from the packs first. */
 async function openLmdb({ disk, place, storeId, readOnly }: IndexOptions): Promise<ChunkIndex> {
-  if (!LmdbIndex.exists(disk, place.indexDirectory) && readOnly) {
+  if (!indexExists(disk, place.indexDirectory) && readOnly) {
+    const { rebuildIndex } = await import("./chunks/rebuild-index.ts");
     return rebuildIndex(disk, place.packsDirectory, storeId);
   }
+  const { LmdbIndex } = await import("./chunks/lmdb-index.ts");
   const index = LmdbIndex.open(disk, place.indexDirectory, { readOnly });
   if (index.complete || readOnly) return index;
   // Alone: what another process is just appending may yet be cut off again.
@@ -121,6 +185,7 @@ async function openLmdb({ disk, place, storeId, readOnly }: IndexOptions): Promi
   try {
     index.refresh();
     if (index.complete) return index;
+    const { recoverIndex } = await import("./chunks/rebuild-index.ts");
     const rebuilt = recoverIndex(disk, place.packsDirectory, storeId);
     await index.commit({ puts: [...rebuilt.entries()], packEnds: [...rebuilt.packEnds()] });
     return index;

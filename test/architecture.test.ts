@@ -17,8 +17,9 @@ const rooms: Record<string, string[]> = {
   "src/kernels": [...ground, "src/built"],
   "src/codec": [...ground, "src/kernels"],
   "src/workers": [...ground, "src/built"],
-  "src/wal": [...ground, "src/disk", "src/codec", "src/workers", "src/built"],
-  "src/critical": [...ground, "src/wal", "src/disk", "src/codec", "src/workers"],
+  "src/wal/lock": [...ground, "src/disk"],
+  "src/wal": [...ground, "src/wal/lock", "src/disk", "src/codec", "src/workers", "src/built"],
+  "src/critical": [...ground, "src/flipped-bit", "src/wal", "src/disk", "src/codec", "src/workers"],
   "src/versions": [...ground, "src/flipped-bit", "src/disk"],
   "src/chunks": [
     ...ground,
@@ -29,14 +30,19 @@ const rooms: Record<string, string[]> = {
     "src/workers",
     "src/built",
   ],
-  "src/series": [...ground, "src/disk", "src/codec", "src/workers"],
+  "src/capture": [...ground, "src/disk", "src/workers"],
+  "src/series": [...ground, "src/flipped-bit", "src/disk", "src/wal/lock", "src/codec", "src/workers"],
   "src/features": [...ground, "src/series", "src/chunks", "src/versions"],
   formats: ground,
   checkpoints: ["src", "formats"],
-  "open-store": ["checkpoints", "src", "formats"],
-  index: ["open-store", "checkpoints", "src", "formats"],
   "cli/bench": ["src"],
-  cli: ["index", "cli/bench", ...ground],
+  transfer: ["src", "formats"],
+  "open-critical": ["src"],
+  backup: ["open-critical", "checkpoints", "src"],
+  "open-store": ["backup", "open-critical", "checkpoints", "transfer", "src", "formats"],
+  index: ["open-store", "backup", "open-critical", "checkpoints", "transfer", "src", "formats"],
+  server: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
+  cli: ["index", "cli/bench", "open-critical", "server", ...ground],
   examples: ["index"],
 };
 
@@ -48,9 +54,9 @@ function sources(directory: string): string[] {
     .map((name) => join(directory, name));
 }
 
-const files = ["src", "checkpoints", "formats", "cli", "examples"]
+const files = ["src", "checkpoints", "formats", "transfer", "backup", "server", "cli", "examples"]
   .flatMap(sources)
-  .concat("index.ts", "open-store.ts");
+  .concat("index.ts", "open-store.ts", "open-critical.ts");
 
 function roomOf(file: string): string {
   const path = file.replace(/\.ts$/, "");

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { given } from "../arguments.ts";
 import { EXIT } from "../exit-codes.ts";
 import type { CheckResult, Problem } from "../library.ts";
 import { formatBytes, plural } from "../render/quantities.ts";
@@ -12,10 +13,15 @@ export function addCheck(program: Command, session: Session): void {
     .command("check")
     .description("look for damage: the structure, or with --read-data every byte")
     .option("--read-data", "read and verify every stored byte")
-    .action(async (flags: { readData?: boolean }) => {
+    .option("--mirror <dir>", "the critical log's mirror, compared with the log")
+    .action(async (flags: { readData?: boolean; mirror?: string }) => {
       const { checkStore } = await session.library();
       const result = await session.running("checking", (running) =>
-        checkStore(session.storePath, { ...running, readData: flags.readData === true }),
+        checkStore(session.storePath, {
+          ...running,
+          ...given({ mirror: flags.mirror }),
+          readData: flags.readData === true,
+        }),
       );
       if (!result.ok) session.exitCode = EXIT.corrupt;
       session.report(result, () => renderCheck(result, session.style));

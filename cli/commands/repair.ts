@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { given } from "../arguments.ts";
 import { EXIT } from "../exit-codes.ts";
 import type { RepairResult } from "../library.ts";
 import { printable } from "../render/text.ts";
@@ -9,9 +10,12 @@ export function addRepair(program: Command, session: Session): void {
   program
     .command("repair")
     .description("rebuild indexes, set damaged data aside and say which versions it affects")
-    .action(async () => {
+    .option("--mirror <dir>", "the critical log's mirror, to take damaged blocks from")
+    .action(async (flags: { mirror?: string }) => {
       const { repairStore } = await session.library();
-      const result = await session.running("repairing", (running) => repairStore(session.storePath, running));
+      const result = await session.running("repairing", (running) =>
+        repairStore(session.storePath, { ...running, ...given({ mirror: flags.mirror }) }),
+      );
       if (!result.check.ok) session.exitCode = EXIT.corrupt;
       session.done(result, () => renderRepair(result));
     });

@@ -4,7 +4,7 @@ import { StoreError } from "../errors.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import type { ChunkIndex } from "./chunk-index.ts";
 import { ChunkReader } from "./chunk-reader.ts";
-import { ChunkSave } from "./chunk-save.ts";
+import type { ChunkSave } from "./chunk-save.ts";
 import { type DecodeRequest, decodeJob } from "./decode.job.ts";
 import { lockGc } from "./gc-lock.ts";
 import { type ChunkPlace, forgetJobContext, registerJobContext } from "./job-context.ts";
@@ -68,6 +68,7 @@ export class ChunkStore {
     const lock = await this.lockGc("shared");
     try {
       this.index.refresh();
+      const { ChunkSave } = await import("./chunk-save.ts");
       return new ChunkSave(this, this.#options.pool, await loadCodec(), { profile, lock });
     } catch (error) {
       lock.close();

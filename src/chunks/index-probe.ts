@@ -4,6 +4,7 @@ import { builtFile } from "../built.ts";
 import type { Disk } from "../disk/disk.ts";
 import { type ChunkEntry, decodeEntry, decodePackEnd, type PackEnd } from "./chunk-index.ts";
 import { DIGEST_BYTES, digestKey } from "./digest.ts";
+import { indexExists } from "./index-files.ts";
 import { LmdbIndex } from "./lmdb-index.ts";
 
 /** What the index on disk says, read without trusting it. */
@@ -28,7 +29,7 @@ export async function probeIndex(
   signal?: AbortSignal,
 ): Promise<IndexProbe> {
   const probe: IndexProbe = { state: "read", entries: new Map(), packEnds: new Map(), damagedKeys: 0 };
-  if (!LmdbIndex.exists(disk, indexDirectory)) return { ...probe, state: "absent" };
+  if (!indexExists(disk, indexDirectory)) return { ...probe, state: "absent" };
   const script = fileURLToPath(builtFile(import.meta.url, "./index-probe.child.js"));
   const child = spawn(process.execPath, [script, indexDirectory], {
     stdio: ["ignore", "pipe", "ignore"],

@@ -1,7 +1,6 @@
 import type { Disk } from "../disk/disk.ts";
 import { realDisk } from "../disk/real-disk.ts";
 import { ChunkReader } from "./chunk-reader.ts";
-import { LmdbIndex } from "./lmdb-index.ts";
 
 /** What a job needs to find a store's chunks from its own thread: plain data, so that it can be sent. */
 export interface ChunkPlace {
@@ -38,6 +37,7 @@ export function forgetJobContext(place: ChunkPlace): void {
 }
 
 async function openContext(place: ChunkPlace): Promise<JobContext> {
+  const { LmdbIndex } = await import("./lmdb-index.ts");
   const index = LmdbIndex.open(realDisk, place.indexDirectory, { readOnly: true });
   return { disk: realDisk, reader: await ChunkReader.open(realDisk, place.packsDirectory, index) };
 }

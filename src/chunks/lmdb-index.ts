@@ -54,11 +54,6 @@ export class LmdbIndex implements ChunkIndex {
     }
   }
 
-  /** Whether there is an index on disk at all; nothing is opened. */
-  static exists(disk: Disk, directory: string): boolean {
-    return disk.stat(`${directory}/data.mdb`) !== undefined;
-  }
-
   /** Whether the index was ever completed; `ERR_STORE_VERSION` when a newer varve wrote it. */
   get complete(): boolean {
     const format = this.#read(() => this.#db.get(FORMAT_KEY));

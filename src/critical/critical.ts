@@ -8,7 +8,8 @@ import { type AuditEntry, auditLog, type LogQuery } from "./audit-log.ts";
 import { type BackupOptions, type BackupResult, backupCritical } from "./backup.ts";
 import type { Annotations, LogRecord } from "./change.ts";
 import { type Clock, createClock } from "./clock.ts";
-import { type CommitOptions, Committer, type Receipt } from "./committer.ts";
+import type { CommitOptions } from "./commit-options.ts";
+import { Committer, type Receipt } from "./committer.ts";
 import { adoptMoved, adoptSequence, recognizeCopy } from "./fencing.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
@@ -17,6 +18,7 @@ import { type MigrationPlan, olderKeys, planMigration } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
 import type { RecordPlace } from "./record-reader.ts";
 import { loadSnapshot, replay, replayJournal } from "./recovery.ts";
+import { Reserve } from "./reserve.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
 import { CriticalSequence } from "./sequence-handle.ts";
@@ -29,7 +31,8 @@ import type { Transaction } from "./transaction.ts";
 import { verbsOf } from "./verbs.ts";
 import type { Witness } from "./witness.ts";
 
-export type { CommitOptions, Receipt } from "./committer.ts";
+export type { CommitOptions } from "./commit-options.ts";
+export type { Receipt } from "./committer.ts";
 export type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
 
 /** The critical partition: maps, sequences and counters under transactions that are durable on return. */
@@ -42,6 +45,7 @@ export class Critical {
   readonly #trail: Trail;
   readonly #committer: Committer | undefined;
   readonly #snapshots: Snapshots | undefined;
+  readonly #reserve: Reserve | undefined;
   readonly #maps = new Map<string, CriticalMap<unknown>>();
   readonly #sequences = new Map<string, CriticalSequence>();
   #recovery: RecoveryStats;
@@ -71,6 +75,9 @@ export class Critical {
     this.#recovery = recovered.stats;
     this.#committer = new Committer(this.#state, journal, this.#clock, this.#published);
     this.#committer.logRecords = recovered.stats.replayedRecords;
+    const reserveBytes = options.reserveBytes ?? (disk.kind === "real" ? RESERVE_BYTES : 0);
+    this.#reserve = new Reserve({ disk, directory }, reserveBytes, this.#warn);
+    this.#history.reserve = this.#reserve;
     this.#snapshots = new Snapshots(
       {
         disk,
@@ -78,6 +85,7 @@ export class Critical {
         state: this.#state,
         journal,
         history: this.#history,
+        reserve: this.#reserve,
         committer: this.#committer,
         recovered: recovered.found,
         onWarning: this.#warn,
@@ -96,10 +104,16 @@ export class Critical {
    */
   static open(options: CriticalOptions): Critical {
     if (options.readOnly === true) return new Critical(options, undefined);
-    const onWarning = (warning: StoreError) => options.onWarning?.(warning.message, warning);
+    let critical: Critical | undefined;
+    const onWarning = (warning: StoreError) => {
+      const isFull = warning.code === "ERR_DISK_FULL";
+      options.onWarning?.(isFull ? DISK_FULL : warning.message, warning);
+      if (isFull) critical?.makeRoom();
+    };
     const journal = options.journal ?? openLog({ ...options.log, ...logPlace(options), onWarning });
     try {
-      return new Critical(options, journal);
+      critical = new Critical(options, journal);
+      return critical;
     } catch (error) {
       // The lock goes with it. Why the opening failed says more than what closing may add.
       journal.close().catch(() => {});
@@ -109,13 +123,8 @@ export class Critical {
 
   /** Without its socket the engine still runs; the command line then has to wait for it. */
   #listen(): void {
-    const { disk, directory } = this.#options;
     const failed = (error: unknown) => this.#warn("the engine's socket could not be opened", error);
-    try {
-      this.#socket = new EngineSocket(disk, directory, verbsOf(this), failed);
-    } catch (error) {
-      failed(error);
-    }
+    this.#socket = EngineSocket.open(this.#options, verbsOf(this), failed);
   }
 
   /** What a reader starts with: the newest snapshot, and the log as far as it is known durable. */
@@ -326,6 +335,11 @@ export class Critical {
     return this.#snapshots!.alone(() => backupCritical(parts, directory, options));
   }
 
+  /** @internal The log finds no space ahead. */
+  makeRoom(): void {
+    this.#snapshots?.makeRoom();
+  }
+
   /** @internal */
   nowUs(): number {
     return Math.max(this.#clock(), this.#state.timeUs);
@@ -346,16 +360,7 @@ export class Critical {
     return {
       lsn: BigInt(state.lsn),
       timeUs: BigInt(state.timeUs),
-      maps: state.tables().map((table) => ({
-        name: table.name,
-        entries: table.size,
-        version: table.storedVersion,
-      })),
-      sequences: state.sequences().map((sequence) => ({
-        name: sequence.name,
-        next: sequence.visibleNext,
-        fenced: state.isFenced(sequence),
-      })),
+      ...state.contents(),
       fence: state.fence,
       poisoned: this.#committer?.poisoned ?? false,
       inFlight: this.#committer?.inFlight ?? 0,
@@ -364,6 +369,7 @@ export class Critical {
       recovery: this.#recovery,
       snapshots: this.#snapshots?.stats(),
       history: this.#history.stats(),
+      reserve: this.#reserve?.stats(),
       log: this.#journal instanceof WriteAheadLog ? this.#journal.stats() : undefined,
       idempotency: state.idempotency.stats(),
     };
@@ -384,6 +390,7 @@ export class Critical {
       this.#witness?.close();
     }
     await this.#history.close();
+    await this.#reserve?.close();
     await this.#journal?.close();
   }
 
@@ -423,6 +430,9 @@ export class Critical {
 function logPlace({ disk, directory, storeId }: CriticalOptions) {
   return { disk, directory, storeId };
 }
+
+const RESERVE_BYTES = 64 << 20;
+const DISK_FULL = "the disk is full: the critical log goes round in the segments it has; free some space now";
 
 /** Entries rewritten in one commit: short enough for the event loop. */
 const UPGRADE_BATCH = 64;

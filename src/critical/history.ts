@@ -1,5 +1,6 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
+import { isStoreError } from "../errors.ts";
 import type { LogRecord } from "./change.ts";
 import {
   BLOCK_RAW_BYTES,
@@ -15,6 +16,7 @@ import { type BlockPlace, blockPlaces } from "./history-reader.ts";
 import { HistoryBlockWriter } from "./history-writer.ts";
 import { RecentRecords } from "./recent-records.ts";
 import type { RecordPlace } from "./record-reader.ts";
+import type { Reserve } from "./reserve.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
 import type { State } from "./state.ts";
 import type { Entry } from "./table.ts";
@@ -92,6 +94,8 @@ export class History {
   #link: Buffer = NO_LINK;
   #lastLsn = 0;
   #writtenBytes = 0;
+  /** Where space comes from when the disk is full. */
+  reserve: Reserve | undefined;
 
   constructor(place: { disk: Disk; directory: string; state: State }, options: HistoryOptions = {}) {
     this.#disk = place.disk;
@@ -235,9 +239,8 @@ export class History {
     if (this.#file === undefined || current === undefined || current.sizeBytes >= FILE_BYTES_TARGET) {
       await this.#nextFile(header.firstLsn);
     }
+    const offset = await this.#write(block, header.firstLsn);
     const file = this.#files.at(-1)!;
-    const offset = nextSector(file.sizeBytes);
-    await this.#file!.write(block, offset);
     this.#writtenBytes += block.byteLength;
     file.places?.push({ path: file.path, offset, ...header });
     file.sizeBytes = offset + block.byteLength;
@@ -249,12 +252,30 @@ export class History {
     if (recent.count === 0) this.#pendingBytes = 0;
   }
 
+  /** Appends a block; on a full disk to a new file of reserved space. Returns where it lies. */
+  async #write(block: Buffer, firstLsn: number): Promise<number> {
+    const offset = nextSector(this.#files.at(-1)!.sizeBytes);
+    try {
+      await this.#file!.write(block, offset);
+      return offset;
+    } catch (error) {
+      if (!isStoreError(error, "ERR_DISK_FULL") || this.reserve === undefined) throw error;
+      if (this.#files.at(-1)!.sizeBytes > FILE_HEADER_BYTES) await this.#nextFile(firstLsn);
+      else await this.#openReserved(this.#files.at(-1)!.path, firstLsn, error);
+      const first = nextSector(FILE_HEADER_BYTES);
+      await this.#file!.write(block, first);
+      return first;
+    }
+  }
+
   #nextLsn(): number | undefined {
     return this.#recent.count > 0 ? this.#recent.lsnOf(0) : undefined;
   }
 
   async #nextFile(firstLsn: number): Promise<void> {
     if (this.#file !== undefined) {
+      // Reserved space and what a full disk cut short end with the last whole block.
+      this.#file.truncate(this.#files.at(-1)!.sizeBytes);
       await this.#file.sync();
       this.#file.close();
       this.#file = undefined;
@@ -263,11 +284,25 @@ export class History {
     const path = `${this.#directory}/${name}`;
     makeDurableDirectory(this.#disk, this.#directory);
     this.#disk.remove(path);
-    const file = this.#disk.open(path, { access: "write", create: "must" });
-    await file.write(encodeFileHeader(firstLsn, this.#link), 0);
-    this.#file = file;
+    try {
+      const file = this.#disk.open(path, { access: "write", create: "must" });
+      this.#file = file;
+      await file.write(encodeFileHeader(firstLsn, this.#link), 0);
+    } catch (error) {
+      await this.#openReserved(path, firstLsn, error);
+    }
     this.#files.push({ path, name, sizeBytes: FILE_HEADER_BYTES, places: [] });
     this.#disk.syncDirectory(this.#directory);
+  }
+
+  /** Begins a file in reserved space, if `cause` is a full disk and there is some. */
+  async #openReserved(path: string, firstLsn: number, cause: unknown): Promise<void> {
+    this.#file?.close();
+    this.#file = undefined;
+    if (!isStoreError(cause, "ERR_DISK_FULL") || this.reserve?.give("history", path) !== true) throw cause;
+    const file = this.#disk.open(path, { access: "write" });
+    this.#file = file;
+    await file.write(encodeFileHeader(firstLsn, this.#link), 0);
   }
 
   async #settle(): Promise<HistoryPosition> {

@@ -40,6 +40,13 @@ export function findCopy(disk: Disk, directory: string, machineId: string): stri
   return differences.length === 0 ? undefined : differences.join(", ");
 }
 
+/** What is wrong with the file, if it is there and does not read. */
+export function identityProblem(disk: Disk, directory: string): string | undefined {
+  const path = `${directory}/identity`;
+  if (disk.stat(path) === undefined || readIdentity(disk, path) !== undefined) return undefined;
+  return "its checksum fails";
+}
+
 /** Writes down where the store lies now, durably, unless that is what the file says already. */
 export function settleIdentity(disk: Disk, directory: string, machineId: string): void {
   const path = `${directory}/identity`;

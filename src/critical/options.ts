@@ -6,6 +6,7 @@ import type { Clock } from "./clock.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import type { HistoryOptions, HistoryStats } from "./history.ts";
 import type { IdempotencyOptions } from "./idempotency.ts";
+import type { ReserveStats } from "./reserve.ts";
 import type { Fence } from "./sequence.ts";
 import type { SnapshotOptions, SnapshotStats } from "./snapshots.ts";
 
@@ -30,6 +31,11 @@ export interface CriticalOptions {
   /** Names the machine in place of the system's id; for tests. */
   machineId?: string;
   history?: HistoryOptions;
+  /**
+   * Bytes kept free for critical state alone, against something else filling the disk. Default 64 MiB on a real disk,
+   * of which about 17 MiB are taken while snapshots are small; 0 reserves none.
+   */
+  reserveBytes?: number;
   /** Microseconds since the Unix epoch; for tests. */
   clock?: Clock;
   /** Told of what does not stop the engine but should be known: a failed snapshot, a damaged history. */
@@ -51,6 +57,8 @@ export interface CriticalStats {
   recovery: RecoveryStats;
   snapshots: SnapshotStats | undefined;
   history: HistoryStats;
+  /** Space kept against a full disk; absent in a read-only opening. */
+  reserve: ReserveStats | undefined;
   /** The log's own figures: writes, device bytes, write latency in microseconds, what opening repaired. */
   log: LogStats | undefined;
   idempotency: { keys: number; forgottenEarly: number };

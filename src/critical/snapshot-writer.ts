@@ -133,6 +133,11 @@ export class SnapshotWriter implements Preserver {
     }
   }
 
+  /** Bytes of the slot written so far. */
+  get bytesWritten(): number {
+    return this.#written;
+  }
+
   /** Lets the state change freely again. */
   stop(): void {
     if (this.#state.preserver === this) this.#state.preserver = undefined;

@@ -1,9 +1,11 @@
 import type { Disk } from "../disk/disk.ts";
+import { isStoreError } from "../errors.ts";
 import type { Journal } from "../wal/journal.ts";
 import type { Committer } from "./committer.ts";
 import { Histogram, type HistogramSummary } from "./histogram.ts";
 import type { History } from "./history.ts";
 import type { Recovered } from "./recovery.ts";
+import type { Reserve } from "./reserve.ts";
 import { HEADER_BYTES, SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
 import { SnapshotWriter, warmUp } from "./snapshot-writer.ts";
 import type { State } from "./state.ts";
@@ -49,6 +51,7 @@ export interface SnapshotParts {
   state: State;
   journal: Journal;
   history: History;
+  reserve: Reserve;
   committer: Committer;
   recovered: Recovered;
   onWarning: (message: string, error: unknown) => void;
@@ -68,6 +71,7 @@ export class Snapshots {
   #writtenBytes = 0;
   #lastError: unknown;
   #notBeforeMs = 0;
+  #makingRoom = false;
   #running: Promise<void> | undefined;
   readonly #abort = new AbortController();
 
@@ -90,6 +94,23 @@ export class Snapshots {
     this.take().catch(() => {
       // Kept in stats and told as a warning; the log still holds everything.
     });
+  }
+
+  /**
+   * The log cannot get its next segments: two snapshots, one after the other, free nearly all it has, and it goes
+   * round in those.
+   */
+  makeRoom(): void {
+    if (this.#makingRoom || this.#abort.signal.aborted) return;
+    this.#makingRoom = true;
+    const done = () => {
+      this.#makingRoom = false;
+    };
+    this.take()
+      // A slot that found no space may have been given some.
+      .catch(() => this.take())
+      .then(() => this.take())
+      .then(done, done);
   }
 
   /** Takes a snapshot of now; one that is running is waited for first. */
@@ -116,7 +137,7 @@ export class Snapshots {
   async #take(): Promise<SnapshotHeader> {
     // In a turn of its own: the commit that made it due returns first.
     await new Promise<void>((resolve) => setImmediate(resolve));
-    const { disk, directory, state, journal, history, committer, onWarning } = this.#parts;
+    const { disk, directory, state, journal, history, reserve, committer, onWarning } = this.#parts;
     const startMs = performance.now();
     const slot = this.#newest === undefined ? 0 : this.#slot === 0 ? 1 : 0;
     await warmUp(state);
@@ -141,12 +162,17 @@ export class Snapshots {
       const tookMs = performance.now() - startMs;
       this.#durationMs.record(tookMs);
       this.#notBeforeMs = startMs + (header.bodyBytes / this.#bytesPerSecond) * 1000;
+      reserve.refill(HEADER_BYTES + header.bodyBytes);
       if (older !== undefined) journal.trim(BigInt(older.lsn + 1 - state.logBase));
       await this.#expire(writer);
       return header;
     } catch (error) {
       this.#notBeforeMs = performance.now() + RETRY_MS;
       this.#lastError = error;
+      // The slot that was being written holds nothing: it may take reserved space, and the next attempt finds it.
+      const path = `${directory}/${SLOT_NAMES[slot]}`;
+      if (isFullSlot(error, path) && reserve.give("snapshot", path, writer.bytesWritten))
+        this.#notBeforeMs = 0;
       if (!this.#abort.signal.aborted)
         onWarning("a snapshot failed; the log keeps everything until one succeeds", error);
       throw error;
@@ -193,4 +219,8 @@ export class Snapshots {
     this.#abort.abort();
     await this.#running?.catch(() => {});
   }
+}
+
+function isFullSlot(error: unknown, path: string): boolean {
+  return isStoreError(error, "ERR_DISK_FULL") && error.context["path"] === path;
 }

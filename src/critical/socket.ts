@@ -4,7 +4,14 @@ import { Packr } from "msgpackr";
 import type { Disk } from "../disk/disk.ts";
 import { type ErrorRecord, fromErrorRecord, StoreError, toErrorRecord } from "../errors.ts";
 import { SOCKET_CONNECTIONS_MAX, SOCKET_MESSAGE_BYTES_MAX } from "../limits.ts";
-import { type CriticalVerbs, isVerb, unknownVerb, type Verb } from "./verbs.ts";
+import {
+  type CriticalVerbs,
+  isVerb,
+  unknownVerb,
+  type Verb,
+  type VerbArgs,
+  type VerbResult,
+} from "./verbs.ts";
 
 /**
  * The engine's door for other processes of the same user: a local socket in the store directory. A message is a
@@ -34,6 +41,20 @@ export class EngineSocket {
   readonly path: string;
   readonly #server: Server;
   readonly #connections = new Set<Socket>();
+
+  /** The socket, or `undefined` when there can be none, which `onError` is told. */
+  static open(
+    { disk, directory }: { disk: Disk; directory: string },
+    verbs: CriticalVerbs,
+    onError: (error: unknown) => void,
+  ): EngineSocket | undefined {
+    try {
+      return new EngineSocket(disk, directory, verbs, onError);
+    } catch (error) {
+      onError(error);
+      return undefined;
+    }
+  }
 
   /** Must be called by whoever holds the store's lock: a socket that lies there already is a dead engine's. */
   constructor(disk: Disk, directory: string, verbs: CriticalVerbs, onError: (error: unknown) => void) {
@@ -68,14 +89,15 @@ export class EngineSocket {
     socket.on("error", () => socket.destroy());
     onMessages(socket, (message) => {
       const { id, verb, args } = message as Request;
-      const reply: Reply = { id };
+      const failed = (error: unknown) => send(socket, { id, error: toErrorRecord(error) });
       try {
         if (!isVerb(verbs, verb)) throw unknownVerb(verb);
-        reply.value = (verbs[verb] as (args: object) => unknown)(args);
+        const value = (verbs[verb] as (args: object) => unknown)(args);
+        if (value instanceof Promise) value.then((ended) => send(socket, { id, value: ended }), failed);
+        else send(socket, { id, value });
       } catch (error) {
-        reply.error = toErrorRecord(error);
+        failed(error);
       }
-      send(socket, reply);
     });
   }
 
@@ -120,10 +142,7 @@ export class EngineClient {
     });
   }
 
-  call<V extends Verb>(
-    verb: V,
-    args: Parameters<CriticalVerbs[V]>[0],
-  ): Promise<ReturnType<CriticalVerbs[V]>> {
+  call<V extends Verb>(verb: V, args: VerbArgs<V>): Promise<VerbResult<V>> {
     if (this.#socket.destroyed) {
       return Promise.reject(new StoreError("ERR_CLOSED", "the connection to the engine is closed"));
     }

@@ -63,6 +63,20 @@ export class State {
     return this.#sequencesById.filter((sequence) => sequence !== undefined);
   }
 
+  /** What there is, by name. */
+  contents(): {
+    maps: { name: string; entries: number; version: number }[];
+    sequences: { name: string; next: bigint; fenced: boolean }[];
+  } {
+    const maps = this.tables().map(({ name, size, storedVersion }) => {
+      return { name, entries: size, version: storedVersion };
+    });
+    const sequences = this.sequences().map((sequence) => {
+      return { name: sequence.name, next: sequence.visibleNext, fenced: this.isFenced(sequence) };
+    });
+    return { maps, sequences };
+  }
+
   tableById(id: number): Table | undefined {
     return this.#tablesById[id];
   }

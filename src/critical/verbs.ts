@@ -2,6 +2,7 @@ import { StoreError } from "../errors.ts";
 import { SOCKET_PAGE_ENTRIES } from "../limits.ts";
 import type { AuditReport } from "./audit.ts";
 import type { AuditEntry, LogQuery } from "./audit-log.ts";
+import type { BackupOptions, BackupResult } from "./backup.ts";
 import type { Annotations } from "./change.ts";
 import type { Critical } from "./critical.ts";
 import type { KeyRange, VersionedEntry } from "./map.ts";
@@ -38,6 +39,7 @@ export interface CriticalVerbs {
   };
   history(args: { map: string; key: string; since?: bigint }): Page<MapHistoryChange<unknown>, bigint>;
   at(args: { moment: Moment; map: string; range?: KeyRange }): Page<[string, unknown], string>;
+  getAt(args: { moment: Moment; map: string; key: string }): { lsn: bigint; value: unknown };
   sequences(args: object): SequenceState[];
   next(args: { name: string } & Annotated): bigint;
   adopt(args: { name: string; atLeast: bigint }): bigint;
@@ -45,6 +47,10 @@ export interface CriticalVerbs {
   log(args: LogQuery): Page<AuditEntry, bigint>;
   verifyAudit(args: object): AuditReport;
   planMigration(args: object): MigrationPlan[];
+  /** Rewrites older entries as the schemas say with which the maps are open. */
+  migrate(args: object): Promise<{ upgraded: number }>;
+  /** The directory is the copy's `critical/`. */
+  backup(args: { directory: string; kind?: BackupOptions["kind"] }): Promise<BackupResult>;
   stats(args: object): CriticalStats;
 }
 
@@ -53,6 +59,8 @@ interface Annotated {
 }
 
 export type Verb = keyof CriticalVerbs;
+export type VerbArgs<V extends Verb> = Parameters<CriticalVerbs[V]>[0];
+export type VerbResult<V extends Verb> = Awaited<ReturnType<CriticalVerbs[V]>>;
 
 /** The verbs on an open partition. */
 export function verbsOf(critical: Critical): CriticalVerbs {
@@ -79,6 +87,10 @@ export function verbsOf(critical: Critical): CriticalVerbs {
     },
     at: ({ moment, map, range }) =>
       pageOf(critical.map(map).at(moment).entries(paged(range)), ([key]) => key),
+    getAt({ moment, map, key }) {
+      const past = critical.map(map).at(moment);
+      return { lsn: past.lsn, value: past.get(key) };
+    },
     sequences: () =>
       critical.stats().sequences.map(({ name, next, fenced }) => {
         return { name, next, reservedTo: critical.sequence(name).reservedTo, fenced };
@@ -89,6 +101,8 @@ export function verbsOf(critical: Critical): CriticalVerbs {
     log: (query) => pageOf(critical.log(query), ({ lsn }) => lsn),
     verifyAudit: () => critical.verifyAudit(),
     planMigration: () => critical.planMigration(),
+    migrate: async () => ({ upgraded: await critical.migrate() }),
+    backup: ({ directory, kind }) => critical.backup(directory, kind === undefined ? {} : { kind }),
     stats: () => critical.stats(),
   };
 }

@@ -153,6 +153,11 @@ export class VersionStore {
     return this.#seq;
   }
 
+  /** Bytes of the log up to and with that record. */
+  get durableBytes(): number {
+    return this.#seenBytes;
+  }
+
   get(map: string, key: string): Versioned | undefined {
     return this.#maps.get(map)?.get(key);
   }

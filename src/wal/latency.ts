@@ -13,6 +13,15 @@ export interface LatencySummary {
   maxUs: number;
 }
 
+/** How large something was, from the same kind of histogram. */
+export interface CountSummary {
+  count: number;
+  mean: number;
+  p50: number;
+  p99: number;
+  max: number;
+}
+
 /** A histogram of durations with logarithmic buckets: a few nanoseconds and no memory for each one recorded. */
 export class LatencyHistogram {
   readonly #buckets = new Float64Array(32 * STEPS);
@@ -41,6 +50,12 @@ export class LatencyHistogram {
       return Math.min(this.#maxUs, upper / UNITS_PER_US);
     }
     return this.#maxUs;
+  }
+
+  /** The same for whole numbers recorded in the place of microseconds. */
+  counts(): CountSummary {
+    const { count, meanUs, p50Us, p99Us, maxUs } = this.summary();
+    return { count, mean: meanUs, p50: Math.floor(p50Us), p99: Math.floor(p99Us), max: maxUs };
   }
 
   summary(): LatencySummary {

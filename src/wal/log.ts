@@ -12,7 +12,7 @@ import {
 } from "./format.ts";
 import { type GatheredWrite, Gathering } from "./gathering.ts";
 import type { Appended, Journal, JournalEntry, JournalRecord, Waiter } from "./journal.ts";
-import { LatencyHistogram, type LatencySummary } from "./latency.ts";
+import { type CountSummary, LatencyHistogram, type LatencySummary } from "./latency.ts";
 import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
 import { type RecoveredBlocks, readEntries } from "./read-log.ts";
 import { SegmentKeeper } from "./segment-keeper.ts";
@@ -39,8 +39,10 @@ export interface LogStats {
   sealBlocks: number;
   /** Bytes written to the log (a mirror gets as many again). */
   deviceBytes: number;
-  /** From handing blocks to the disk until they are durable, on every copy. */
+  /** From handing blocks to the disk until they are durable, on every copy: with O_DSYNC, write and sync are one. */
   write: LatencySummary;
+  /** How many records shared one write. */
+  groupRecords: CountSummary;
   /** Most records that shared one write. */
   groupRecordsMax: number;
   open: OpenReport;
@@ -90,6 +92,7 @@ export class WriteAheadLog implements Journal {
   #sealTimer: NodeJS.Timeout | undefined;
   #lastWriteMs = 0;
   readonly #writeUs = new LatencyHistogram();
+  readonly #groupRecords = new LatencyHistogram();
   readonly #counts = { writes: 0, records: 0, sealBlocks: 0, deviceBytes: 0, groupRecordsMax: 0 };
 
   constructor(parts: LogParts) {
@@ -176,6 +179,7 @@ export class WriteAheadLog implements Journal {
       mirror: mirror === undefined ? "none" : this.#copies.length > 1 ? "in step" : "dropped",
       ...this.#counts,
       write: this.#writeUs.summary(),
+      groupRecords: this.#groupRecords.counts(),
       open: this.#report,
     };
   }
@@ -354,6 +358,7 @@ export class WriteAheadLog implements Journal {
     const counts = this.#counts;
     counts.writes++;
     counts.records += write.records;
+    if (write.records > 0) this.#groupRecords.record(write.records);
     counts.deviceBytes += write.bytes.byteLength;
     if (write.kind === "seal") counts.sealBlocks++;
     if (write.records > counts.groupRecordsMax) counts.groupRecordsMax = write.records;

@@ -21,6 +21,14 @@ export interface WorkerPool {
    * to what it returns. Errors of the job arrive as the same `StoreError`.
    */
   run<T>(job: Job, args: unknown): Promise<T>;
+  /**
+   * Calls the job on every worker at once, ahead of what waits here, and resolves when all have returned. What a job
+   * passes to its second argument, a function, arrives at `onReport` while it runs. When a worker fails, the others
+   * still end before the failure is told.
+   */
+  broadcast(job: Job, args: unknown, onReport?: (value: unknown) => void): Promise<void>;
+  /** Starts the workers, so that the first job does not wait for them. */
+  warm(): void;
   close(): Promise<void>;
 }
 
@@ -31,6 +39,7 @@ interface Waiting {
   request: Request;
   resolve(value: unknown): void;
   reject(error: unknown): void;
+  onReport?: ((value: unknown) => void) | undefined;
 }
 
 interface Slot {
@@ -54,6 +63,10 @@ export function createWorkerPool(size: number): WorkerPool {
     worker.on("message", (reply: Reply) => {
       const job = slot.running.get(reply.id);
       if (job === undefined) return;
+      if (reply.report !== undefined) {
+        job.onReport?.(reply.report);
+        return;
+      }
       slot.running.delete(reply.id);
       if (slot.running.size === 0) worker.unref();
       if (reply.error === undefined) job.resolve(reply.value);
@@ -83,11 +96,18 @@ export function createWorkerPool(size: number): WorkerPool {
       );
       if ((slot === undefined || slot.running.size > 0) && slots.length < size) slot = start();
       if (slot === undefined || slot.running.size >= QUEUED_PER_WORKER) return;
-      const job = queue.shift()!;
-      slot.running.set(job.request.id, job);
-      slot.worker.ref();
-      slot.worker.postMessage(job.request);
+      send(slot, queue.shift()!);
     }
+  }
+
+  function send(slot: Slot, job: Waiting): void {
+    slot.running.set(job.request.id, job);
+    slot.worker.ref();
+    slot.worker.postMessage(job.request);
+  }
+
+  function warm(): void {
+    while (!closed && slots.length < size) start();
   }
 
   return {
@@ -100,6 +120,20 @@ export function createWorkerPool(size: number): WorkerPool {
         queue.push({ request, resolve: resolve as (value: unknown) => void, reject });
         dispatch();
       });
+    },
+    warm,
+    async broadcast(job, args, onReport) {
+      if (closed) throw new StoreError("ERR_CLOSED", "the worker pool is closed");
+      warm();
+      const runs = slots.map(
+        (slot) =>
+          new Promise<unknown>((resolve, reject) => {
+            const request = { id: nextId++, url: builtFile(job.url), name: job.name, args };
+            send(slot, { request, resolve, reject, onReport });
+          }),
+      );
+      const failed = (await Promise.allSettled(runs)).find((run) => run.status === "rejected");
+      if (failed !== undefined) throw failed.reason;
     },
     async close() {
       closed = true;
@@ -116,9 +150,19 @@ export function createInlinePool(): WorkerPool {
     size: 1,
     inline: true,
     async run<T>(job: Job, args: unknown): Promise<T> {
-      const module = (await import(job.url)) as Record<string, (args: unknown) => unknown>;
-      return (await module[job.name]!(args)) as T;
+      return (await runHere(job, args)) as T;
     },
+    async broadcast(job, args, onReport) {
+      await runHere(job, args, onReport);
+    },
+    warm() {},
     async close() {},
   };
+}
+
+type JobFunction = (args: unknown, report: (value: unknown) => void) => unknown;
+
+async function runHere(job: Job, args: unknown, onReport: (value: unknown) => void = () => {}) {
+  const module = (await import(job.url)) as Record<string, JobFunction>;
+  return module[job.name]!(args, onReport);
 }

@@ -12,13 +12,20 @@ export interface Request {
 export interface Reply {
   id: number;
   value?: unknown;
+  /** Something a job tells while it goes on. */
+  report?: unknown;
   error?: ErrorRecord;
 }
 
 parentPort?.on("message", async (request: Request) => {
   try {
-    const module = (await import(request.url)) as Record<string, (args: unknown) => unknown>;
-    const result = await module[request.name]!(request.args);
+    const module = (await import(request.url)) as Record<
+      string,
+      (args: unknown, report: (value: unknown) => void) => unknown
+    >;
+    const report = (value: unknown) =>
+      parentPort!.postMessage({ id: request.id, report: value } satisfies Reply);
+    const result = await module[request.name]!(request.args, report);
     parentPort!.postMessage({ id: request.id, value: result } satisfies Reply);
   } catch (error) {
     parentPort!.postMessage({ id: request.id, error: toErrorRecord(error) } satisfies Reply);

@@ -73,7 +73,9 @@ export function setStage(props: Props = {}): Stage {
         stage.libraryLoads++;
         return library;
       };
-      const exitCode = await runCli(argv, { terminal, signal: stage.controller.signal, loadLibrary });
+      const loadCritical = () => import("../../open-critical.ts");
+      const { signal } = stage.controller;
+      const exitCode = await runCli(argv, { terminal, signal, loadLibrary, loadCritical });
       return { exitCode, out, err };
     },
   };

@@ -1,0 +1,84 @@
+import type { DecodedArray } from "hyparquet";
+import { loadZstd } from "../compression/zstd.ts";
+import { requireSameColumns } from "../tables/combine.ts";
+import { bitAt, type Column, isNull, type Table } from "../tables/table.ts";
+import { elementOf } from "./schema.ts";
+
+export interface ParquetOptions {
+  /** Default: zstd. */
+  compression?: "none" | "snappy" | "zstd";
+}
+
+/**
+ * Tables as one Parquet file, a row group each, handed out as it grows. All have the columns of the first. Integers
+ * keep their width and sign, timestamps their unit; floats keep every bit.
+ * @throws `ERR_FORMAT_PARQUET` for lists, and for timestamps in seconds
+ */
+export async function* writeParquet(
+  tables: AsyncIterable<Table> | Iterable<Table>,
+  { compression = "zstd" }: ParquetOptions = {},
+): AsyncGenerator<Uint8Array> {
+  const { ByteWriter, ParquetWriter } = await import("hyparquet-writer");
+  const codec = compression === "none" ? "UNCOMPRESSED" : compression === "snappy" ? "SNAPPY" : "ZSTD";
+  const zstd = await loadZstd();
+  const compressors = { ZSTD: (bytes: Uint8Array) => zstd.compress(bytes, 1) };
+  const sink = new ByteWriter();
+  let taken = 0;
+  const drain = (): Uint8Array => {
+    const all = sink.getBytes();
+    const fresh = all.slice(taken);
+    taken = all.length;
+    return fresh;
+  };
+  let first: Table | undefined;
+  let writer: InstanceType<typeof ParquetWriter> | undefined;
+  for await (const table of tables) {
+    first ??= table;
+    requireSameColumns(first.columns, table.columns);
+    const root = { name: "schema", num_children: first.columns.length };
+    writer ??= new ParquetWriter({
+      writer: sink,
+      schema: [root, ...first.columns.map(elementOf)],
+      codec,
+      compressors,
+      createdBy: "varve",
+    });
+    if (table.rows === 0) continue;
+    const columnData = table.columns.map((column) => ({ name: column.name, data: valuesOf(column) }));
+    await writer.write({ columnData, rowGroupSize: table.rows });
+    yield drain();
+  }
+  writer ??= new ParquetWriter({
+    writer: sink,
+    schema: [{ name: "schema", num_children: 0 }],
+    codec,
+    compressors,
+  });
+  await writer.finish();
+  yield drain();
+}
+
+/** The column as hyparquet-writer takes it: the typed array itself where no row is null. */
+function valuesOf(column: Column): DecodedArray {
+  const { type, values, offsets, rows } = column;
+  const nullable = column.validity !== undefined;
+  if (type === "f64" || type === "f32" || type === "i64" || type === "i32") {
+    return nullable ? withNulls(column, (row) => values[row]) : (values as DecodedArray);
+  }
+  if (type === "bool") return withNulls(column, (row) => bitAt(values as Uint8Array, row));
+  if (type === "utf8" || type === "binary") {
+    return withNulls(column, (row) => (values as Uint8Array).subarray(offsets![row]!, offsets![row + 1]!));
+  }
+  // Narrow and unsigned integers stand as the signed integer of the physical type's bits.
+  if (type === "u64") {
+    const signed = new BigInt64Array(values.buffer as ArrayBuffer, values.byteOffset, rows);
+    return nullable ? withNulls(column, (row) => signed[row]) : signed;
+  }
+  return nullable
+    ? withNulls(column, (row) => values[row])
+    : (Array.from(values as Int16Array) as DecodedArray);
+}
+
+function withNulls(column: Column, at: (row: number) => unknown): unknown[] {
+  return Array.from({ length: column.rows }, (_, row) => (isNull(column, row) ? null : at(row)));
+}

@@ -1,0 +1,233 @@
+import type { Disk } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import type { WorkerPool } from "../workers/pool.ts";
+import type { CapturePlan } from "./capture-plan.ts";
+import {
+  CONTROL_WORDS,
+  type DrainRequest,
+  drainJob,
+  finishPiece,
+  PIECES_LEFT,
+  SPOOLED,
+  STOP,
+} from "./drain.job.ts";
+import type { SpoolFile, SpoolFiles } from "./spool-files.ts";
+import type { StagingPool } from "./staging-pool.ts";
+
+export interface CaptureParts {
+  plan: CapturePlan;
+  pool: WorkerPool;
+  disk: Disk;
+  staging: StagingPool;
+  spools: SpoolFiles;
+}
+
+/** Where a captured piece's bytes are: in shared memory, or in the spool. */
+export type CapturedBytes = { bytes: Uint8Array } | { path: string; offset: number };
+
+/** Memory that is not shared is copied at once up to this much: a millisecond or two of the calling thread. */
+const COPY_AT_ONCE_BYTES = 8 << 20;
+
+interface Waiter {
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * One save's tensors on their way out of the memory that the trainer wants to write again.
+ *
+ * Shared memory is drained by all worker threads at once. Of memory that is not shared, the first 8 MiB are copied
+ * before `begin` returns; the rest is written to the spool by the operating system's I/O threads.
+ */
+export class Capture {
+  /** Resolves when every byte has been captured; rejects when the capture failed or was stopped. */
+  readonly captured: Promise<void>;
+  readonly spooledBytes: number;
+  /** How long copying held the calling thread. */
+  copyMs = 0;
+  readonly #parts: CaptureParts;
+  readonly #control: Int32Array;
+  readonly #partCount: number;
+  readonly #slots: number[];
+  readonly #spool: SpoolFile | undefined;
+  readonly #waiters = new Map<number, Waiter[]>();
+  readonly #drained: Promise<unknown>;
+  #failure: unknown;
+  #ended = false;
+
+  private constructor(parts: CaptureParts) {
+    const { plan, staging, spools } = parts;
+    this.#parts = parts;
+    this.#partCount = plan.piecesOfPart.length;
+    this.#control = new Int32Array(
+      new SharedArrayBuffer((CONTROL_WORDS + this.#partCount + plan.pieces.length) * 4),
+    );
+    this.#control[PIECES_LEFT] = plan.pieces.length;
+    this.#control.set(plan.piecesOfPart, CONTROL_WORDS);
+    this.#slots = staging.take(plan.pieces.length);
+    const spooled = plan.pieces.length - this.#slots.length;
+    try {
+      this.#spool = spooled > 0 ? spools.acquire() : undefined;
+    } catch (error) {
+      for (const slot of this.#slots) staging.give(slot);
+      throw error;
+    }
+    this.spooledBytes = spooled === 0 ? 0 : plan.sizeBytes - this.#slots.length * staging.slotBytes;
+    const locals = this.#copyLocals();
+    const work = [this.#drain(), ...locals.map((piece) => this.#spoolLocal(piece))];
+    for (const each of work) each.catch((error: unknown) => this.#fail(error));
+    this.#drained = Promise.allSettled(work);
+    this.captured = this.#drained.then(() => {
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#control[STOP] !== 0) throw stopped();
+    });
+    this.captured.catch(() => {});
+    this.#drained.then(() => this.#settleWaiters());
+  }
+
+  /** Starts to capture. From here on until they are captured, the tensors must not change. */
+  static begin(parts: CaptureParts): Capture {
+    return new Capture(parts);
+  }
+
+  async #drain(): Promise<void> {
+    const { plan, pool, staging, disk } = this.#parts;
+    if (plan.pieces.every((piece) => piece.local)) return;
+    const request: DrainRequest = {
+      table: plan.table,
+      buffers: plan.buffers,
+      pieces: plan.pieces.length,
+      parts: this.#partCount,
+      control: this.#control,
+      staging: staging.memory,
+      slotBytes: staging.slotBytes,
+      slots: Int32Array.from(this.#slots.slice(this.#localSlots)),
+      spoolPath: this.#spool?.path,
+      ...(pool.inline ? { disk } : {}),
+    };
+    await pool.broadcast(drainJob, request, (whole) => this.#wake(whole as number[]));
+  }
+
+  #localSlots = 0;
+
+  /** Copies what is not shared into slots, as far as that may hold the calling thread; returns the pieces left. */
+  #copyLocals(): number[] {
+    const { plan, staging } = this.#parts;
+    const left: number[] = [];
+    const start = performance.now();
+    let copiedBytes = 0;
+    plan.pieces.forEach((piece, index) => {
+      if (!piece.local) return;
+      const slot = this.#slots[this.#localSlots];
+      const roomy = this.#spool === undefined || copiedBytes < COPY_AT_ONCE_BYTES;
+      if (slot === undefined || !roomy) {
+        left.push(index);
+        return;
+      }
+      this.#localSlots += 1;
+      copiedBytes += piece.sizeBytes;
+      plan.copyPiece(index, staging.bytes(slot, piece.sizeBytes));
+      this.#finish(index, slot + 1);
+    });
+    if (copiedBytes > 0) this.copyMs += performance.now() - start;
+    return left;
+  }
+
+  async #spoolLocal(index: number): Promise<void> {
+    const piece = this.#parts.plan.pieces[index]!;
+    let at = piece.offset;
+    for (const { bytes } of piece.segments) {
+      if (Atomics.load(this.#control, STOP) !== 0) return;
+      await this.#spool!.file.write(bytes, at);
+      at += bytes.byteLength;
+    }
+    this.#finish(index, SPOOLED);
+  }
+
+  #finish(index: number, place: number): void {
+    Atomics.store(this.#control, CONTROL_WORDS + this.#partCount + index, place);
+    finishPiece(this.#control, this.#parts.plan.pieces[index]!.parts, (whole) => this.#wake(whole));
+  }
+
+  #wake(parts: number[]): void {
+    for (const part of parts) {
+      for (const waiter of this.#waiters.get(part) ?? []) waiter.resolve();
+      this.#waiters.delete(part);
+    }
+  }
+
+  #settleWaiters(): void {
+    for (const [part, waiters] of this.#waiters) {
+      for (const waiter of waiters) {
+        if (this.isCaptured(part)) waiter.resolve();
+        else waiter.reject(this.#failure ?? stopped());
+      }
+    }
+    this.#waiters.clear();
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    Atomics.store(this.#control, STOP, 1);
+  }
+
+  /** Whether a part may be written again: true as soon as it is, whatever the event loop has had time for. */
+  isCaptured(part: number): boolean {
+    return Atomics.load(this.#control, CONTROL_WORDS + part) === 0;
+  }
+
+  get isWhole(): boolean {
+    return Atomics.load(this.#control, PIECES_LEFT) === 0;
+  }
+
+  partCaptured(part: number): Promise<void> {
+    if (this.isCaptured(part)) return Promise.resolve();
+    if (this.#ended) return Promise.reject(this.#failure ?? stopped());
+    return new Promise((resolve, reject) => {
+      const waiters = this.#waiters.get(part) ?? [];
+      waiters.push({ resolve, reject });
+      this.#waiters.set(part, waiters);
+    });
+  }
+
+  /** Captures no further piece. */
+  stop(): void {
+    Atomics.store(this.#control, STOP, 1);
+  }
+
+  /** Where a captured piece is. Its memory is used again after `release`. */
+  bytesOf(index: number): CapturedBytes {
+    const place = this.#place(index);
+    const { offset, sizeBytes } = this.#parts.plan.pieces[index]!;
+    if (place === SPOOLED) return { path: this.#spool!.path, offset };
+    return { bytes: this.#parts.staging.bytes(place - 1, sizeBytes) };
+  }
+
+  #place(index: number): number {
+    return Atomics.load(this.#control, CONTROL_WORDS + this.#partCount + index);
+  }
+
+  /** Gives a piece's memory to the next capture. */
+  release(index: number): void {
+    const place = this.#place(index);
+    if (place <= 0) return;
+    const at = this.#slots.indexOf(place - 1);
+    if (at < 0) return;
+    this.#slots.splice(at, 1);
+    this.#parts.staging.give(place - 1);
+  }
+
+  /** Gives back whatever the capture still holds, once no thread works for it any more. */
+  async end(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.stop();
+    await this.#drained;
+    for (const slot of this.#slots.splice(0)) this.#parts.staging.give(slot);
+    if (this.#spool !== undefined) this.#parts.spools.release(this.#spool);
+  }
+}
+
+function stopped(): StoreError {
+  return new StoreError("ERR_ABORTED", "the save was aborted before its tensors were captured");
+}

@@ -1,0 +1,171 @@
+import type { Disk } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import {
+  CAPTURES_MAX,
+  CHUNK_BYTES_MAX,
+  JOB_BYTES,
+  SPOOL_BYTES,
+  STAGING_BYTES,
+  STAGING_BYTES_MAX,
+} from "../limits.ts";
+import type { WorkerPool } from "../workers/pool.ts";
+import { Capture } from "./capture.ts";
+import type { CapturePlan } from "./capture-plan.ts";
+import { SpoolFiles } from "./spool-files.ts";
+import { StagingPool } from "./staging-pool.ts";
+
+export interface CapturesOptions {
+  disk: Disk;
+  pool: WorkerPool;
+  /** Where spool files go. */
+  directory: string;
+  stagingBytes?: number | undefined;
+  spoolBytes?: number | undefined;
+}
+
+export interface CaptureStats {
+  /** Memory that captured bytes may take. */
+  stagingBytes: number;
+  /** Of it, what is free at this moment. */
+  stagingFreeBytes: number;
+  captures: number;
+  capturedBytes: number;
+  /** Of those, what went through the spool: written to the device as well, unless it was used up before. */
+  spooledBytes: number;
+  /** Saves that waited for room, and how long all of them together. */
+  waits: number;
+  waitedMs: number;
+  /** Saves that `onPressure: "skip"` left out. */
+  skips: number;
+}
+
+const SLOT_BYTES = Math.max(JOB_BYTES, CHUNK_BYTES_MAX);
+
+/**
+ * Admits captures while there is room for what they hold until it is stored: staging memory and spool together, and
+ * so many at a time. One is always admitted, however large.
+ */
+export class Captures {
+  readonly #options: CapturesOptions;
+  readonly #staging: StagingPool;
+  readonly #spools: SpoolFiles;
+  readonly #limitBytes: number;
+  readonly #queue: (() => void)[] = [];
+  #heldBytes = 0;
+  #held = 0;
+  #counts = { captures: 0, capturedBytes: 0, spooledBytes: 0, waits: 0, waitedMs: 0, skips: 0 };
+
+  constructor(options: CapturesOptions) {
+    const { stagingBytes = STAGING_BYTES, spoolBytes = SPOOL_BYTES } = options;
+    requireBytes("stagingBytes", stagingBytes, SLOT_BYTES, STAGING_BYTES_MAX);
+    requireBytes("spoolBytes", spoolBytes, 0, Number.MAX_SAFE_INTEGER);
+    this.#options = options;
+    this.#staging = new StagingPool(stagingBytes, SLOT_BYTES);
+    this.#spools = new SpoolFiles(options.disk, options.directory);
+    this.#limitBytes = stagingBytes + spoolBytes;
+  }
+
+  /** Whether a capture of so many bytes could begin now. */
+  hasRoom(sizeBytes: number): boolean {
+    if (this.#held === 0) return true;
+    return (
+      this.#queue.length === 0 && this.#held < CAPTURES_MAX && this.#heldBytes + sizeBytes <= this.#limitBytes
+    );
+  }
+
+  /** Begins at once; there must be room, or the caller has waited for it. */
+  begin(plan: CapturePlan): Capture {
+    const { disk, pool } = this.#options;
+    const capture = Capture.begin({ plan, pool, disk, staging: this.#staging, spools: this.#spools });
+    this.#held += 1;
+    this.#heldBytes += plan.sizeBytes;
+    this.#counts.captures += 1;
+    this.#counts.capturedBytes += plan.sizeBytes;
+    this.#counts.spooledBytes += capture.spooledBytes;
+    return capture;
+  }
+
+  /** Begins when there is room, in the order asked for. Gives up when `signal` says so. */
+  async beginLater(plan: CapturePlan, signal: AbortSignal | undefined): Promise<Capture> {
+    const start = performance.now();
+    this.#counts.waits += 1;
+    await new Promise<void>((resolve, reject) => {
+      const giveUp = () => {
+        const at = this.#queue.indexOf(go);
+        if (at >= 0) this.#queue.splice(at, 1);
+        reject(aborted(signal));
+        this.#admit();
+      };
+      const go = () => {
+        signal?.removeEventListener("abort", giveUp);
+        resolve();
+      };
+      this.#queue.push(go);
+      if (signal?.aborted) giveUp();
+      else signal?.addEventListener("abort", giveUp, { once: true });
+      this.#sizes.set(go, plan.sizeBytes);
+      this.#admit();
+    });
+    this.#counts.waitedMs += performance.now() - start;
+    // Its room was held for it by `#admit`.
+    this.#held -= 1;
+    this.#heldBytes -= plan.sizeBytes;
+    return this.begin(plan);
+  }
+
+  readonly #sizes = new WeakMap<() => void, number>();
+
+  #admit(): void {
+    for (;;) {
+      const next = this.#queue[0];
+      if (next === undefined) return;
+      const sizeBytes = this.#sizes.get(next)!;
+      if (this.#held > 0 && (this.#held >= CAPTURES_MAX || this.#heldBytes + sizeBytes > this.#limitBytes)) {
+        return;
+      }
+      this.#queue.shift();
+      this.#held += 1;
+      this.#heldBytes += sizeBytes;
+      next();
+    }
+  }
+
+  noteSkip(): void {
+    this.#counts.skips += 1;
+  }
+
+  /** Gives back what a capture held. */
+  async end(capture: Capture, sizeBytes: number): Promise<void> {
+    await capture.end();
+    this.#held -= 1;
+    this.#heldBytes -= sizeBytes;
+    this.#admit();
+  }
+
+  stats(): CaptureStats {
+    const { slots, slotBytes, freeSlots } = this.#staging;
+    return {
+      stagingBytes: slots * slotBytes,
+      stagingFreeBytes: freeSlots * slotBytes,
+      ...this.#counts,
+      waitedMs: Math.round(this.#counts.waitedMs),
+    };
+  }
+
+  close(): void {
+    this.#spools.close();
+  }
+}
+
+function aborted(signal: AbortSignal | undefined): StoreError {
+  return new StoreError("ERR_ABORTED", "aborted while the save waited for room to capture its tensors", {
+    cause: signal?.reason,
+  });
+}
+
+function requireBytes(name: string, value: number, least: number, most: number): void {
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
+  throw new StoreError("ERR_LIMIT", `${name} is ${value}; it may be ${least} to ${most}`, {
+    context: { [name]: value, least, most },
+  });
+}

@@ -1,0 +1,215 @@
+import type { Disk, DiskFile } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import {
+  encodeJournalHeader,
+  JOURNAL_RECORD_BYTES,
+  type JournalHeader,
+  RECORD_KINDS,
+  sealRecord,
+} from "./journal-format.ts";
+
+/** The file grows by steps, so that an append seldom changes its size: small at first, for series that stay small. */
+const FIRST_STEP_BYTES = 16 << 10;
+const LARGEST_STEP_BYTES = 4 << 20;
+
+/**
+ * Appends records to a hot file: one write each, in the page cache when it returns, so that a killed process loses
+ * none. `sync` makes them durable; after a failed sync nothing more is written (`ERR_POISONED`).
+ */
+export class JournalWriter {
+  readonly path: string;
+  readonly #disk: Disk;
+  readonly #directory: string;
+  readonly #file: DiskFile;
+  #end: number;
+  #sizeBytes: number;
+  #rows: number;
+  #synced = 0;
+  #nameDurable = false;
+  #marked = true;
+  #failed: unknown;
+  #syncing: Promise<void> | undefined;
+
+  private constructor(
+    disk: Disk,
+    file: DiskFile,
+    state: { directory: string; end: number; rows: number; sizeBytes: number },
+  ) {
+    this.#disk = disk;
+    this.#file = file;
+    this.path = file.path;
+    this.#directory = state.directory;
+    this.#end = state.end;
+    this.#rows = state.rows;
+    this.#sizeBytes = state.sizeBytes;
+  }
+
+  /**
+   * A new file that holds the header and, from the start, the records given (rows carried over from the segment
+   * before): it takes its name when both are written, so that no reader and no recovery sees it without them.
+   */
+  static create(
+    disk: Disk,
+    place: { directory: string; name: string },
+    header: JournalHeader,
+    carried: readonly Uint8Array[] = [],
+  ): JournalWriter {
+    const { directory, name } = place;
+    const temporary = `${directory}/${name}.new`;
+    const first = encodeJournalHeader(header);
+    const records = carried.map((payload, ordinal) => recordOf(payload, ordinal));
+    const bytes = Buffer.concat([first, ...records]);
+    const file = disk.open(temporary, { access: "write", create: "may" });
+    try {
+      file.truncate(0);
+      file.writeSync(bytes, 0);
+      disk.rename(temporary, `${directory}/${name}`);
+    } finally {
+      file.close();
+    }
+    const state = { directory, end: bytes.byteLength, rows: carried.length, sizeBytes: bytes.byteLength };
+    return new JournalWriter(disk, disk.open(`${directory}/${name}`, { access: "write" }), state);
+  }
+
+  /** Goes on with a file that was recovered up to `end`; what lies behind was torn and is cut off. */
+  static resume(
+    disk: Disk,
+    place: { directory: string; name: string },
+    state: { end: number; rows: number },
+  ): JournalWriter {
+    const file = disk.open(`${place.directory}/${place.name}`, { access: "write" });
+    file.truncate(state.end);
+    const writer = new JournalWriter(disk, file, {
+      directory: place.directory,
+      sizeBytes: state.end,
+      ...state,
+    });
+    // What was read may only be in the page cache.
+    writer.#marked = false;
+    return writer;
+  }
+
+  /** Rows in the file. */
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** Rows known durable. */
+  get synced(): number {
+    return this.#synced;
+  }
+
+  get sizeBytes(): number {
+    return this.#end;
+  }
+
+  /**
+   * Appends the record whose payload lies in `bytes` from `JOURNAL_RECORD_BYTES` to `end`; the bytes before it are
+   * used for its header. On a failure the file is as before, and the same call may succeed later.
+   * @throws ERR_DISK_FULL, ERR_IO, ERR_POISONED
+   */
+  append(
+    bytes: Uint8Array,
+    view: DataView,
+    end: number,
+    rows: number,
+    kind: number = RECORD_KINDS.rows,
+  ): void {
+    if (this.#failed !== undefined) throw this.#poisoned();
+    sealRecord(bytes, view, end, { rows, ordinal: this.#rows, synced: this.#synced, kind });
+    const next = this.#end + end;
+    if (next > this.#sizeBytes) this.#grow(next);
+    this.#file.writeSync(bytes.subarray(0, end), this.#end);
+    this.#end = next;
+    this.#rows += rows;
+    this.#marked = false;
+  }
+
+  /** Makes everything appended so far durable. */
+  async sync(): Promise<void> {
+    while (this.#syncing !== undefined) await this.#syncing;
+    if (this.#failed !== undefined) throw this.#poisoned();
+    if (this.#marked) return;
+    this.#syncing = this.#syncOnce().finally(() => {
+      this.#syncing = undefined;
+    });
+    return this.#syncing;
+  }
+
+  syncSync(): void {
+    if (this.#failed !== undefined) throw this.#poisoned();
+    if (this.#marked) return;
+    const rows = this.#rows;
+    try {
+      this.#file.syncSync();
+      if (!this.#nameDurable) this.#disk.syncDirectory(this.#directory);
+    } catch (error) {
+      this.#failed = error;
+      throw error;
+    }
+    this.#synced = rows;
+    this.#nameDurable = true;
+  }
+
+  async #syncOnce(): Promise<void> {
+    const rows = this.#rows;
+    try {
+      await this.#file.sync();
+      if (!this.#nameDurable) await this.#disk.syncDirectoryAsync(this.#directory);
+    } catch (error) {
+      this.#failed = error;
+      throw error;
+    }
+    this.#synced = rows;
+    this.#nameDurable = true;
+    // Nothing came meanwhile to say it: without a mark, damage to the last rows could pass for a torn append.
+    if (rows === this.#rows) this.#mark();
+  }
+
+  #mark(): void {
+    const mark = new Uint8Array(JOURNAL_RECORD_BYTES);
+    this.append(mark, new DataView(mark.buffer), JOURNAL_RECORD_BYTES, 0, RECORD_KINDS.mark);
+    this.#marked = true;
+  }
+
+  /** Everything durable, a mark that says so, and no room left over. */
+  async close(): Promise<void> {
+    try {
+      if (this.#failed === undefined) {
+        await this.sync();
+        this.#file.truncate(this.#end);
+        await this.#file.sync();
+      }
+    } finally {
+      this.#file.close();
+    }
+  }
+
+  /** Lets go of the file without another write, once no sync is in flight. */
+  async release(): Promise<void> {
+    await this.#syncing?.catch(() => {});
+    this.#file.close();
+  }
+
+  #grow(needed: number): void {
+    const step = Math.min(LARGEST_STEP_BYTES, Math.max(FIRST_STEP_BYTES, this.#sizeBytes));
+    this.#sizeBytes = Math.max(needed, this.#sizeBytes + step);
+    this.#file.truncate(this.#sizeBytes);
+  }
+
+  #poisoned(): StoreError {
+    return new StoreError("ERR_POISONED", `${this.path}: a sync failed, nothing more is appended`, {
+      context: { path: this.path },
+      cause: this.#failed,
+      hint: "Close the series and open it again: what was durable is there.",
+    });
+  }
+}
+
+function recordOf(payload: Uint8Array, ordinal: number): Uint8Array {
+  const bytes = new Uint8Array(JOURNAL_RECORD_BYTES + payload.byteLength);
+  bytes.set(payload, JOURNAL_RECORD_BYTES);
+  const header = { rows: 1, ordinal, synced: 0, kind: RECORD_KINDS.rows };
+  sealRecord(bytes, new DataView(bytes.buffer), bytes.byteLength, header);
+  return bytes;
+}

@@ -1,0 +1,402 @@
+import { StoreError } from "../errors.ts";
+import { SERIES_ROW_BYTES_MAX } from "../limits.ts";
+import { setBit, sliceBits } from "./column-slice.ts";
+import { JOURNAL_RECORD_BYTES } from "./journal-format.ts";
+import { misfit } from "./misfit.ts";
+import {
+  type Column,
+  columnIndex,
+  type NumberArray,
+  type NumberType,
+  type Schema,
+  storageOf,
+  widthOf,
+} from "./schema.ts";
+import { writeInteger, writeNumber } from "./write-number.ts";
+
+/** A row as a caller gives it; 64-bit integers and times as bigint, safe integer or `{hi, lo}`. */
+export type RowInput = Readonly<Record<string, unknown>>;
+
+/** 64-bit integers of many rows as two arrays of halves: `hi * 2^32 + lo`. */
+export interface PairColumn {
+  hi: ArrayLike<number>;
+  lo: ArrayLike<number>;
+}
+
+/** A column as Arrow lays it out: texts and bytes with offsets, bools and validity as bitmaps, lowest bit first. */
+export interface ArrowColumn {
+  arrow: { rows: number; values: NumberArray; offsets?: Int32Array; validity?: Uint8Array };
+}
+
+/** A column of a batch: values, halves, values with a 0/1 for each row that says whether it has one, or Arrow's layout. */
+export type ColumnInput =
+  | ArrayLike<unknown>
+  | PairColumn
+  | { values: ArrayLike<unknown>; valid: ArrayLike<number | boolean> }
+  | ArrowColumn;
+
+export type BatchInput = Readonly<Record<string, ColumnInput>>;
+
+const utf8 = new TextEncoder();
+
+/** Half of a surrogate pair, which UTF-8 cannot hold. */
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/**
+ * Turns rows into journal payloads (docs/formats/series.md), in a buffer that is used again for the next one. The
+ * payload begins at `JOURNAL_RECORD_BYTES`, so that the record's header goes before it without a copy.
+ */
+export class RowEncoder {
+  bytes = new Uint8Array(4096);
+  view = new DataView(this.bytes.buffer);
+  /** The key of the row encoded last, by its halves; of a batch, where its keys begin in the buffer. */
+  keyHi = 0;
+  keyLo = 0;
+  keysAt = 0;
+  readonly #columns: readonly Column[];
+  readonly #keyAt: number;
+  #end = 0;
+
+  constructor(schema: Schema) {
+    this.#columns = schema.columns;
+    this.#keyAt = schema.key === undefined ? -1 : columnIndex(schema, schema.key);
+  }
+
+  /**
+   * Encodes one row and returns where its payload ends.
+   * @throws ERR_INVALID_ARGUMENT naming the column, ERR_LIMIT for a row wider than `SERIES_ROW_BYTES_MAX`
+   */
+  encodeRow(row: RowInput): number {
+    this.#end = JOURNAL_RECORD_BYTES;
+    for (let i = 0; i < this.#columns.length; i++) {
+      const column = this.#columns[i]!;
+      const value = row[column.name];
+      if (i === this.#keyAt) this.keysAt = this.#end;
+      this.#room(16);
+      if (column.nullable) {
+        const given = value !== undefined && value !== null;
+        this.bytes[this.#end++] = given ? 1 : 0;
+        if (!given) {
+          this.#skip(column);
+          continue;
+        }
+      } else if (value === undefined || value === null) throw misfit(column, value, "it may not be null");
+      this.#value(column, value);
+    }
+    if (this.#keyAt >= 0) {
+      this.keyLo = this.view.getUint32(this.keysAt, true);
+      this.keyHi = this.view.getInt32(this.keysAt + 4, true);
+    }
+    if (this.#end - JOURNAL_RECORD_BYTES > SERIES_ROW_BYTES_MAX)
+      throw tooWide(this.#end - JOURNAL_RECORD_BYTES);
+    return this.#end;
+  }
+
+  /** Encodes rows [from, to) of a batch whose lengths have been checked (`batchRows`), and returns the payload's end. */
+  encodeBatch(batch: BatchInput, from: number, to: number): number {
+    this.#end = JOURNAL_RECORD_BYTES;
+    const rows = to - from;
+    for (let i = 0; i < this.#columns.length; i++) {
+      const column = this.#columns[i]!;
+      const input = batch[column.name];
+      this.#room(((rows + 7) >> 3) + 8);
+      if (input !== undefined && "arrow" in input) {
+        this.#arrow(column, i, input.arrow, from, to);
+        continue;
+      }
+      // Not `values`: every typed array has a method of that name.
+      const masked = input !== undefined && "valid" in input ? input : undefined;
+      const values = masked?.values ?? (input as ArrayLike<unknown> | PairColumn | undefined);
+      const valid = masked?.valid;
+      const present = column.nullable ? this.#validity(values, valid, from, to) : undefined;
+      if (i === this.#keyAt) this.keysAt = this.#end;
+      this.#values(column, values, { from, to, present });
+    }
+    return this.#end;
+  }
+
+  #arrow(
+    column: Column,
+    place: number,
+    { values, offsets, validity }: ArrowColumn["arrow"],
+    from: number,
+    to: number,
+  ): void {
+    const rows = to - from;
+    if (column.nullable) {
+      this.#put(validity === undefined ? allOnes(rows) : sliceBits(validity, from, rows));
+    } else if (
+      validity !== undefined &&
+      !sliceBits(validity, from, rows).every((byte, at) => byte === allOnes(rows)[at])
+    ) {
+      throw misfit(column, null, "it may not be null");
+    }
+    if (place === this.#keyAt) this.keysAt = this.#end;
+    if (offsets !== undefined) {
+      this.#room(4 * rows);
+      for (let row = from; row < to; row++) {
+        this.view.setUint32(this.#end, offsets[row + 1]! - offsets[row]!, true);
+        this.#end += 4;
+      }
+      this.#put((values as Uint8Array).subarray(offsets[from]!, offsets[to]!));
+    } else if (column.type === "bool") this.#put(sliceBits(values as Uint8Array, from, rows));
+    else {
+      const storage = storageOf(column.type)!;
+      if (!isArrayOf(storage, values)) throw misfit(column, typeof values, `it takes an array of ${storage}`);
+      const perRow = Math.max(1, column.listSize);
+      const part = values.subarray(from * perRow, to * perRow);
+      this.#put(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+    }
+  }
+
+  #put(bytes: Uint8Array): void {
+    this.#room(bytes.byteLength);
+    this.bytes.set(bytes, this.#end);
+    this.#end += bytes.byteLength;
+  }
+
+  #validity(
+    values: ArrayLike<unknown> | PairColumn | undefined,
+    valid: ArrayLike<number | boolean> | undefined,
+    from: number,
+    to: number,
+  ): (row: number) => boolean {
+    const typed = ArrayBuffer.isView(values) || (values !== undefined && "hi" in values);
+    const present = (row: number): boolean => {
+      if (values === undefined || (valid !== undefined && !valid[row])) return false;
+      return typed || ((values as ArrayLike<unknown>)[row] ?? null) !== null;
+    };
+    const bytes = (to - from + 7) >> 3;
+    const bitmap = this.bytes.subarray(this.#end, this.#end + bytes).fill(0);
+    for (let row = from; row < to; row++) if (present(row)) setBit(bitmap, row - from);
+    this.#end += bytes;
+    return present;
+  }
+
+  #values(
+    column: Column,
+    values: ArrayLike<unknown> | PairColumn | undefined,
+    { from, to, present }: { from: number; to: number; present: ((row: number) => boolean) | undefined },
+  ): void {
+    const rows = to - from;
+    const storage = storageOf(column.type);
+    if (column.type === "utf8" || column.type === "binary") {
+      return this.#variable(column, values as ArrayLike<unknown> | undefined, { from, to, present });
+    }
+    if (storage === undefined)
+      return this.#booleans(column, values as ArrayLike<unknown>, { from, to, present });
+    const perRow = Math.max(1, column.listSize);
+    const width = widthOf(column.type);
+    this.#room(rows * perRow * width);
+    if (isArrayOf(storage, values)) {
+      const scale = values.length >= to * perRow ? perRow : 1;
+      const part = values.subarray(from * scale, to * scale);
+      this.bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), this.#end);
+      this.#end += part.byteLength;
+      return;
+    }
+    for (let row = from; row < to; row++) {
+      if (present !== undefined && !present(row)) this.#zeros(perRow * width);
+      else if (values !== undefined && "hi" in values) {
+        writeInteger(column, this.view, this.#end, { hi: values.hi[row]!, lo: values.lo[row]! });
+        this.#end += 8;
+      } else this.#value(column, (values as ArrayLike<unknown>)[row]);
+    }
+  }
+
+  #booleans(
+    column: Column,
+    values: ArrayLike<unknown>,
+    { from, to, present }: { from: number; to: number; present: ((row: number) => boolean) | undefined },
+  ): void {
+    const bytes = (to - from + 7) >> 3;
+    this.#room(bytes);
+    const bitmap = this.bytes.subarray(this.#end, this.#end + bytes).fill(0);
+    for (let row = from; row < to; row++) {
+      if (present !== undefined && !present(row)) continue;
+      const value = values[row];
+      if (typeof value !== "boolean" && value !== 0 && value !== 1)
+        throw misfit(column, value, "it takes true or false");
+      if (value) setBit(bitmap, row - from);
+    }
+    this.#end += bytes;
+  }
+
+  #variable(
+    column: Column,
+    values: ArrayLike<unknown> | undefined,
+    { from, to, present }: { from: number; to: number; present: ((row: number) => boolean) | undefined },
+  ): void {
+    const lengthsAt = this.#end;
+    this.#room(4 * (to - from));
+    this.#end += 4 * (to - from);
+    for (let row = from; row < to; row++) {
+      const before = this.#end;
+      if (present === undefined || present(row)) this.#bytesOf(column, values![row]);
+      this.view.setUint32(lengthsAt + 4 * (row - from), this.#end - before, true);
+    }
+  }
+
+  /** One value of a row, or one row's numbers of a list. */
+  #value(column: Column, value: unknown): void {
+    if (column.listSize > 0) return this.#list(column, value);
+    switch (column.type) {
+      case "f64":
+        if (typeof value !== "number") throw misfit(column, value, "it takes a number");
+        this.view.setFloat64(this.#end, value, true);
+        this.#end += 8;
+        return;
+      case "i64":
+      case "u64":
+      case "ts_ns":
+      case "ts_us":
+      case "ts_ms":
+        writeInteger(column, this.view, this.#end, value);
+        this.#end += 8;
+        return;
+      case "bool":
+        if (typeof value !== "boolean") throw misfit(column, value, "it takes true or false");
+        this.bytes[this.#end++] = value ? 1 : 0;
+        return;
+      case "utf8":
+      case "binary": {
+        const lengthAt = this.#end;
+        this.#end += 4;
+        this.#bytesOf(column, value);
+        this.view.setUint32(lengthAt, this.#end - lengthAt - 4, true);
+        return;
+      }
+      default:
+        this.#end = writeNumber(column, this.view, this.#end, value);
+    }
+  }
+
+  #list(column: Column, value: unknown): void {
+    const list = value as ArrayLike<unknown>;
+    if (typeof value !== "object" || list.length !== column.listSize) {
+      throw misfit(column, value, `it takes ${column.listSize} numbers`);
+    }
+    this.#room(column.listSize * widthOf(column.type));
+    for (let i = 0; i < column.listSize; i++) this.#value({ ...column, listSize: 0 }, list[i]);
+  }
+
+  #bytesOf(column: Column, value: unknown): void {
+    if (column.type === "utf8") {
+      if (typeof value !== "string") throw misfit(column, value, "it takes text");
+      if (LONE_SURROGATE.test(value)) throw misfit(column, value, "the text holds half a surrogate pair");
+      this.#room(value.length * 3);
+      this.#end += utf8.encodeInto(value, this.bytes.subarray(this.#end)).written;
+      return;
+    }
+    if (!(value instanceof Uint8Array)) throw misfit(column, value, "it takes a Uint8Array");
+    this.#room(value.byteLength);
+    this.bytes.set(value, this.#end);
+    this.#end += value.byteLength;
+  }
+
+  /** What stands for a value that is null. */
+  #skip(column: Column): void {
+    const perRow = Math.max(1, column.listSize);
+    if (column.type === "bool") this.#zeros(1);
+    else if (column.type === "utf8" || column.type === "binary") this.#zeros(4);
+    else this.#zeros(perRow * widthOf(column.type));
+  }
+
+  #zeros(count: number): void {
+    this.#room(count);
+    this.bytes.fill(0, this.#end, this.#end + count);
+    this.#end += count;
+  }
+
+  #room(sizeBytes: number): void {
+    const end = this.#end + sizeBytes + 64;
+    if (end <= this.bytes.length) return;
+    const larger = new Uint8Array(Math.max(end, this.bytes.length * 2));
+    larger.set(this.bytes.subarray(0, this.#end));
+    this.bytes = larger;
+    this.view = new DataView(larger.buffer);
+  }
+}
+
+/**
+ * The rows of a batch.
+ * @throws ERR_INVALID_ARGUMENT for a column that is missing, unknown or of another length
+ */
+export function batchRows(schema: Schema, batch: BatchInput): number {
+  let rows: number | undefined;
+  for (const name of Object.keys(batch)) {
+    if (columnIndex(schema, name) < 0) {
+      throw new StoreError("ERR_INVALID_ARGUMENT", `the series has no column "${name}"`, {
+        context: { column: name },
+      });
+    }
+  }
+  for (const column of schema.columns) {
+    const input = batch[column.name];
+    if (input === undefined) {
+      if (column.nullable) continue;
+      throw new StoreError("ERR_INVALID_ARGUMENT", `the batch lacks column "${column.name}"`, {
+        context: { column: column.name },
+      });
+    }
+    const length = lengthOf(column, input);
+    rows ??= length;
+    if (length !== rows) {
+      throw new StoreError(
+        "ERR_INVALID_ARGUMENT",
+        `columns of unequal length: "${column.name}" has ${length} rows, those before it ${rows}`,
+        { context: { column: column.name, rows: length, expected: rows } },
+      );
+    }
+  }
+  return rows ?? 0;
+}
+
+function lengthOf(column: Column, input: ColumnInput): number {
+  if ("arrow" in input) return input.arrow.rows;
+  if ("hi" in input) return input.hi.length === input.lo.length ? input.hi.length : -1;
+  const values = "valid" in input ? input.values : input;
+  // A list's numbers may come as one typed array.
+  const flat = column.listSize > 0 && ArrayBuffer.isView(values);
+  const rows = flat ? values.length / column.listSize : values.length;
+  return "valid" in input && input.valid.length !== rows ? -1 : rows;
+}
+
+/** A bitmap of `rows` ones. */
+function allOnes(rows: number): Uint8Array {
+  const bitmap = new Uint8Array((rows + 7) >> 3).fill(255);
+  if ((rows & 7) !== 0) bitmap[bitmap.length - 1] = (1 << (rows & 7)) - 1;
+  return bitmap;
+}
+
+function isArrayOf(type: NumberType, values: unknown): values is NumberArray {
+  switch (type) {
+    case "f64":
+      return values instanceof Float64Array;
+    case "f32":
+      return values instanceof Float32Array;
+    case "i64":
+      return values instanceof BigInt64Array;
+    case "u64":
+      return values instanceof BigUint64Array;
+    case "i32":
+      return values instanceof Int32Array;
+    case "u32":
+      return values instanceof Uint32Array;
+    case "i16":
+      return values instanceof Int16Array;
+    case "u16":
+      return values instanceof Uint16Array;
+    case "i8":
+      return values instanceof Int8Array;
+    case "u8":
+      return values instanceof Uint8Array;
+  }
+}
+
+function tooWide(sizeBytes: number): StoreError {
+  return new StoreError("ERR_LIMIT", `a row of ${sizeBytes} bytes is over ${SERIES_ROW_BYTES_MAX}`, {
+    context: { sizeBytes, limit: SERIES_ROW_BYTES_MAX },
+    hint: "Keep large values in a checkpoint's file and their name in the series.",
+  });
+}

@@ -1,0 +1,267 @@
+import type { Disk, DiskFile } from "../disk/disk.ts";
+import { StoreError } from "../errors.ts";
+import { checksumOf } from "./checksum.ts";
+import type { ColumnSlice } from "./column-slice.ts";
+import { ByteSource } from "./columns/byte-source.ts";
+import type { ColumnCodec } from "./columns/column-codec.ts";
+import type { ColumnBytes, ColumnsDecoder } from "./columns/columns-decoder.ts";
+import type { Column, Schema } from "./schema.ts";
+import {
+  BLOCK_ROWS,
+  type Bounds,
+  FLAG_KEY,
+  FLAG_KEY_SORTED,
+  FLAG_KNOWN,
+  FLAG_KNOWN_SORTED,
+  SEGMENT_HEAD_BYTES,
+  SEGMENT_MAGIC,
+  SEGMENT_TRAILER_BYTES,
+  SEGMENT_VERSION,
+  type SegmentSummary,
+} from "./segment-format.ts";
+import { TYPE_CODES } from "./segment-types.ts";
+import { codecType } from "./segment-writer.ts";
+
+export interface StoredColumn {
+  column: Column;
+  /** How it is stored, for people. */
+  encoding: string;
+  offset: number;
+  sizeBytes: number;
+  checksum: number;
+  /** Places of the columns it is decoded with. */
+  dependsOn: number[];
+}
+
+/** Reads the trailer: what rows a segment holds and what bounds its keys have. @throws ERR_STORE_CORRUPT */
+export function readSummary(file: DiskFile): SegmentSummary {
+  const sizeBytes = file.sizeBytes();
+  const least = SEGMENT_HEAD_BYTES + SEGMENT_TRAILER_BYTES;
+  if (sizeBytes < least) throw damaged(file.path, 0, `it has ${sizeBytes} bytes, fewer than any segment`);
+  const trailer = new Uint8Array(SEGMENT_TRAILER_BYTES);
+  const trailerAt = sizeBytes - SEGMENT_TRAILER_BYTES;
+  file.readSync(trailer, trailerAt);
+  const view = new DataView(trailer.buffer);
+  if (
+    checksumOf(trailer.subarray(0, 68)) !== view.getUint32(68, true) ||
+    view.getBigUint64(72, true) !== SEGMENT_MAGIC
+  ) {
+    throw damaged(file.path, trailerAt, "its trailer's checksum is wrong");
+  }
+  const footerBytes = view.getUint32(0, true);
+  if (Number(view.getBigUint64(56, true)) + footerBytes + SEGMENT_TRAILER_BYTES !== sizeBytes) {
+    throw damaged(file.path, trailerAt, "its parts do not fill it");
+  }
+  const head = new Uint8Array(SEGMENT_HEAD_BYTES);
+  file.readSync(head, 0);
+  const storeId = checkHead(file.path, head);
+  const flags = view.getUint32(20, true);
+  const bounds = (at: number, present: number, sorted: number) =>
+    (flags & present) === 0
+      ? undefined
+      : {
+          min: view.getBigInt64(at, true),
+          max: view.getBigInt64(at + 8, true),
+          sorted: (flags & sorted) !== 0,
+        };
+  return {
+    storeId,
+    firstRow: Number(view.getBigUint64(8, true)),
+    rows: view.getUint32(16, true),
+    key: bounds(24, FLAG_KEY, FLAG_KEY_SORTED),
+    known: bounds(40, FLAG_KNOWN, FLAG_KNOWN_SORTED),
+    footerBytes,
+    footerChecksum: view.getUint32(4, true),
+    sizeBytes,
+  };
+}
+
+function checkHead(path: string, head: Uint8Array): Uint8Array {
+  const view = new DataView(head.buffer);
+  if (
+    checksumOf(head.subarray(0, 28)) !== view.getUint32(28, true) ||
+    view.getBigUint64(0, true) !== SEGMENT_MAGIC
+  ) {
+    throw damaged(path, 0, "its head's checksum is wrong");
+  }
+  const version = view.getUint32(8, true);
+  if (version !== SEGMENT_VERSION) {
+    throw new StoreError(
+      "ERR_STORE_VERSION",
+      `${path} has segment format ${version}; this varve knows ${SEGMENT_VERSION}`,
+      {
+        context: { path, version, known: SEGMENT_VERSION },
+        hint: "Open the store with the varve that wrote it, or a newer one.",
+      },
+    );
+  }
+  return head.slice(12, 28);
+}
+
+/** An open sealed segment: columns are read and checked when they are first asked for, and kept encoded. */
+export class SegmentReader {
+  readonly path: string;
+  readonly summary: SegmentSummary;
+  readonly columns: readonly StoredColumn[];
+  readonly #file: DiskFile;
+  readonly #codec: ColumnCodec;
+  readonly #blocks: readonly (BlockIndex | undefined)[];
+  readonly #bytes = new Map<number, ColumnBytes>();
+  #decoder: ColumnsDecoder | undefined;
+
+  private constructor(file: DiskFile, codec: ColumnCodec, summary: SegmentSummary, footer: Footer) {
+    this.path = file.path;
+    this.summary = summary;
+    this.#file = file;
+    this.#codec = codec;
+    this.columns = footer.columns;
+    this.#blocks = footer.blocks;
+  }
+
+  /** @throws ERR_NOT_FOUND, ERR_STORE_CORRUPT, ERR_STORE_VERSION */
+  static open(disk: Disk, path: string, codec: ColumnCodec): SegmentReader {
+    const file = disk.open(path, { access: "read" });
+    try {
+      const summary = readSummary(file);
+      const bytes = new Uint8Array(summary.footerBytes);
+      const footerAt = summary.sizeBytes - SEGMENT_TRAILER_BYTES - summary.footerBytes;
+      file.readSync(bytes, footerAt);
+      if (checksumOf(bytes) !== summary.footerChecksum) {
+        throw damaged(path, footerAt, "its footer's checksum is wrong");
+      }
+      return new SegmentReader(file, codec, summary, decodeFooter(path, bytes, summary));
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  }
+
+  /** The schema under which the rows were written. */
+  get schemaColumns(): readonly Column[] {
+    return this.columns.map(({ column }) => column);
+  }
+
+  /** Bounds of the keys of each 1,024 rows, for the key or the known time. */
+  blockIndex(which: "key" | "known"): BlockIndex | undefined {
+    return this.#blocks[which === "key" ? 0 : 1];
+  }
+
+  /** Rows [from, to) of the column at a place. @throws ERR_STORE_CORRUPT naming file, column and offset */
+  read(place: number, from: number, to: number): ColumnSlice {
+    this.#load(place);
+    this.#decoder ??= this.#codec.decoder([...this.#bytes.values()], this.summary.rows);
+    const { column } = this.columns[place]!;
+    try {
+      const { rows, values, offsets, validity } = this.#decoder.decode(column.name, from, to);
+      return { column, rows, values, offsets, validity };
+    } catch (error) {
+      if (error instanceof StoreError && error.code === "ERR_STORE_CORRUPT") {
+        throw damaged(this.path, this.columns[place]!.offset, error.message, column.name);
+      }
+      throw error;
+    }
+  }
+
+  /** Reads every column's bytes and checks them against their checksums, without decoding. */
+  checkBytes(place: number): void {
+    this.#load(place);
+  }
+
+  #load(place: number): void {
+    if (this.#bytes.has(place)) return;
+    const { column, offset, sizeBytes, checksum, dependsOn } = this.columns[place]!;
+    const bytes = new Uint8Array(sizeBytes);
+    this.#file.readSync(bytes, offset);
+    if (checksumOf(bytes) !== checksum) {
+      throw damaged(
+        this.path,
+        offset,
+        `the ${sizeBytes} bytes of column "${column.name}" have a wrong checksum`,
+        column.name,
+      );
+    }
+    this.#bytes.set(place, { name: column.name, type: codecType(column), bytes });
+    this.#decoder = undefined;
+    for (const other of dependsOn) this.#load(other);
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+/** The bounds of blocks of `BLOCK_ROWS` rows. */
+export interface BlockIndex {
+  place: number;
+  bounds: readonly Bounds[];
+}
+
+interface Footer {
+  columns: StoredColumn[];
+  blocks: (BlockIndex | undefined)[];
+}
+
+function decodeFooter(path: string, bytes: Uint8Array, summary: SegmentSummary): Footer {
+  const source = new ByteSource(path, bytes);
+  const malformed = (what: string) =>
+    damaged(path, summary.sizeBytes - SEGMENT_TRAILER_BYTES, `its footer: ${what}`);
+  const text = (most: number) => Buffer.from(source.bytes(source.varint(most))).toString("utf8");
+  const columns: StoredColumn[] = [];
+  const count = source.varint(bytes.byteLength);
+  let offset = SEGMENT_HEAD_BYTES;
+  for (let place = 0; place < count; place++) {
+    const name = text(bytes.byteLength);
+    const type = TYPE_CODES[source.u8()];
+    const flags = source.u8();
+    const nullable = (flags & 1) !== 0;
+    if (type === undefined) throw malformed(`column "${name}" has an unknown type`);
+    const listSize = source.varint(0xffff_ffff);
+    const sizeBytes = source.varint(summary.sizeBytes);
+    const checksum = new DataView(source.bytes(4).slice().buffer).getUint32(0, true);
+    const dependsOn = Array.from({ length: source.varint(count) }, () => source.varint(count - 1));
+    const encoding = (flags & 2) !== 0 ? (columns.at(-1)?.encoding ?? "") : text(bytes.byteLength);
+    columns.push({
+      column: { name, type, nullable, listSize },
+      encoding,
+      offset,
+      sizeBytes,
+      checksum,
+      dependsOn,
+    });
+    offset += sizeBytes;
+  }
+  const blocks = [0, 1].map((): BlockIndex | undefined => {
+    const place = source.varint(count) - 1;
+    if (place < 0) return undefined;
+    const bounds: Bounds[] = [];
+    let previous = 0n;
+    for (let block = 0; block * BLOCK_ROWS < summary.rows; block++) {
+      const min = BigInt.asIntN(64, previous + unzigzag(source.varint64()));
+      bounds.push({ min, max: BigInt.asIntN(64, min + source.varint64()) });
+      previous = min;
+    }
+    return { place, bounds };
+  });
+  source.finish();
+  return { columns, blocks };
+}
+
+function unzigzag(value: bigint): bigint {
+  return BigInt.asIntN(64, (value >> 1n) ^ -(value & 1n));
+}
+
+/** The schema a segment was written under, as far as it can be told from its columns. */
+export function schemaOf(reader: SegmentReader): Schema {
+  const name = (which: "key" | "known") => {
+    const index = reader.blockIndex(which);
+    return index === undefined ? undefined : reader.columns[index.place]?.column.name;
+  };
+  return { columns: reader.schemaColumns, key: name("key"), knownKey: name("known") };
+}
+
+function damaged(path: string, offset: number, what: string, column?: string): StoreError {
+  return new StoreError("ERR_STORE_CORRUPT", `${path}, offset ${offset}: ${what}`, {
+    context: { path, offset, column },
+    hint: "Its other columns and all other segments can still be read; `varve repair` mends single flipped bits.",
+  });
+}

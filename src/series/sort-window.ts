@@ -1,0 +1,67 @@
+import { StoreError } from "../errors.ts";
+import { SERIES_WINDOW_ROWS_MAX } from "../limits.ts";
+
+interface WaitingRow {
+  key: bigint;
+  payload: Uint8Array;
+}
+
+/**
+ * Puts rows in order that come a little out of order: a row waits until one has come whose key is newer by more than
+ * the window. What leaves depends only on the rows that came, in their order, so that replaying a journal gives the
+ * same rows the same numbers.
+ */
+export class SortWindow {
+  readonly #windowKeys: bigint;
+  readonly #waiting: WaitingRow[] = [];
+  /** The key of the row that left last: an older one cannot be put in its place any more. */
+  #released: bigint | undefined;
+
+  constructor(windowKeys: bigint) {
+    this.#windowKeys = windowKeys;
+  }
+
+  get rows(): number {
+    return this.#waiting.length;
+  }
+
+  /** Whether a row with this key can still be put in its place. */
+  accepts(key: bigint): boolean {
+    return this.#released === undefined || key >= this.#released;
+  }
+
+  /** Adds a row, whose payload is copied, and hands over those that need not wait any longer. Equal keys keep their order. */
+  add(key: bigint, payload: Uint8Array, release: (payload: Uint8Array) => void): void {
+    let at = this.#waiting.length;
+    while (at > 0 && this.#waiting[at - 1]!.key > key) at--;
+    this.#waiting.splice(at, 0, { key, payload: payload.slice() });
+    const newest = this.#waiting.at(-1)!.key;
+    let count = 0;
+    while (count < this.#waiting.length && newest - this.#waiting[count]!.key > this.#windowKeys) count++;
+    this.#release(Math.max(count, this.#waiting.length - SERIES_WINDOW_ROWS_MAX), release);
+  }
+
+  /** Hands over all that wait. */
+  drain(release: (payload: Uint8Array) => void): void {
+    this.#release(this.#waiting.length, release);
+  }
+
+  /** Rows that wait, in order, to be carried into the next segment. */
+  takeAll(): Uint8Array[] {
+    return this.#waiting.splice(0).map(({ payload }) => payload);
+  }
+
+  #release(count: number, release: (payload: Uint8Array) => void): void {
+    for (const { key, payload } of this.#waiting.splice(0, count)) {
+      release(payload);
+      this.#released = key;
+    }
+  }
+}
+
+export function tooLate(key: bigint, released: string): StoreError {
+  return new StoreError("ERR_CONFLICT", `a row with key ${key} comes too late: ${released}`, {
+    context: { key },
+    hint: "Open the series with a larger window, with order `allow`, or drop such rows.",
+  });
+}
