@@ -1,17 +1,51 @@
 export type { BackupOptions, BackupResult } from "./backup/backup.ts";
 export type { TensorSpec } from "./checkpoints/allocate.ts";
+export type { TensorChanges } from "./checkpoints/changes.ts";
 export type { CheckOptions, CheckResult, Problem } from "./checkpoints/check.ts";
 export type { Checkpoint, TensorInfo } from "./checkpoints/checkpoint.ts";
-export type { Checkpoints, RefInfo, VersionDetails, VersionInfo } from "./checkpoints/checkpoints.ts";
+export type { Checkpoints } from "./checkpoints/checkpoints.ts";
 export type { DiffOptions, TensorDiff } from "./checkpoints/diff.ts";
+export type { FollowOptions } from "./checkpoints/follow.ts";
+export type { PinnedModel } from "./checkpoints/pins.ts";
 export type { RepairResult } from "./checkpoints/repair.ts";
 export type { RestoredFiles, RestoreFilesOptions } from "./checkpoints/restore-files.ts";
 export type { PruneOptions, PruneResult } from "./checkpoints/retention.ts";
 export type { Progress, SaveOptions, SaveResult } from "./checkpoints/save.ts";
 export type { NamedTensors } from "./checkpoints/tensor-source.ts";
 export type { SaveTicket } from "./checkpoints/ticket.ts";
+export type { Touched } from "./checkpoints/touched-rows.ts";
 export type { LoopOptions, TrainingStep } from "./checkpoints/training-loop.ts";
+export type { RefInfo, VersionDetails, VersionInfo } from "./checkpoints/version-info.ts";
+export type { AnyTable } from "./features/any-table.ts";
+export { type AsOfJoinOptions, asOfJoin } from "./features/as-of-join.ts";
+export type {
+  FeatureInfo,
+  Features,
+  LoadOptions,
+  PublishOptions,
+  PublishResult,
+} from "./features/features.ts";
+export type { FeatureJoin, TableJoin, TrainingSetOptions } from "./features/training-set.ts";
 export { fromFloat32, toFloat32 } from "./formats/floats.ts";
+export {
+  compressionOfName,
+  formatOfName,
+  type OpenedTables,
+  openTables,
+  type ReadTablesOptions,
+  readTable,
+  type TableFormat,
+  type TableSource,
+  type WriteTablesOptions,
+  writeTables,
+} from "./formats/tables/files.ts";
+export type {
+  CellValue,
+  Column as TableColumn,
+  ColumnType as TableColumnType,
+  Table,
+  TimeUnit,
+} from "./formats/tables/table.ts";
 export type { DType, Tensor, TypedArray } from "./formats/tensor.ts";
 export type { CriticalStoreOptions } from "./open-critical.ts";
 export {
@@ -51,6 +85,8 @@ export type { MapHistoryChange, Moment } from "./src/critical/trail.ts";
 export type { DeleteOptions, PutOptions, Transaction } from "./src/critical/transaction.ts";
 export type { SequenceState as SequenceInfo } from "./src/critical/verbs.ts";
 export { type ErrorCode, InvariantError, isStoreError, StoreError } from "./src/errors.ts";
+export type { IoStats } from "./src/pace/io-stats.ts";
+export type { IoCause, IoCauseStats } from "./src/pace/measured-disk.ts";
 export type { Value } from "./src/series/column-slice.ts";
 export type { Pair } from "./src/series/key-value.ts";
 export type { RangeRead } from "./src/series/range-read.ts";
@@ -67,9 +103,14 @@ export type {
   SeriesRow,
 } from "./src/series/series-reads.ts";
 export type { SeriesStore } from "./src/series/series-store.ts";
+export type { Cache, CacheMap, CacheMapOptions } from "./src/state/cache-map.ts";
+export type { StateDifference, StateSnapshot } from "./src/state/snapshot.ts";
+export type { State } from "./src/state/state.ts";
+export type { StateMap, StateMapOptions, StateUpdate, StateVersion } from "./src/state/state-map.ts";
 export type { LogInspection } from "./src/wal/inspect.ts";
 export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";
 export type { LogStats } from "./src/wal/log.ts";
 export type { OpenReport } from "./src/wal/open-log.ts";
+export type { ExportFileOptions, PublishFileOptions } from "./transfer/feature-files.ts";
 export type { SeriesExportOptions } from "./transfer/series-export.ts";
 export type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";

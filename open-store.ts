@@ -4,21 +4,31 @@ import type { BackupOptions, BackupResult } from "./backup/backup.ts";
 import type { CheckOptions, CheckResult } from "./checkpoints/check.ts";
 import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
 import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
+import { Features, type PublishResult } from "./features/features.ts";
 import type { CriticalStoreOptions } from "./open-critical.ts";
+import type { CaptureStats } from "./src/capture/captures.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
 import type { Critical, CriticalStats } from "./src/critical/critical.ts";
 import type { Disk } from "./src/disk/disk.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
+import { CommitPulse } from "./src/pace/commit-pulse.ts";
+import { type IoStats, ioStats } from "./src/pace/io-stats.ts";
+import { MeasuredDisk } from "./src/pace/measured-disk.ts";
 import { SeriesStore } from "./src/series/series-store.ts";
+import { Cache } from "./src/state/cache-map.ts";
+import { State } from "./src/state/state.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
+import type { ExportFileOptions, PublishFileOptions } from "./transfer/feature-files.ts";
 import type { SeriesExportOptions } from "./transfer/series-export.ts";
 import type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";
 
 export interface OpenStoreOptions extends EngineOptions, CheckpointsOptions {
   /** Told of a save that failed while nobody was watching its ticket. The next save fails with the same cause. */
   onError?: (error: unknown) => void;
+  /** Bytes of decoded feature tables to keep for all readers of this store object. Default 256 MiB. */
+  featureCacheBytes?: number;
   /** Keeps the critical log on a second device too: `critical.mirror`, said shorter. */
   mirror?: string;
   /** Keeps the highest number of every sequence on another device: `critical.witness`, said shorter. */
@@ -44,7 +54,11 @@ export interface StoreStats {
   /** Part of `diskBytes`: the rebuildable index. */
   indexBytes: number;
   packs: number;
-  /** Critical state, once this store object has used it. */
+  /** What this object has written, why, and how long it took. */
+  io: IoStats;
+  /** Saves' captures: what is held, waited for, skipped. */
+  capture: CaptureStats;
+  /** Critical state, if there is any: of this store object, else of the engine that has it open, else at rest. */
   critical?: CriticalStats;
 }
 
@@ -54,12 +68,23 @@ export class Store implements AsyncDisposable {
   /** Time series: rings of typed rows, appended and read by time. */
   readonly series: SeriesStore;
   readonly #engine: Engine;
+  readonly #disk: MeasuredDisk;
+  readonly #pulse: CommitPulse;
   readonly #options: OpenStoreOptions;
   #critical: Critical | undefined;
+  #features: Features | undefined;
+  #state: State | undefined;
+  #cache: Cache | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(engine: Engine, options: OpenStoreOptions) {
+  constructor(
+    engine: Engine,
+    options: OpenStoreOptions,
+    measured: { disk: MeasuredDisk; pulse: CommitPulse },
+  ) {
     this.#engine = engine;
+    this.#disk = measured.disk;
+    this.#pulse = measured.pulse;
     this.#options = options;
     this.checkpoints = new Checkpoints(engine, options);
     const { disk, storeId, pool, readOnly, nowUs } = engine;
@@ -72,6 +97,38 @@ export class Store implements AsyncDisposable {
       directory: `${engine.directory}/series`,
       onError: options.onError,
     });
+  }
+
+  /** Feature tables: immutable versions, loaded as Arrow. */
+  get features(): Features {
+    this.#requireOpen();
+    const { featureCacheBytes: cacheBytes } = this.#options;
+    this.#features ??= new Features(this.#engine, cacheBytes === undefined ? {} : { cacheBytes });
+    return this.#features;
+  }
+
+  /** Strategies' own state: maps with history, durable within a second. */
+  get state(): State {
+    this.#requireOpen();
+    this.#state ??= new State(this.#place("state"));
+    return this.#state;
+  }
+
+  /** Maps that may forget: bounded, and empty after a crash. */
+  get cache(): Cache {
+    this.#requireOpen();
+    const nowMs = () => Number(this.#engine.nowUs() / 1000n);
+    this.#cache ??= new Cache({ ...this.#place("cache"), nowMs });
+    return this.#cache;
+  }
+
+  #requireOpen(): void {
+    if (this.#closing !== undefined) throw new StoreError("ERR_CLOSED", "the store is closed");
+  }
+
+  #place(name: string) {
+    const { disk, directory, storeId, readOnly, nowUs } = this.#engine;
+    return { disk, directory: `${directory}/${name}`, storeId, readOnly, nowUs };
   }
 
   get directory(): string {
@@ -97,7 +154,9 @@ export class Store implements AsyncDisposable {
 
   /** Removes what no version needs: pruned versions' chunks, and what interrupted saves left. */
   gc(options: GcOptions = {}): Promise<GcResult> {
-    return this.checkpoints.collectGarbage(options);
+    return this.checkpoints.collectGarbage(options, (chunks, visit) => {
+      this.features.markLive(chunks, visit);
+    });
   }
 
   /** Checks every file of the store; `checkStore` does the same for a store that does not open. */
@@ -127,6 +186,7 @@ export class Store implements AsyncDisposable {
     const chunks = await this.#engine.openChunks();
     const refs = this.checkpoints.refs();
     const all = this.checkpoints.registry.all();
+    const critical = this.#critical?.stats() ?? (await criticalStatsElsewhere(this.#engine));
     return {
       refs: refs.length,
       versions: all.length,
@@ -135,7 +195,9 @@ export class Store implements AsyncDisposable {
       diskBytes: treeBytes(disk, directory),
       indexBytes: chunks.index.sizeBytes(),
       packs: chunks.packs.packIds().length,
-      ...(this.#critical === undefined ? {} : { critical: this.#critical.stats() }),
+      io: ioStats(this.#disk, this.checkpoints.captureStats().spooledBytes),
+      capture: this.checkpoints.captureStats(),
+      ...(critical === undefined ? {} : { critical }),
     };
   }
 
@@ -165,11 +227,39 @@ export class Store implements AsyncDisposable {
     yield* exportSeries(series, options);
   }
 
+  /**
+   * Publishes a table file (CSV, NDJSON, Arrow IPC or Parquet; text also with gzip or zstd) as the next version of a
+   * feature table; durable when it resolves.
+   */
+  async publishFeatures(
+    name: string,
+    path: string,
+    options: PublishFileOptions = {},
+  ): Promise<PublishResult> {
+    const { publishFeatureFile } = await import("./transfer/feature-files.ts");
+    return publishFeatureFile(this.features, name, path, options);
+  }
+
+  /** A version of a feature table as the bytes of a file that other tools read, piece by piece. */
+  async *exportFeatures(name: string, options: ExportFileOptions): AsyncGenerator<Uint8Array> {
+    const { exportFeatures } = await import("./transfer/feature-files.ts");
+    yield* exportFeatures(this.features, name, options);
+  }
+
   /** Whatever fails to close, everything after it is closed too; the first failure is told. */
   async #close(): Promise<void> {
-    const parts = [this.#critical, this.series, this.checkpoints, this.#engine];
+    const parts = [
+      this.#critical,
+      this.series,
+      this.checkpoints,
+      this.#features,
+      this.#cache,
+      this.#state,
+      this.#engine,
+    ];
     const failures: unknown[] = [];
     for (const part of parts) await part?.close().catch((error: unknown) => failures.push(error));
+    this.#pulse.close();
     if (failures.length > 0) throw failures[0];
   }
 
@@ -183,7 +273,23 @@ export async function openStore(directory: string, options: OpenStoreOptions = {
     throw new StoreError("ERR_INVALID_ARGUMENT", "openStore needs the path of a directory");
   }
   await loadCriticalEarly();
-  return new Store(await openEngine(directory, { lazyChunks: true, ...options }), options);
+  const path = resolve(directory);
+  const { disk = realDisk } = options;
+  const pulse = new CommitPulse(disk, `${path}/pulse`);
+  const measured = new MeasuredDisk(disk, path, pulse);
+  const engine = await openEngine(path, { lazyChunks: true, ...options, disk: measured });
+  return new Store(engine, options, { disk: measured, pulse });
+}
+
+async function criticalStatsElsewhere({ disk, directory }: Engine): Promise<CriticalStats | undefined> {
+  if (disk.kind !== "real" || disk.list(`${directory}/critical`).length === 0) return undefined;
+  const { reachCritical } = await import("./open-critical.ts");
+  const reached = await reachCritical(directory, { access: "read" });
+  try {
+    return await reached.call("stats", {});
+  } finally {
+    await reached.close();
+  }
 }
 
 type CriticalModule = typeof import("./open-critical.ts");

@@ -13,6 +13,7 @@ import { lockStore } from "../src/store-lock.ts";
 import { type CheckpointsResult, checkpointsPart } from "./checkpoints-part.ts";
 import { type CriticalResult, criticalPart, hasCritical } from "./critical-part.ts";
 import type { BackupContext, BackupPart } from "./part.ts";
+import { type SeriesResult, seriesPart } from "./series-part.ts";
 
 export interface BackupOptions {
   signal?: AbortSignal;
@@ -27,6 +28,7 @@ export interface BackupResult {
   /** Absent in a store that has no critical state. */
   critical?: CriticalResult;
   checkpoints: CheckpointsResult;
+  series: SeriesResult;
   /** Bytes written, all parts together; what an earlier backup had already is not. */
   writtenBytes: number;
   durationMs: number;
@@ -40,7 +42,7 @@ export interface BackupSource {
 }
 
 /** What a directory may hold before its first backup is complete. */
-const OURS = new Set(["critical", "chunks", "versions", STORE_FILE, `${STORE_FILE}.new`]);
+const OURS = new Set(["critical", "chunks", "versions", "series", STORE_FILE, `${STORE_FILE}.new`]);
 
 /**
  * Copies a whole store while it is in use, onto an earlier backup of it or into an empty directory. The copy is
@@ -64,6 +66,7 @@ export async function backupStore(
   const withCritical = hasCritical(disk, engine.directory);
   const first = withCritical ? criticalPart(critical, criticalOptions) : undefined;
   const second = checkpointsPart(engine);
+  const third = seriesPart();
   const context: BackupContext = {
     disk,
     storeId,
@@ -77,9 +80,10 @@ export async function backupStore(
   try {
     makeDurableDirectory(disk, destination);
     // The list of parts, in their order.
-    context.onBytes = meter([first, second], context, options);
+    context.onBytes = meter([first, second, third], context, options);
     const criticalResult = await runPart(first, context);
     const checkpoints = (await runPart(second, context))!;
+    const series = (await runPart(third, context))!;
     disk.syncDirectory(destination);
     if (!incremental) writeStoreFile(disk, destination, { format: 1, storeId, createdUs });
     await verify(disk, destination, options.signal);
@@ -88,7 +92,8 @@ export async function backupStore(
       incremental,
       ...(criticalResult === undefined ? {} : { critical: criticalResult }),
       checkpoints,
-      writtenBytes: checkpoints.writtenBytes + (criticalResult?.writtenBytes ?? 0),
+      series,
+      writtenBytes: checkpoints.writtenBytes + series.writtenBytes + (criticalResult?.writtenBytes ?? 0),
       durationMs: performance.now() - startMs,
     };
   } finally {

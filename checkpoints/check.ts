@@ -4,11 +4,11 @@ import { packFileName, SEAL_BYTES } from "../src/chunks/pack-format.ts";
 import type { PackScan } from "../src/chunks/pack-scan.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { isStoreError } from "../src/errors.ts";
+import { featureChunks } from "../src/features/feature-chunks.ts";
 import { PACK_BYTES_TARGET } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";
 import { type Inspection, inspectStore } from "./inspect.ts";
 import { manifestChunks } from "./manifest-chunks.ts";
-import type { VersionRecord } from "./registry.ts";
 import type { Progress } from "./save.ts";
 
 export interface CheckOptions {
@@ -68,7 +68,7 @@ export async function checkStore(
       problems,
       notes,
       damagedVersions: versions.damaged,
-      versions: inspection.registry.all().length,
+      versions: inspection.registry.all().length + inspection.features.all().length,
       packs: inspection.packs.length,
       chunks: inspection.found.size,
       checkedBytes: inspection.scannedBytes + critical.checkedBytes,
@@ -76,6 +76,29 @@ export async function checkStore(
   } finally {
     inspection.close();
   }
+}
+
+/** Anything that needs chunks: a version of a checkpoint or of a feature table. */
+interface Owner {
+  /** As reports name it: `ref@12`, `features:name@3`. */
+  name: string;
+  /** `repair` has put on record that it has lost chunks. */
+  damaged: boolean;
+  chunks(): Iterable<Uint8Array>;
+}
+
+function* ownersIn({ registry, features, reader }: Inspection): Iterable<Owner> {
+  for (const { ref, version, damaged, manifest } of registry.all()) {
+    yield { name: `${ref}@${version}`, damaged, chunks: () => manifestChunks(reader, manifest) };
+  }
+  for (const record of features.all()) {
+    const chunks = () => featureChunks(reader, record.manifest);
+    yield { name: featureOwnerName(record), damaged: record.damaged, chunks };
+  }
+}
+
+export function featureOwnerName({ name, version }: { name: string; version: number }): string {
+  return `features:${name}@${version}`;
 }
 
 /** Critical state is always read whole: it is small. A store without any does not load what it would need. */
@@ -90,10 +113,6 @@ async function criticalProblems(
   const { problems, notes, checkedBytes } = await checkCritical({ disk, directory: place, storeId, mirror });
   const shown = problems.map(({ what, where, hint }) => ({ what, where, hint, versions: [] }));
   return { problems: shown, notes, checkedBytes };
-}
-
-function nameOf({ ref, version }: VersionRecord): string {
-  return `${ref}@${version}`;
 }
 
 function storeFileProblems({ storeFileDamage, directory }: Inspection): Problem[] {
@@ -170,18 +189,17 @@ async function versionFaults(
   const live = new Set<string>();
   const faults = new Map<string, string>();
   const affected = new Map<string, { what: string; versions: string[]; onRecord: boolean }>();
-  for (const record of inspection.registry.all()) {
+  for (const { name, damaged, chunks } of ownersIn(inspection)) {
     throwIfAborted(signal);
     await new Promise(setImmediate);
-    const name = nameOf(record);
     const blame = (key: string, what: string) => {
       const entry = affected.get(key) ?? { what, versions: [], onRecord: true };
       if (!entry.versions.includes(name)) entry.versions.push(name);
-      entry.onRecord &&= record.damaged;
+      entry.onRecord &&= damaged;
       affected.set(key, entry);
     };
     try {
-      for (const digest of manifestChunks(inspection.reader, record.manifest)) {
+      for (const digest of chunks()) {
         const key = digestKey(digest);
         if (!live.has(key)) {
           live.add(key);

@@ -96,15 +96,26 @@ export class Checkpoint {
     target: Tensor,
     options: ReadOptions & { file?: string } = {},
   ): Promise<void> {
+    const { span } = this.requireFit(name, target, options.file);
+    return this.rangeInto(name, target, { from: 0, to: span.sizeBytes }, options);
+  }
+
+  /** Reads a range of a tensor's bytes to its place in `target`, which must fit as for `tensorInto`. */
+  async rangeInto(
+    name: string,
+    target: Tensor,
+    { from, to }: { from: number; to: number },
+    options: ReadOptions & { file?: string } = {},
+  ): Promise<void> {
     const { span, file, bytes } = this.requireFit(name, target, options.file);
     const reader = this.reader(file);
     if (bytes.buffer instanceof SharedArrayBuffer) {
-      return reader.read(span.offset, span.sizeBytes, { bytes }, options);
+      return reader.read(span.offset + from, to - from, { bytes: bytes.subarray(from, to) }, options);
     }
     // Workers cannot reach this memory: through a window of shared memory, then copied.
-    const window = new Uint8Array(new SharedArrayBuffer(Math.min(WINDOW_BYTES, span.sizeBytes)));
-    for (let at = 0; at < span.sizeBytes; at += window.byteLength) {
-      const stretch = window.subarray(0, Math.min(window.byteLength, span.sizeBytes - at));
+    const window = new Uint8Array(new SharedArrayBuffer(Math.min(WINDOW_BYTES, to - from)));
+    for (let at = from; at < to; at += window.byteLength) {
+      const stretch = window.subarray(0, Math.min(window.byteLength, to - at));
       await reader.read(span.offset + at, stretch.byteLength, { bytes: stretch }, options);
       bytes.set(stretch, at);
     }
@@ -131,6 +142,15 @@ export class Checkpoint {
     const bytes = new Uint8Array(new SharedArrayBuffer(file.sizeBytes));
     await this.reader(file).read(0, file.sizeBytes, { bytes });
     return new Uint8Array(bytes);
+  }
+
+  /** Where a tensor of a file lies, or that of this name when there is only one; `undefined` without one. */
+  find(name: string, fileName: string): Located | undefined {
+    const found = this.files.flatMap((file) => {
+      const span = file.layout?.spans.find((each) => each.name === name);
+      return span === undefined ? [] : [{ span, file }];
+    });
+    return found.find(({ file }) => file.name === fileName) ?? (found.length === 1 ? found[0] : undefined);
   }
 
   /** @throws `ERR_NOT_FOUND`; `ERR_INVALID_ARGUMENT` when several files have such a tensor and none is named. */

@@ -1,13 +1,19 @@
 import type { Tensor } from "../formats/tensor.ts";
 import { type CaptureStats, Captures } from "../src/capture/captures.ts";
+import type { ChunkStore } from "../src/chunks/chunk-store.ts";
 import type { GcOptions, GcResult } from "../src/chunks/gc.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
+import { IO_BUDGET_BYTES_PER_SECOND } from "../src/limits.ts";
+import { TokenBucket } from "../src/pace/token-bucket.ts";
 import type { Engine } from "../src/store.ts";
 import { allocateTensors, type TensorSpec } from "./allocate.ts";
+import { eachOf } from "./at-once.ts";
+import type { TensorChanges } from "./changes.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import type { DiffOptions, TensorDiff } from "./diff.ts";
 import { ChunkExchange } from "./exchange.ts";
-import type { ManifestFile } from "./manifest-format.ts";
+import type { FollowOptions } from "./follow.ts";
+import { type PinnedModel, Pins } from "./pins.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
 import type { RestoredFiles, RestoreFilesOptions } from "./restore-files.ts";
 import { type PruneOptions, type PruneResult, planPrune } from "./retention.ts";
@@ -17,33 +23,7 @@ import { resolveSelector } from "./selector.ts";
 import { entriesOf, type NamedTensors, TensorSources } from "./tensor-source.ts";
 import type { SaveTicket } from "./ticket.ts";
 import { type LoopOptions, type TrainingStep, trainingLoop } from "./training-loop.ts";
-
-export interface RefInfo {
-  ref: string;
-  /** The current version. */
-  version: number;
-  versions: number;
-  step: number | undefined;
-  timeUs: bigint;
-  logicalBytes: number;
-  /** All its versions together. */
-  storedBytes: number;
-}
-
-/** A version as callers see it: the manifest's digest in hexadecimal. */
-export interface VersionInfo extends Omit<VersionRecord, "manifest"> {
-  manifest: string;
-}
-
-export interface VersionDetails extends VersionInfo {
-  fileList: {
-    name: string;
-    /** `safetensors`, or `opaque` for a file whose content varve knows nothing of. */
-    format: string;
-    sizeBytes: number;
-    tensors: { name: string; dtype: string; shape: number[]; sizeBytes: number }[];
-  }[];
-}
+import { describeFile, type RefInfo, toInfo, type VersionDetails, type VersionInfo } from "./version-info.ts";
 
 export interface CheckpointsOptions {
   /** Told of a save that failed while nobody was watching its ticket. */
@@ -52,31 +32,45 @@ export interface CheckpointsOptions {
   stagingBytes?: number | undefined;
   /** Bytes of scratch files in which more of them wait. Default: 2 GiB. */
   spoolBytes?: number | undefined;
+  /** Bytes a second that background writing (images) may take on average. Default: 10 MB/s. */
+  ioBudget?: number | undefined;
   /** Hash tensors on the calling thread and hold every save to it: finds trainers that write too early. For tests. */
   strict?: boolean | undefined;
 }
+
+/** Names the chunks that something beside checkpoints needs. */
+export type MarkOthers = (chunks: ChunkStore, visit: (digest: Uint8Array) => void) => void;
 
 /** Model checkpoints: versions of tensors and files under refs. */
 export class Checkpoints {
   readonly registry: Registry;
   /**
    * Versions in parts, for clients that hold their own copy: which chunks are missing, chunks, manifests, refs. To be
-   * used once `openChunks` has resolved.
+   * used once its `open` has resolved.
    */
   readonly exchange: ChunkExchange;
   readonly #engine: Engine;
   readonly #captures: Captures;
   readonly #saves: SaveQueue;
+  readonly #pins: Pins;
   readonly #sources = new TensorSources();
   /** Collections, tags and prunes under way: `close` waits for them too. */
   readonly #changing = new Set<Promise<unknown>>();
+  readonly #closing = new AbortController();
   #closed = false;
 
   constructor(engine: Engine, options: CheckpointsOptions) {
     this.#engine = engine;
     this.registry = new Registry(engine.versions);
     this.exchange = new ChunkExchange(engine, this.registry, (step) => this.#change(step));
-    const { onError, strict = false, stagingBytes, spoolBytes } = options;
+    const {
+      onError,
+      strict = false,
+      stagingBytes,
+      spoolBytes,
+      ioBudget = IO_BUDGET_BYTES_PER_SECOND,
+    } = options;
+    this.#pins = new Pins(engine, this.registry, new TokenBucket(ioBudget));
     const { disk, pool, directory } = engine;
     this.#captures = new Captures({ disk, pool, directory: `${directory}/spool`, stagingBytes, spoolBytes });
     this.#saves = new SaveQueue({
@@ -85,6 +79,7 @@ export class Checkpoints {
       captures: this.#captures,
       strict,
       onError,
+      onDurable: ({ ref }) => this.#pins.follow(ref),
     });
   }
 
@@ -162,11 +157,6 @@ export class Checkpoints {
     return this.#saves.saveFiles(ref, files, { ...options, ...(step === undefined ? {} : { step }) }).durable;
   }
 
-  /** Opens the chunk store now; everything that needs it opens it otherwise, on first use. */
-  async openChunks(): Promise<void> {
-    await this.#engine.openChunks();
-  }
-
   /** Opens a version (`REF` or `REF@SELECTOR`) without reading its tensors. */
   async open(selector: string): Promise<Checkpoint> {
     const record = this.#resolve(selector);
@@ -182,28 +172,123 @@ export class Checkpoints {
     selector: string,
     options: { file?: string; signal?: AbortSignal } = {},
   ): Promise<Map<string, Tensor>> {
+    const fromImage = await this.#restoreImage(selector, options.file);
+    if (fromImage !== undefined) return fromImage;
+    this.#engine.pool.warm();
     const checkpoint = await this.open(selector);
-    const tensors = new Map<string, Tensor>();
-    for (const { name, file } of checkpoint.tensors) {
-      if (options.file !== undefined && file !== options.file) continue;
-      const from = options.file === undefined ? {} : { file };
-      tensors.set(name, await checkpoint.tensor(name, { ...from, signal: options.signal }));
-    }
-    return tensors;
+    const wanted = checkpoint.tensors.filter(
+      ({ file }) => options.file === undefined || file === options.file,
+    );
+    const tensors = new Array<[string, Tensor]>(wanted.length);
+    await eachOf([...wanted.entries()], async ([i, { name }]) => {
+      const from = options.file === undefined ? {} : { file: options.file };
+      tensors[i] = [name, await checkpoint.tensor(name, { ...from, signal: options.signal })];
+    });
+    return new Map(tensors);
   }
 
-  /** Reads into tensors that exist; each must be in the version with the same dtype and shape. */
+  async #restoreImage(selector: string, file: string | undefined): Promise<Map<string, Tensor> | undefined> {
+    if (file !== undefined) return undefined;
+    const record = this.#resolve(selector);
+    const specs = this.#pins.specs(record);
+    if (specs === undefined) return undefined;
+    const tensors = new Map(Object.entries(allocateTensors(specs)));
+    return (await this.#pins.restore(record, tensors)) ? tensors : undefined;
+  }
+
+  /**
+   * Keeps a raw image of a ref's newest version, and gives that version's tensors: mapped from the image where koffi is
+   * installed, else read from it; the first time, decoded from the chunks while the image is written within the I/O
+   * budget. From then on each save of the ref, in this process, is followed by its image.
+   * @throws `ERR_NOT_FOUND`
+   * @example
+   * const { tensors, verified } = await store.checkpoints.pin("btc-lstm");
+   * await verified; // or go on at once, and watch it
+   */
+  async pin(ref: string): Promise<PinnedModel> {
+    this.#requireOpen();
+    this.#engine.versions.refresh();
+    return this.#pins.pin(requireNewest(this.registry, ref));
+  }
+
+  /** Keeps no image of a ref any more. */
+  async unpin(ref: string): Promise<void> {
+    this.#requireOpen();
+    await this.#change(() => this.#pins.unpin(ref));
+  }
+
+  /**
+   * Reads into tensors that exist; each must be in the version with the same dtype and shape.
+   *
+   * With `from`, the tensors hold that version (`REF@SELECTOR`) already, and only what differs from it is read.
+   */
   async restoreInto(
     selector: string,
     tensors: NamedTensors,
-    options: { file?: string; signal?: AbortSignal } = {},
+    options: { file?: string; signal?: AbortSignal; from?: string } = {},
   ): Promise<Checkpoint> {
+    this.#engine.pool.warm();
     const checkpoint = await this.open(selector);
     const targets = [...entriesOf(tensors)];
     // All of them fit, or none is touched.
     for (const [name, tensor] of targets) checkpoint.requireFit(name, tensor, options.file);
-    for (const [name, tensor] of targets) await checkpoint.tensorInto(name, tensor, options);
+    if (options.from !== undefined) {
+      const { from, ...reading } = options;
+      await this.#restoreChanges(await this.open(from), checkpoint, targets, reading);
+      return checkpoint;
+    }
+    if (options.file === undefined && (await this.#pins.restore(checkpoint.record, new Map(targets)))) {
+      return checkpoint;
+    }
+    await eachOf(targets, ([name, tensor]) => checkpoint.tensorInto(name, tensor, options));
     return checkpoint;
+  }
+
+  async #restoreChanges(
+    from: Checkpoint,
+    to: Checkpoint,
+    targets: (readonly [string, Tensor])[],
+    options: { file?: string; signal?: AbortSignal },
+  ): Promise<void> {
+    const { changedRanges } = await import("./changes.ts");
+    await eachOf(targets, async ([name, tensor]) => {
+      const { file, span } = to.locate(name, options.file);
+      const { dtype, shape, sizeBytes } = span;
+      const info = { name, file: file.name, dtype, shape, sizeBytes };
+      const ranges = changedRanges(from, to, info) ?? [{ from: 0, to: sizeBytes }];
+      for (const range of ranges) await to.rangeInto(name, tensor, range, options);
+    });
+  }
+
+  /**
+   * Each new version of a ref as soon as it is durable (in this process at once, from another within 50 ms), until
+   * `signal`. Only versions after the newest of this moment, or after `after`.
+   * @example
+   * let have = "btc-lstm@41";
+   * for await (const { ref, version } of store.checkpoints.follow("btc-lstm", { after: 41, signal })) {
+   *   const now = `${ref}@${version}`;
+   *   await store.checkpoints.restoreInto(now, tensors, { from: have });
+   *   have = now;
+   * }
+   */
+  async *follow(ref: string, options: FollowOptions = {}): AsyncGenerator<VersionInfo, void, undefined> {
+    this.#requireOpen();
+    const signal = options.signal
+      ? AbortSignal.any([options.signal, this.#closing.signal])
+      : this.#closing.signal;
+    const { followRef } = await import("./follow.ts");
+    for await (const record of followRef(this.#engine.versions, this.registry, ref, { ...options, signal })) {
+      yield toInfo(record);
+    }
+  }
+
+  /**
+   * Tensors of `to` that may differ from those of `from`, and in which rows: known from the manifests alone, to within
+   * 65,536 elements.
+   */
+  async changes(from: string, to: string): Promise<TensorChanges[]> {
+    const { changesBetween } = await import("./changes.ts");
+    return changesBetween(await this.open(from), await this.open(to));
   }
 
   /** Writes a version's files, byte for byte as they were saved, or a safetensors file of some of its tensors. */
@@ -264,12 +349,12 @@ export class Checkpoints {
     return { ref, kept: this.registry.versions(ref).map((record) => record.version), pruned };
   }
 
-  /** Removes chunks that no version needs any more. */
-  collectGarbage(options: GcOptions = {}): Promise<GcResult> {
-    return this.#change(() => this.#collect(options));
+  /** Removes chunks that no version needs any more, nor anything that `markOthers` names. */
+  collectGarbage(options: GcOptions = {}, markOthers: MarkOthers = () => {}): Promise<GcResult> {
+    return this.#change(() => this.#collect(options, markOthers));
   }
 
-  async #collect(options: GcOptions): Promise<GcResult> {
+  async #collect(options: GcOptions, markOthers: MarkOthers): Promise<GcResult> {
     const { versions } = this.#engine;
     const chunks = await this.#engine.openChunks();
     const { collectGarbage } = await import("../src/chunks/gc.ts");
@@ -289,6 +374,7 @@ export class Checkpoints {
       },
       mark: (visit: (digest: Uint8Array) => void) => {
         for (const record of this.registry.all()) visitVersion(record, visit);
+        markOthers(chunks, visit);
       },
     };
     return collectGarbage(chunks, roots, options);
@@ -320,23 +406,16 @@ export class Checkpoints {
   /** Takes no more work and waits for the saves and changes in flight, however they end. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#closing.abort();
     await Promise.allSettled([this.#saves.settle(), ...this.#changing]);
+    await this.#pins.close();
     this.#captures.close();
   }
 }
 
-function toInfo({ manifest, ...record }: VersionRecord): VersionInfo {
-  return { ...record, manifest: Buffer.from(manifest).toString("hex") };
-}
-
-function describeFile({ name, sizeBytes, layout }: ManifestFile): VersionDetails["fileList"][number] {
-  const tensors = (layout?.spans ?? []).map((span) => ({
-    name: span.name,
-    dtype: span.dtype,
-    shape: span.shape,
-    sizeBytes: span.sizeBytes,
-  }));
-  return { name, format: layout?.format ?? "opaque", sizeBytes, tensors };
+function requireNewest(registry: Registry, ref: string): VersionRecord {
+  const newest = registry.newest(ref);
+  return newest ?? registry.require(ref, 1);
 }
 
 function stepIn(metadata: ReadonlyMap<string, string>[]): number | undefined {

@@ -31,7 +31,7 @@ export interface VersionFields {
  * the manifest that lists them, move the ref. Nothing is visible before the last step, and each checks what it needs:
  * a ref never points at a chunk that is not there.
  *
- * Chunks that no version names yet are what `gc` removes: a client whose last step fails with missing chunks puts
+ * Call `open` before the first of them. Chunks that no version names yet are what `gc` removes: a client whose last step fails with missing chunks puts
  * those again.
  */
 export class ChunkExchange {
@@ -47,6 +47,11 @@ export class ChunkExchange {
     this.#engine = engine;
     this.#registry = registry;
     this.#tracked = tracked;
+  }
+
+  /** Opens what the rest of this counts on: a store may have been opened without its chunks. */
+  async open(): Promise<void> {
+    await this.#engine.openChunks();
   }
 
   /** Puts that have not ended, for statistics. */

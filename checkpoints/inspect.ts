@@ -8,6 +8,7 @@ import { type PackScan, scanPack } from "../src/chunks/pack-scan.ts";
 import { indexOfScans } from "../src/chunks/rebuild-index.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
+import { FeatureRegistry } from "../src/features/registry.ts";
 import { readStoreFile, STORE_FILE, type StoreFile } from "../src/store-file.ts";
 import { type LogInspection, VersionStore } from "../src/versions/version-store.ts";
 import { throwIfAborted } from "./aborted.ts";
@@ -31,6 +32,7 @@ export interface Inspection {
   storeFileDamage: string | undefined;
   log: LogInspection;
   registry: Registry;
+  features: FeatureRegistry;
   index: IndexProbe;
   packs: PackScan[];
   /** What the packs hold, by their own account: the index as it should be. */
@@ -90,6 +92,7 @@ async function inspect(disk: Disk, directory: string, options: InspectOptions): 
     storeFileDamage,
     log: versions.inspection,
     registry: new Registry(versions.store),
+    features: new FeatureRegistry(versions.store),
     index,
     packs,
     found,

@@ -4,11 +4,12 @@ import { packFileName } from "../src/chunks/pack-format.ts";
 import { recoverIndex } from "../src/chunks/rebuild-index.ts";
 import { salvagePack } from "../src/chunks/salvage.ts";
 import type { Disk } from "../src/disk/disk.ts";
+import { FeatureRegistry } from "../src/features/registry.ts";
 import { healStoreFile, newStoreFile, readStoreFile, writeStoreFile } from "../src/store-file.ts";
 import { lockStore } from "../src/store-lock.ts";
 import { rewriteLog } from "../src/versions/rewrite-log.ts";
 import { VersionStore } from "../src/versions/version-store.ts";
-import { type CheckResult, checkStore, isUnfinished } from "./check.ts";
+import { type CheckResult, checkStore, featureOwnerName, isUnfinished } from "./check.ts";
 import { type Inspection, inspectStore } from "./inspect.ts";
 import { Registry } from "./registry.ts";
 import type { Progress } from "./save.ts";
@@ -204,10 +205,30 @@ class Repair {
       await registry.markDamaged(records(whole), false);
       for (const { name } of damaged) this.actions.push(`put on record that ${name} is damaged`);
       for (const { name } of whole) this.actions.push(`${name} is whole again`);
-      return damaged.length + whole.length > 0;
+      const changedFeatures = await this.#recordFeatures(versions, hit);
+      return damaged.length + whole.length + changedFeatures > 0;
     } finally {
       versions.close();
     }
+  }
+
+  /** The same for feature tables; returns how many versions changed. */
+  async #recordFeatures(versions: VersionStore, hit: ReadonlySet<string>): Promise<number> {
+    const registry = new FeatureRegistry(versions);
+    const changed = registry.all().filter((record) => record.damaged !== hit.has(featureOwnerName(record)));
+    for (const record of changed) {
+      const name = featureOwnerName(record);
+      this.actions.push(record.damaged ? `${name} is whole again` : `put on record that ${name} is damaged`);
+    }
+    await registry.markDamaged(
+      changed.filter((record) => !record.damaged),
+      true,
+    );
+    await registry.markDamaged(
+      changed.filter((record) => record.damaged),
+      false,
+    );
+    return changed.length;
   }
 
   #quarantine(path: string, options: { keep?: boolean } = {}): void {

@@ -1,12 +1,16 @@
 import type { Capture } from "../src/capture/capture.ts";
 import type { Captures } from "../src/capture/captures.ts";
+import type { Fences } from "../src/capture/fences.ts";
 import { StoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
 import type { Registry } from "./registry.ts";
-import type { SaveOptions, SaveResult } from "./save.ts";
+import type { SaveOptions, SaveRequest, SaveResult } from "./save.ts";
+import { SaveTail } from "./save-tail.ts";
 import type { SourceFile } from "./source.ts";
 import { digestsNow, type TensorSource } from "./tensor-source.ts";
 import { type SaveTicket, skippedTicket, startSave } from "./ticket.ts";
+import { TouchedCapture } from "./touched-capture.ts";
+import type { TouchedRows } from "./touched-rows.ts";
 import { checkSave } from "./version-fields.ts";
 
 export interface SaveQueueOptions {
@@ -17,10 +21,19 @@ export interface SaveQueueOptions {
   strict: boolean;
   /** Told of a save that failed while nobody was watching its ticket. */
   onError: ((error: unknown) => void) | undefined;
+  /** Told of every version once it is durable. */
+  onDurable: (result: SaveResult) => void;
 }
 
-/** A capture that has begun, or one that waits for room. */
-type Beginning = { capture: Capture } | { later: Promise<Capture> };
+/** One way to capture a save's tensors: all of them, or their touched rows. */
+interface Taking {
+  sizeBytes: number;
+  /** Starts to read the tensors. */
+  begin(): { fences: Fences; copyMs: number };
+  /** Resolves, once everything is captured and earlier saves of the ref have ended, to what is to be stored. */
+  file(before: Promise<void> | undefined, onCaptured: () => void): Promise<SourceFile>;
+  end(): Promise<void>;
+}
 
 /**
  * Saves under way. Capturing begins at once, or as soon as there is room; what follows (encoding, writing, moving the
@@ -30,6 +43,8 @@ export class SaveQueue {
   readonly #options: SaveQueueOptions;
   /** By ref: resolves when its saves so far have ended, however. */
   readonly #last = new Map<string, Promise<void>>();
+  /** By ref: what touched rows are relative to. */
+  readonly #tails = new Map<string, SaveTail>();
   #unobserved: { ref: string; error: unknown } | undefined;
 
   constructor(options: SaveQueueOptions) {
@@ -43,39 +58,136 @@ export class SaveQueue {
     const invalid = faultOf(() => checkSave({ ...options, ref }));
     if (invalid !== undefined) return this.#failed(ref, invalid);
     const { captures } = this.#options;
-    const hasRoom = captures.hasRoom(source.plan.sizeBytes);
+    const tail = this.#tails.get(ref);
+    const depthOf = (digest: Uint8Array) => this.#options.engine.chunks.index.get(digest)?.depth;
+    const marked = options.touched && tail?.mark(source, options.touched, depthOf);
+    const sizeBytes = marked?.sizeBytes ?? source.plan.sizeBytes;
+    const hasRoom = captures.hasRoom(sizeBytes);
     if (!hasRoom && options.onPressure === "skip") {
       captures.noteSkip();
+      // What this save would have held is missing from the next one's rows.
+      this.#tails.delete(ref);
       return skippedTicket(skipped(ref));
     }
     const expected = (options.strict ?? this.#options.strict) ? digestsNow(source) : undefined;
-    const beginning: Beginning = hasRoom
-      ? { capture: captures.begin(source.plan) }
-      : { later: captures.beginLater(source.plan, options.signal) };
-    const origin = (capture: Capture) => ({
-      capture,
-      plan: source.plan,
-      ...(expected === undefined ? {} : { expected }),
+    const taking =
+      marked === undefined
+        ? this.#takeAll(source, expected)
+        : this.#takeTouched(source, marked, tail!, expected);
+    const now = new SaveTail(source, marked === undefined ? undefined : tail);
+    this.#tails.set(ref, now);
+    now.refs.catch(() => {
+      // The next save stores everything.
+      if (this.#tails.get(ref) === now) this.#tails.delete(ref);
     });
+    return this.#begin({ ref, options, taking, hasRoom, tail: now });
+  }
+
+  #takeAll(source: TensorSource, expected: Uint8Array[] | undefined): Taking {
+    const { captures } = this.#options;
+    const { plan, file } = source;
+    let capture: Capture | undefined;
+    return {
+      sizeBytes: plan.sizeBytes,
+      begin: () => {
+        capture = captures.begin(plan);
+        return capture;
+      },
+      file: async (before, onCaptured) => {
+        await capture!.captured;
+        onCaptured();
+        await before;
+        return { ...file, origin: { capture: capture!, plan, ...(expected && { expected }) } };
+      },
+      end: async () => capture?.end(),
+    };
+  }
+
+  #takeTouched(
+    source: TensorSource,
+    marked: TouchedRows,
+    tail: SaveTail,
+    expected: Uint8Array[] | undefined,
+  ): Taking {
+    const { captures, engine } = this.#options;
+    let capture: TouchedCapture | undefined;
+    return {
+      sizeBytes: marked.sizeBytes,
+      begin: () => {
+        capture = new TouchedCapture(engine.pool, source, marked);
+        captures.note(marked.sizeBytes);
+        return capture;
+      },
+      file: async (before, onCaptured) => {
+        const answers = await capture!.answers;
+        onCaptured();
+        await before;
+        const base = await tail.refs.catch((error: unknown) => {
+          throw baseFailed(error);
+        });
+        const origin = { answers, base, planned: source.chunks, ...(expected && { expected }) };
+        return { ...source.file, origin };
+      },
+      end: async () => {
+        await capture?.answers.catch(() => {});
+      },
+    };
+  }
+
+  /** The ticket of a save whose tensors are captured now, or as soon as there is room. */
+  #begin(begin: {
+    ref: string;
+    options: SaveOptions;
+    taking: Taking;
+    hasRoom: boolean;
+    tail: SaveTail;
+  }): SaveTicket {
+    const { ref, options, taking, hasRoom, tail } = begin;
+    const { captures } = this.#options;
+    let begun: { fences: Fences; copyMs: number } | undefined;
+    const start = () => {
+      begun = taking.begin();
+      options.signal?.addEventListener("abort", stop, { once: true });
+      if (options.signal?.aborted) stop();
+    };
+    const stop = () => begun?.fences.stop();
+    let entered: Promise<void> | undefined;
+    if (hasRoom) {
+      captures.enter(taking.sizeBytes);
+      start();
+    } else {
+      entered = captures.enterLater(taking.sizeBytes, options.signal).then(start);
+      entered.catch(() => {});
+    }
     const before = this.#last.get(ref);
-    let begun = "capture" in beginning ? beginning.capture : undefined;
     return this.#ticket(ref, {
       copyMs: () => begun?.copyMs ?? 0,
-      tensorCaptured: (name) => tensorCaptured(source, name, beginning),
+      tensorCaptured: async (name) => {
+        const part = tail.source.partOf.get(name);
+        if (part === undefined) throw unknownTensor(JSON.stringify(name));
+        await entered;
+        return begun!.fences.partCaptured(part);
+      },
       run: async (onCaptured) => {
-        const capture = "capture" in beginning ? beginning.capture : await beginning.later;
-        begun = capture;
-        const stop = () => capture.stop();
-        options.signal?.addEventListener("abort", stop, { once: true });
-        if (options.signal?.aborted) stop();
         try {
-          await capture.captured;
-          onCaptured();
-          await before;
-          return await this.#store(ref, [{ ...source.file, origin: origin(capture) }], options);
+          await entered;
+        } catch (error) {
+          tail.reject(error);
+          throw error;
+        }
+        try {
+          const file = await taking.file(before, onCaptured);
+          return await this.#store(ref, [file], {
+            ...options,
+            onStored: ([first]) => tail.resolve(first!.chunks),
+          });
+        } catch (error) {
+          tail.reject(error);
+          throw error;
         } finally {
           options.signal?.removeEventListener("abort", stop);
-          await captures.end(capture, source.plan.sizeBytes);
+          await taking.end();
+          captures.leave(taking.sizeBytes);
         }
       },
     });
@@ -100,7 +212,11 @@ export class SaveQueue {
     });
   }
 
-  async #store(ref: string, files: SourceFile[], options: SaveOptions): Promise<SaveResult> {
+  async #store(
+    ref: string,
+    files: SourceFile[],
+    options: SaveOptions & Pick<SaveRequest, "onStored">,
+  ): Promise<SaveResult> {
     const { engine, registry } = this.#options;
     await engine.openChunks();
     const { saveVersion } = await import("./save.ts");
@@ -111,6 +227,7 @@ export class SaveQueue {
     const run = (onCaptured: () => void) => {
       const before = this.#last.get(ref);
       const saving = parts.run(onCaptured);
+      saving.then(this.#options.onDurable, () => {});
       // Both: one that fails early must not let the next one pass those before it.
       const ended = Promise.allSettled([before, saving]).then(() => {
         if (this.#last.get(ref) === ended) this.#last.delete(ref);
@@ -151,11 +268,12 @@ export class SaveQueue {
   }
 }
 
-async function tensorCaptured(source: TensorSource, name: string, beginning: Beginning): Promise<void> {
-  const part = source.partOf.get(name);
-  if (part === undefined) throw unknownTensor(JSON.stringify(name));
-  const capture = "capture" in beginning ? beginning.capture : await beginning.later;
-  return capture.partCaptured(part);
+/** The rows a save named are relative to one that failed. */
+function baseFailed(cause: unknown): StoreError {
+  return new StoreError("ERR_ABORTED", "the save that the touched rows are relative to failed", {
+    cause,
+    hint: "Save again: the next save stores everything.",
+  });
 }
 
 function unknownTensor(name: string): StoreError {

@@ -9,6 +9,8 @@ import type { ParentRule, Registry, VersionRecord } from "./registry.ts";
 import { resolveSelector } from "./selector.ts";
 import type { SourceFile } from "./source.ts";
 import { changed, storeChunks } from "./store-chunks.ts";
+import { storeTouched } from "./store-touched.ts";
+import type { Touched } from "./touched-rows.ts";
 
 export interface Progress {
   doneBytes: number;
@@ -45,6 +47,13 @@ export interface SaveOptions {
    * a tensor before it was captured is found out (`ERR_CONFLICT`). For tests. Default: the store's `strict`.
    */
   strict?: boolean;
+  /**
+   * Rows changed since this store's last save of the same ref and tensors; no other byte has. The save then takes time
+   * and room in proportion to them. It is believed: one chunk a save is compared, and in strict mode all of them
+   * (`ERR_CONFLICT` names the tensor). Only for shared tensors; a first save, and one after a failed one, stores
+   * everything whatever this says.
+   */
+  touched?: readonly Touched[];
 }
 
 export interface SaveResult {
@@ -69,6 +78,8 @@ export interface SaveRequest extends SaveOptions {
   files: SourceFile[];
   /** Told once nothing will read the files' memory any more. */
   onCaptured?: () => void;
+  /** Told what was stored, once that is durable. */
+  onStored?: (files: ManifestFile[]) => void;
 }
 
 /**
@@ -86,7 +97,8 @@ export async function saveVersion(
   const save = await engine.chunks.beginSave(request.profile ?? "compact");
   try {
     engine.versions.refresh();
-    const ancestors = readAncestors(engine, registry, request.ref, rule);
+    const onlyPatches = request.files.every(({ origin }) => "answers" in origin);
+    const ancestors = onlyPatches ? [] : readAncestors(engine, registry, request.ref, rule);
     const stored = await storeFiles(engine, save, request, new Bases(ancestors));
     request.onCaptured?.();
     const manifest = await writeManifest(save, stored, ancestors[0]);
@@ -110,6 +122,7 @@ export async function saveVersion(
       },
       rule,
     );
+    request.onStored?.(stored);
     return { ...resultOf(record), indexBytes, durationMs: Math.round(performance.now() - startMs) };
   } finally {
     await save.end();
@@ -168,7 +181,8 @@ async function storeFiles(
   for (const file of files) {
     const { kind, name, sizeBytes, layout, origin } = file;
     if ("capture" in origin) await origin.capture.captured;
-    const chunks = await storeChunks(file, options);
+    const chunks =
+      "answers" in origin ? await storeTouched(file, origin, save) : await storeChunks(file, options);
     requireUnchanged(engine, file);
     stored.push({ kind, name, sizeBytes, ...(layout === undefined ? {} : { layout }), chunks });
   }

@@ -1,5 +1,6 @@
 import type { ByteSource } from "../formats/byte-source.ts";
 import { claimedFormat, detectFormat } from "../formats/detect.ts";
+import type { TensorSpan } from "../formats/layout.ts";
 import { type DescribedFile, readLayout } from "../formats/read-layout.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
@@ -10,6 +11,8 @@ export interface OpenedFile {
   file: SourceFile;
   /** `__metadata__` of a safetensors file; empty for others. */
   metadata: ReadonlyMap<string, string>;
+  /** Tensors of this file that lie in others, by those files' places beside it. */
+  external?: ReadonlyMap<string, TensorSpan[]>;
 }
 
 /**
@@ -42,7 +45,36 @@ export function openSourceFiles(disk: Disk, paths: string[]): OpenedFile[] {
     }
     byName.set(name, path);
   }
-  return named.map(({ name, path }) => openSourceFile(disk, path, name));
+  const opened = named.map(({ name, path }) => openSourceFile(disk, path, name));
+  return describeExternal(opened);
+}
+
+/** Gives files that hold another file's tensors (an ONNX model's external data) the layout that one says they have. */
+function describeExternal(opened: OpenedFile[]): OpenedFile[] {
+  const byName = new Map(opened.map((each) => [each.file.name, each]));
+  for (const { file, external } of opened) {
+    const directory = file.name.slice(0, file.name.lastIndexOf("/") + 1);
+    for (const [place, tensors] of external ?? []) {
+      const holder = byName.get(`${directory}${place.replace(/^\.\//, "")}`)?.file;
+      if (holder === undefined || holder.kind !== "opaque") continue;
+      const spans = withinFile(tensors, holder.sizeBytes);
+      if (spans.length === 0) continue;
+      holder.kind = "tensors";
+      holder.layout = { format: "onnx-data", spans };
+    }
+  }
+  return opened;
+}
+
+/** By place, without those that overlap one before them or lie past the end: tensors may share data. */
+function withinFile(tensors: TensorSpan[], sizeBytes: number): TensorSpan[] {
+  const byPlace = [...tensors].sort((a, b) => a.offset - b.offset || b.sizeBytes - a.sizeBytes);
+  let end = 0;
+  return byPlace.filter((span) => {
+    if (span.offset < end || span.offset + span.sizeBytes > sizeBytes) return false;
+    end = span.offset + span.sizeBytes;
+    return true;
+  });
 }
 
 function expand(disk: Disk, path: string): { path: string; name: string }[] {
@@ -74,15 +106,15 @@ function baseName(path: string): string {
 }
 
 function openSourceFile(disk: Disk, path: string, name: string): OpenedFile {
-  const file = disk.open(path, { access: "read" });
+  const handle = disk.open(path, { access: "read" });
   try {
-    const sizeBytes = file.sizeBytes();
+    const sizeBytes = handle.sizeBytes();
     const origin = { path, modifiedMs: disk.stat(path)?.modifiedMs ?? 0 };
     const source: ByteSource = {
       sizeBytes,
       read(offset, bytes) {
         const buffer = Buffer.allocUnsafeSlow(Math.max(0, Math.min(bytes, sizeBytes - offset)));
-        return buffer.byteLength === 0 ? buffer : buffer.subarray(0, file.readSync(buffer, offset));
+        return buffer.byteLength === 0 ? buffer : buffer.subarray(0, handle.readSync(buffer, offset));
       },
     };
     const format = detectFormat(name, source.read(0, 16), sizeBytes);
@@ -90,10 +122,14 @@ function openSourceFile(disk: Disk, path: string, name: string): OpenedFile {
     if (described === undefined) {
       return { file: { kind: "opaque", name, sizeBytes, origin }, metadata: new Map() };
     }
-    const { layout, metadata } = described;
-    return { file: { kind: "tensors", name, sizeBytes, layout, origin }, metadata };
+    const { layout, metadata, external } = described;
+    const file: SourceFile =
+      layout.spans.length === 0 && format !== "safetensors"
+        ? { kind: "opaque", name, sizeBytes, origin }
+        : { kind: "tensors", name, sizeBytes, layout, origin };
+    return { file, metadata, ...(external === undefined ? {} : { external }) };
   } finally {
-    file.close();
+    handle.close();
   }
 }
 

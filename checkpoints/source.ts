@@ -1,7 +1,9 @@
 import type { FileLayout } from "../formats/layout.ts";
 import type { Capture } from "../src/capture/capture.ts";
 import type { CapturePlan } from "../src/capture/capture-plan.ts";
-import type { FileKind } from "./manifest-format.ts";
+import type { PlannedChunk } from "./chunk-plan.ts";
+import type { ChunkRef, FileKind } from "./manifest-format.ts";
+import type { TouchedAnswer } from "./touched.job.ts";
 
 /** A file on its way into a version: from the disk, made of captured tensors, or a few bytes in memory. */
 export interface SourceFile {
@@ -10,7 +12,7 @@ export interface SourceFile {
   sizeBytes: number;
   /** Files of tensors only. */
   layout?: FileLayout;
-  origin: PathOrigin | CapturedOrigin | BytesOrigin;
+  origin: PathOrigin | CapturedOrigin | TouchedOrigin | BytesOrigin;
 }
 
 export interface PathOrigin {
@@ -24,6 +26,16 @@ export interface CapturedOrigin {
   capture: Capture;
   plan: CapturePlan;
   /** Digests of the chunks as they were when the save began; captured bytes that differ were written too early. */
+  expected?: Uint8Array[];
+}
+
+/** Tensors of which only named rows were captured: the rest is what the save before has. */
+export interface TouchedOrigin {
+  answers: TouchedAnswer[];
+  /** The chunks of the save that the rows are relative to. */
+  base: ChunkRef[];
+  planned: PlannedChunk[];
+  /** As in `CapturedOrigin`; given, every chunk is compared. */
   expected?: Uint8Array[];
 }
 

@@ -148,6 +148,7 @@ class Storing {
     const { origin } = this.#file;
     if ("path" in origin) return { source: { path: origin.path, offset }, release: () => {} };
     if ("capture" in origin) return capturedSource(origin, offset);
+    invariant("bytes" in origin, "touched rows are stored by storeTouched");
     const bytes = new Uint8Array(this.#staging.pop() ?? new SharedArrayBuffer(STAGE_BYTES), 0, sizeBytes);
     bytes.set(origin.bytes.subarray(offset, offset + sizeBytes));
     return { source: { bytes }, release: () => this.#staging.push(bytes.buffer as SharedArrayBuffer) };
@@ -194,7 +195,7 @@ export function changed(path: string): StoreError {
 }
 
 /** In strict mode: a trainer wrote these tensors after `save` and before they were captured. */
-function writtenTooEarly(tensors: string[]): StoreError {
+export function writtenTooEarly(tensors: string[]): StoreError {
   return new StoreError(
     "ERR_CONFLICT",
     `${tensors.slice(0, 3).join(", ")}${tensors.length > 3 ? ", …" : ""}: written after save and before captured`,

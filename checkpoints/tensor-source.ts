@@ -22,6 +22,8 @@ export interface TensorSource {
   file: Omit<SourceFile, "origin">;
   chunks: PlannedChunk[];
   plan: CapturePlan;
+  /** Where the file's bytes are, by offset. */
+  spans: CaptureSpan[];
   /** The part of the capture that a tensor is. */
   partOf: ReadonlyMap<string, number>;
 }
@@ -88,7 +90,7 @@ function planTensors(entries: [string, Tensor][]): TensorSource {
     sizeBytes: batch.sizeBytes,
   }));
   const plan = new CapturePlan(spans, ranges, layout.spans.length);
-  return { file: { kind: "tensors", name: MODEL_FILE, sizeBytes, layout }, chunks, plan, partOf };
+  return { file: { kind: "tensors", name: MODEL_FILE, sizeBytes, layout }, chunks, plan, spans, partOf };
 }
 
 /** Digests of the chunks as the tensors are at this moment, computed on the calling thread. */

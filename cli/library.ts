@@ -6,6 +6,8 @@ import type {
   Checkpoints as AllCheckpoints,
   CheckOptions,
   CheckResult,
+  Features,
+  LoadOptions,
   OpenStoreOptions,
   Progress,
   RepairResult,
@@ -18,7 +20,10 @@ export type {
   AuditEntry,
   AuditReport,
   CheckResult,
+  CriticalStats,
+  FeatureInfo,
   GcResult,
+  HistogramSummary,
   KeyRange,
   LogInspection,
   LogQuery,
@@ -60,19 +65,38 @@ export type CriticalLibrary = Pick<
 >;
 export type { ReachedCritical, ReachOptions } from "../open-critical.ts";
 
-export type OpenOptions = Pick<OpenStoreOptions, "create" | "readOnly" | "onError" | "mirror" | "witness">;
+export type OpenOptions = Pick<
+  OpenStoreOptions,
+  "create" | "readOnly" | "onError" | "mirror" | "witness" | "ioBudget"
+>;
 
-export interface Library {
+export interface Library
+  extends Pick<typeof import("../index.ts"), "compressionOfName" | "formatOfName" | "StoreError"> {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
   checkStore(directory: string, options: CheckOptions): Promise<CheckResult>;
   repairStore(directory: string, options: Running & { mirror?: string }): Promise<RepairResult>;
 }
 
 export interface Store
-  extends Pick<WholeStore, "gc" | "stats" | "backup" | "close" | "importSeries" | "exportSeries"> {
+  extends Pick<
+    WholeStore,
+    | "gc"
+    | "stats"
+    | "backup"
+    | "close"
+    | "importSeries"
+    | "exportSeries"
+    | "publishFeatures"
+    | "exportFeatures"
+    | "state"
+  > {
   readonly checkpoints: Checkpoints;
   readonly series: SeriesStore;
+  readonly features: Pick<Features, "list" | "versions" | "load" | "find">;
 }
+
+/** Which version of a feature table. */
+export type FeatureSelection = Pick<LoadOptions, "version" | "asOf">;
 
 export interface SeriesStore {
   list(): string[];
@@ -83,5 +107,16 @@ export type Series = Pick<WholeSeries, "name" | "columns" | "key" | "asOf" | "po
 
 export type Checkpoints = Pick<
   AllCheckpoints,
-  "saveFiles" | "restoreFiles" | "refs" | "log" | "show" | "readResume" | "diff" | "tag" | "prune"
+  | "saveFiles"
+  | "restoreFiles"
+  | "refs"
+  | "log"
+  | "show"
+  | "readResume"
+  | "diff"
+  | "tag"
+  | "prune"
+  | "follow"
+  | "pin"
+  | "unpin"
 >;

@@ -5,10 +5,13 @@ import { addBench } from "./commands/bench.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCritical } from "./commands/critical.ts";
 import { addDiff } from "./commands/diff.ts";
+import { addFeatures } from "./commands/features/features.ts";
+import { addFollow } from "./commands/follow.ts";
 import { addGc } from "./commands/gc.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
 import { addMigrate } from "./commands/migrate.ts";
+import { addPin, addUnpin } from "./commands/pin.ts";
 import { addPrune } from "./commands/prune.ts";
 import { addRefs } from "./commands/refs.ts";
 import { addRepair } from "./commands/repair.ts";
@@ -18,6 +21,7 @@ import { addSequence } from "./commands/sequence.ts";
 import { addSeries } from "./commands/series/series.ts";
 import { addServe } from "./commands/serve.ts";
 import { addShow } from "./commands/show.ts";
+import { addState } from "./commands/state/state.ts";
 import { addStats } from "./commands/stats.ts";
 import { addTag } from "./commands/tag.ts";
 import { addVersion } from "./commands/version.ts";
@@ -36,6 +40,9 @@ const verbs = [
   addShow,
   addDiff,
   addTag,
+  addFollow,
+  addPin,
+  addUnpin,
   addPrune,
   addGc,
   addCritical,
@@ -47,9 +54,11 @@ const verbs = [
   addCheck,
   addRepair,
   addStats,
-  addBench,
   addServe,
   addSeries,
+  addBench,
+  addFeatures,
+  addState,
   addVersion,
 ];
 

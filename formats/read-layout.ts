@@ -1,7 +1,8 @@
 import type { ByteSource } from "./byte-source.ts";
 import type { DetectedFormat } from "./detect.ts";
-import type { FileLayout } from "./layout.ts";
+import type { FileLayout, TensorSpan } from "./layout.ts";
 import { readNpyLayout, readNpzLayout } from "./npy/reader.ts";
+import { readOnnxLayout } from "./onnx/reader.ts";
 import { readPtLayout } from "./pt/reader.ts";
 import { LENGTH_BYTES } from "./safetensors/format.ts";
 import { parseHeader, readHeaderLength } from "./safetensors/reader.ts";
@@ -10,6 +11,8 @@ export interface DescribedFile {
   layout: FileLayout;
   /** `__metadata__` of a safetensors file; empty for others. */
   metadata: ReadonlyMap<string, string>;
+  /** Tensors that lie in other files, by those files' places beside this one: an ONNX model's external data. */
+  external?: ReadonlyMap<string, TensorSpan[]>;
 }
 
 /**
@@ -21,11 +24,15 @@ export function readLayout(format: DetectedFormat, source: ByteSource): Describe
     const headerBytes = LENGTH_BYTES + readHeaderLength(source.read(0, LENGTH_BYTES), source.sizeBytes);
     return parseHeader(source.read(0, headerBytes), source.sizeBytes);
   }
+  if (format === "onnx") return { ...readOnnxLayout(source), metadata: new Map() };
   const layout = read(format, source);
   return layout === undefined || layout.spans.length === 0 ? undefined : { layout, metadata: new Map() };
 }
 
-function read(format: Exclude<DetectedFormat, "safetensors">, source: ByteSource): FileLayout | undefined {
+function read(
+  format: Exclude<DetectedFormat, "safetensors" | "onnx">,
+  source: ByteSource,
+): FileLayout | undefined {
   switch (format) {
     case "pt":
       return readPtLayout(source);

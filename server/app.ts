@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { SERVER_BODIES_MAX, SERVER_WAITING_MAX } from "../src/limits.ts";
 import { checkAccess } from "./access.ts";
 import { addChunkRoutes } from "./chunk-routes.ts";
+import { addCriticalRoutes } from "./critical-routes.ts";
 import { ShaNames } from "./digests.ts";
 import { failureResponse, HttpFailure } from "./failure.ts";
 import { addManifestRoutes } from "./manifest-routes.ts";
@@ -59,6 +60,7 @@ export function createApp(context: ServerContext): ServerApp {
   addManifestRoutes(app, parts);
   addRefRoutes(app, parts);
   addTransferRoutes(app, parts);
+  addCriticalRoutes(app, context);
   const watchers = addWatchRoute(app, context);
 
   metrics.gauge("varve_turns_busy", "Requests with a body in memory.", () => turns.busy);

@@ -32,57 +32,55 @@ export function sha256(bytes: Uint8Array): Buffer {
  */
 export class ShaNames {
   readonly #exchange: ChunkExchange;
-  readonly #known = new Map<string, Uint8Array>();
-  /** Manifests whose chunks have been hashed. */
-  readonly #hashed = new Set<string>();
-  #hashing: Promise<void> = Promise.resolve();
+  readonly #bySha = new Map<string, Uint8Array>();
+  /** Chunks that have a name here. */
+  readonly #named = new Set<string>();
+  /** Manifests all of whose chunks had a name when they were last looked at. */
+  readonly #learned = new Set<string>();
+  #learning: Promise<void> = Promise.resolve();
 
   constructor(exchange: ChunkExchange) {
     this.#exchange = exchange;
   }
 
   get size(): number {
-    return this.#known.size;
+    return this.#bySha.size;
   }
 
   remember(sha: Uint8Array, digest: Uint8Array): void {
     const key = digestKey(sha);
-    this.#known.delete(key);
-    this.#known.set(key, digest);
-    if (this.#known.size <= SERVER_ALIASES_MAX) return;
-    const oldest = this.#known.keys().next().value;
-    if (oldest !== undefined) this.#known.delete(oldest);
-    this.#hashed.clear();
+    this.#bySha.delete(key);
+    this.#bySha.set(key, digest);
+    this.#named.add(digestKey(digest));
+    if (this.#bySha.size <= SERVER_ALIASES_MAX) return;
+    const [oldest, forgotten] = this.#bySha.entries().next().value!;
+    this.#bySha.delete(oldest);
+    this.#named.delete(digestKey(forgotten));
+    this.#learned.clear();
   }
 
   /** The chunk's digest, as long as the store has it. */
   resolve({ algorithm, bytes }: WireDigest): Uint8Array | undefined {
-    const digest = algorithm === "blake3" ? bytes : this.#known.get(digestKey(bytes));
+    const digest = algorithm === "blake3" ? bytes : this.#bySha.get(digestKey(bytes));
     return digest !== undefined && this.#exchange.sizeOf(digest) !== undefined ? digest : undefined;
   }
 
-  /** Hashes a version's chunks once, so that a client that goes on from it sends only what is new. */
+  /** Hashes those of a version's chunks that have no name yet, so that a client that goes on from it sends only what is new. */
   learn(manifest: Uint8Array): Promise<void> {
     const key = digestKey(manifest);
-    if (this.#hashed.has(key)) return Promise.resolve();
+    if (this.#learned.has(key)) return Promise.resolve();
     // One version at a time: two clients that ask for the same one wait for the same work.
-    this.#hashing = this.#hashing.then(async () => {
-      if (this.#hashed.has(key)) return;
-      await this.#hashAll(manifest);
-      this.#hashed.add(key);
+    const step = this.#learning.then(async () => {
+      if (this.#learned.has(key)) return;
+      if (this.#learned.size > LEARNED_MAX) this.#learned.clear();
+      await this.#hashUnnamed(manifest);
+      this.#learned.add(key);
     });
-    const step = this.#hashing;
-    this.#hashing = step.catch(() => {});
+    this.#learning = step.catch(() => {});
     return step;
   }
 
-  /** Says that all chunks of a manifest have passed through here already. */
-  noteHashed(manifest: Uint8Array): void {
-    this.#hashed.add(digestKey(manifest));
-  }
-
-  async #hashAll(manifest: Uint8Array): Promise<void> {
-    const named = new Set([...this.#known.values()].map(digestKey));
+  async #hashUnnamed(manifest: Uint8Array): Promise<void> {
     let batch: Uint8Array[] = [];
     let batchBytes = 0;
     const hashBatch = async () => {
@@ -100,8 +98,8 @@ export class ShaNames {
     try {
       for (const { chunks } of this.#exchange.manifest(manifest).files) {
         for (const { digest, rawBytes } of chunks) {
-          if (named.has(digestKey(digest))) continue;
-          if (batchBytes + rawBytes > SERVER_BATCH_BYTES_MAX / 4) await hashBatch();
+          if (this.#named.has(digestKey(digest))) continue;
+          if (batch.length > 0 && batchBytes + rawBytes > SERVER_BATCH_BYTES_MAX / 4) await hashBatch();
           batch.push(digest);
           batchBytes += rawBytes;
         }
@@ -113,6 +111,9 @@ export class ShaNames {
     }
   }
 }
+
+/** Manifests remembered as learned: one that is forgotten costs a walk over its list. */
+const LEARNED_MAX = 4096;
 
 export function hex(digest: Uint8Array): string {
   return Buffer.from(digest.buffer, digest.byteOffset, DIGEST_BYTES).toString("hex");

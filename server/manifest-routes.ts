@@ -29,12 +29,9 @@ export function addManifestRoutes(app: Hono, { store, names }: ServerContext & {
     const files = objects(body["files"], "files");
     exchange.refresh();
     const missing: string[] = [];
-    let allBySha = true;
     const read = files.map((file) =>
       readFile(file, (text) => {
-        const name = parseDigest(text);
-        if (name.algorithm !== "sha256") allBySha = false;
-        const digest = names.resolve(name);
+        const digest = names.resolve(parseDigest(text));
         if (digest === undefined) missing.push(String(text));
         return digest;
       }),
@@ -47,7 +44,6 @@ export function addManifestRoutes(app: Hono, { store, names }: ServerContext & {
     }));
     const result = await exchange.putManifest(sized, parent);
     if ("missing" in result) return c.json(missingAnswer(result.missing.map(hex)), 409);
-    if (allBySha) names.noteHashed(result.manifest);
     return c.json({ manifest: hex(result.manifest) }, 201);
   });
 }

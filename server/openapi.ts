@@ -198,6 +198,43 @@ const operations: Record<string, Record<string, Operation>> = {
       answers: { 201: "the version is durable", 422: "malformed" },
     },
   },
+  "/v1/commit": {
+    post: {
+      summary: "Commit one transaction of critical state",
+      parameters: [["Idempotency-Key", "header"]],
+      json: {
+        type: "object",
+        required: ["changes"],
+        properties: {
+          changes: { type: "array", items: { type: "object", minProperties: 1, maxProperties: 1 } },
+          actor: { type: "string" },
+          reason: { type: "string" },
+        },
+      },
+      answers: {
+        200: [
+          "it is durable",
+          {
+            type: "object",
+            properties: { lsn: { type: "string" }, timeUs: { type: "string" }, results: { type: "array" } },
+          },
+        ],
+        409: "a condition does not hold: nothing was changed",
+        503: "another process has critical state open",
+      },
+    },
+  },
+  "/v1/critical/{map}/{key}": {
+    get: {
+      summary: "An entry of a critical map",
+      parameters: [
+        ["map", "path"],
+        ["key", "path"],
+        ["If-None-Match", "header"],
+      ],
+      answers: { 200: "value and version", 304: "still that version", 404: "not there" },
+    },
+  },
   "/v1/watch": {
     get: {
       summary: "New versions as server-sent events",

@@ -47,7 +47,7 @@ export async function startServer(store: Store, options: ServeOptions = {}): Pro
     });
   }
   const readOnly = options.readOnly ?? false;
-  await store.checkpoints.openChunks();
+  await store.checkpoints.exchange.open();
   const app = createApp({ store, readOnly, tokens, loopback: local && unix === undefined, log });
   const server = createServer(
     {

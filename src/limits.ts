@@ -55,6 +55,18 @@ export const CUT_RECORD_BYTES_MAX = 256 << 10;
 export const CHAIN_DEPTH_MAX = 64;
 
 /**
+ * Patches (rows that a learner named) one after another on one chunk: each is as cheap to apply as it is small, and a
+ * frame's depth is one byte.
+ */
+export const PATCH_DEPTH_MAX = 255;
+
+/** From this many on, chunks begin to start over, each at its own number, so that no save has to store all of them. */
+export const PATCH_DEPTH_SPREAD = 205;
+
+/** A save of named rows that holds more than this stores its chunks whole instead. */
+export const TOUCHED_BYTES_MAX = 64 << 20;
+
+/**
  * Restoring a chunk through its chain may cost as much as reading this many times its raw bytes: about eight
  * changed-everywhere versions, or two dozen that changed little.
  */
@@ -211,6 +223,7 @@ export const SERVER_ALIASES_MAX = 262_144;
 
 /** Watchers at once: each is a connection that stays. */
 export const SERVER_WATCHERS_MAX = 1024;
+
 /** Columns of one series: a book of fifty levels has two hundred; more belong in a list or in several series. */
 export const SERIES_COLUMNS_MAX = 1024;
 
@@ -276,6 +289,40 @@ export const TABLE_FILE_BYTES_MAX = 2 ** 31 - 1;
 
 /** Numbers in one cell of a fixed-size list: the widest embeddings have a few thousand. */
 export const LIST_SIZE_MAX = 65_536;
+
+/** Rows of a large row chunk of a feature table: 512 KiB of f64, read in a fraction of a millisecond. */
+export const FEATURE_CHUNK_ROWS = 65_536;
+
+/** Rows of a small row chunk: what follows the last large one, so that a table that grows writes little anew. */
+export const FEATURE_SMALL_CHUNK_ROWS = 4096;
+
+/** Rows of one feature table: 32-bit row numbers in joins, and Arrow's own offsets, end there. */
+export const FEATURE_ROWS_MAX = 2 ** 31 - 1;
+
+/** Bytes of a feature version's manifest: 16,384 columns of a hundred million rows stay below. */
+export const FEATURE_MANIFEST_BYTES_MAX = 256 << 20;
+
+/** Names and notes of where a feature table came from. */
+export const FEATURE_SOURCES_MAX = 256;
+
+/** Decoded feature tables a process keeps for its readers; the least recently used go first. */
+export const FEATURE_CACHE_BYTES = 256 << 20;
+
+/** How long a change of a state map may wait for others to be made durable with it. */
+export const STATE_FLUSH_MS = 200;
+
+/** Encoded bytes of one value, or of one update together: a record of the log has room for it. */
+export const STATE_UPDATE_BYTES_MAX = 512 << 10;
+
+/** Bytes of changes that may wait to be written: past it a put waits for nobody and is refused. */
+export const STATE_PENDING_BYTES_MAX = 32 << 20;
+
+/** Bytes of a state map's log that its history may take before the oldest of it is dropped. */
+export const STATE_HISTORY_BYTES = 16 << 20;
+
+/** Bytes a cached map may take unless told otherwise. */
+export const CACHE_MAP_BYTES = 64 << 20;
+
 /** Captured bytes that wait in memory for the encoder, by default: with it the whole overhead stays under 100 MB. */
 export const STAGING_BYTES = 64 << 20;
 
@@ -290,8 +337,33 @@ export const CAPTURES_MAX = 64;
 
 /** One shared memory of allocated tensors: a WebAssembly memory holds 4 GiB, less one page of 64 KiB. */
 export const SHARED_MEMORY_BYTES_MAX = 65_535 * 65_536;
+
+/** Bytes of an image's tables and checksums: the widest tables of the largest models, and 4 bytes a MiB. */
+export const IMAGE_HEAD_BYTES_MAX = 256 << 20;
+
+/** Bytes a second of background writing, by default: what an average disk takes for years. */
+export const IO_BUDGET_BYTES_PER_SECOND = 10_000_000;
+
 /** Space critical state reserves against a full disk: two files of history and the largest snapshot that is usual. */
 export const RESERVE_BYTES_MAX = 1 << 30;
 
 /** Rows an import may sort: it holds all of them in memory, and twice while it orders them. */
 export const SERIES_SORT_ROWS_MAX = 20_000_000;
+
+/** Rows a recipe may look back: a week of minutes. A window costs its length a row, so this bounds what decoding takes. */
+export const RECIPE_ROWS_MAX = 10_080;
+
+/** Graphs, nodes and tensors inside one another in an ONNX model: a loop in a branch in a loop nests a dozen. */
+export const ONNX_DEPTH_MAX = 128;
+
+/** Tensors in one ONNX model that are kept as tensors: as many as one safetensors file may have. */
+export const ONNX_TENSORS_MAX = 262_144;
+
+/** Bytes of a name or of a file's place in an ONNX model. */
+export const ONNX_TEXT_BYTES_MAX = 4096;
+
+/**
+ * A smaller tensor of an ONNX model stays in the skeleton: graphs hold thousands of constants of a few bytes, and
+ * each one on its own would cost more to describe than it has.
+ */
+export const ONNX_TENSOR_BYTES_MIN = 512;

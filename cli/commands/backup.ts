@@ -17,10 +17,11 @@ export function addBackup(program: Command, session: Session): void {
         session.running("backing up", (running) => store.backup(resolve(dest), running)),
       );
       session.done(result, () => {
-        const { directory, incremental, critical, checkpoints, writtenBytes, durationMs } = result;
+        const { directory, incremental, critical, checkpoints, series, writtenBytes, durationMs } = result;
         const kind = incremental ? "brought up to date" : "made";
         const state = critical === undefined ? "" : `critical state to LSN ${critical.lsn}, `;
-        const rest = `${plural(checkpoints.packs, "pack")}, version log to ${checkpoints.seq}`;
+        const rows = series.series === 0 ? "" : `, ${series.series} series`;
+        const rest = `${plural(checkpoints.packs, "pack")}, version log to ${checkpoints.seq}${rows}`;
         const cost = `${formatBytes(writtenBytes)} written in ${formatDuration(durationMs)}`;
         const fence = critical === undefined ? "" : "its sequences are fenced until they are adopted\n";
         return `backup ${printable(directory)} ${kind} and checked: ${state}${rest}; ${cost}\n${fence}`;

@@ -34,6 +34,8 @@ CHUNK_BYTES_MAX = 1 << 20
 BATCH_BYTES = 8 << 20
 BATCH_CHUNKS = 4096
 HAVE_DIGESTS = 65_536
+REMEMBERED_MAX = 262_144
+RETRY_SECONDS = 20.0
 MODEL_FILE = "model.safetensors"
 DTYPES = (
     "BOOL F4 F6_E2M3 F6_E3M2 U8 I8 F8_E5M2 F8_E4M3 F8_E8M0 F8_E4M3FNUZ F8_E5M2FNUZ "
@@ -293,14 +295,18 @@ class _Http:
             return http.client.HTTPSConnection(self.parts.netloc, timeout=self.timeout, context=ssl.create_default_context())
         return http.client.HTTPConnection(self.parts.netloc, timeout=self.timeout)
 
-    def request(self, method, path, body=None, headers=None, retries=4):
-        """(status, headers, bytes). `body` is bytes, or a list of buffers sent one behind the other."""
+    def request(self, method, path, body=None, headers=None, retry=True):
+        """(status, headers, bytes). `body` is bytes, or a list of buffers sent one behind the other.
+
+        While the server is away (it may be restarting) the request is tried again, for RETRY_SECONDS.
+        """
         pieces = body if isinstance(body, list) else ([] if body is None else [body])
         length = sum(memoryview(piece).nbytes for piece in pieces)
         sent = {"Content-Length": str(length), **(headers or {})}
         if self.token is not None:
             sent["Authorization"] = "Bearer " + self.token
-        for attempt in range(retries + 1):
+        deadline, wait = time.monotonic() + (RETRY_SECONDS if retry else 0), 0.05
+        while True:
             connection = getattr(self.local, "connection", None) or self.open()
             self.local.connection = None
             try:
@@ -314,25 +320,26 @@ class _Http:
                 data = response.read()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                if attempt == retries:
+                if time.monotonic() >= deadline:
                     raise VarveError("ERR_IO", "%s: %s" % (self.parts.geturl(), error), retryable=True) from error
-                time.sleep(0.05 * 2**attempt)
+                time.sleep(wait)
+                wait = min(2 * wait, 1)
                 continue
             if not response.will_close:
                 self.local.connection = connection
             with self.lock:
                 self.sent_bytes += length
                 self.received_bytes += len(data)
-            if response.status == 503 and attempt < retries:
-                time.sleep(0.2 * 2**attempt)
+            if response.status == 503 and time.monotonic() < deadline:
+                time.sleep(wait)
+                wait = min(2 * wait, 1)
                 continue
             return response.status, response.headers, data
-        raise AssertionError("a loop that returns or raises")
 
-    def json(self, method, path, body=None, headers=None, allow=(), retries=4):
+    def json(self, method, path, body=None, headers=None, allow=(), retry=True):
         sent = None if body is None else json.dumps(body, separators=(",", ":")).encode("utf-8")
         more = {"Content-Type": "application/json", **(headers or {})}
-        status, answered, data = self.request(method, path, sent, more, retries)
+        status, answered, data = self.request(method, path, sent, more, retry)
         answer = json.loads(data) if data else {}
         if status >= 400 and status not in allow:
             raise _failure(status, answer)
@@ -373,6 +380,8 @@ class Client:
         self._background = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="varve-save")
         self._unseen, self._lock = [], threading.Lock()
         self._manifests = {}
+        # What the server called chunks that it has made durable: a server that was killed need not get them again.
+        self._stored = {}
 
     # -- saving
 
@@ -422,25 +431,19 @@ class Client:
         files = [(_Parts(pieces), _plan_chunks(spans, size)), (_Parts([(0, blob)]), resume)]
         chunks = [(parts, chunk) for parts, plan in files for chunk in plan]
         digests = list(self._pool.map(lambda each: hashlib.sha256(each[0].read(each[1][0], each[1][1])).hexdigest(), chunks))
-        description = [
-            {
-                "kind": "tensors", "name": MODEL_FILE, "sizeBytes": size, "format": "safetensors",
-                "tensors": [
-                    {"name": name, "dtype": arrays[name].dtype, "shape": arrays[name].shape, "offset": offset}
-                    for name, offset, _ in places
-                ],
-                "chunks": ["sha256:" + digest for digest in digests[: len(files[0][1])]],
-            },
-            {
-                "kind": "resume", "name": "", "sizeBytes": len(blob),
-                "chunks": ["sha256:" + digest for digest in digests[len(files[0][1]) :]],
-            },
+        count = len(files[0][1])
+        tensors = [
+            {"name": name, "dtype": arrays[name].dtype, "shape": arrays[name].shape, "offset": offset}
+            for name, offset, _ in places
         ]
         for _ in range(8):
             current = self._current(ref)
             bases = {} if current is None else self._bases(current)
             self._put_missing(ref, chunks, digests, bases)
-            body = {"files": description}
+            names = [self._name(digest) for digest in digests]
+            model = {"kind": "tensors", "name": MODEL_FILE, "sizeBytes": size, "format": "safetensors", "tensors": tensors}
+            rest = {"kind": "resume", "name": "", "sizeBytes": len(blob)}
+            body = {"files": [dict(model, chunks=names[:count]), dict(rest, chunks=names[count:])]}
             if current is not None:
                 body["parent"] = current["manifest"]
             status, _, answer = self._http.json("POST", "/v1/manifests", body, allow=(409,))
@@ -469,20 +472,25 @@ class Client:
         # Moving a ref twice would make two versions: a move whose answer was lost is looked for, not repeated.
         key = base64.b16encode(os.urandom(16)).decode("ascii").lower()
         body["metadata"] = dict(body.get("metadata") or {}, **{"varve.save": key})
-        for attempt in range(5):
+        deadline, lost = time.monotonic() + RETRY_SECONDS, False
+        while True:
             try:
-                status, _, answer = self._http.json("PUT", path, body, headers, allow=(409, 412), retries=0)
+                status, _, answer = self._http.json("PUT", path, body, headers, allow=(409, 412), retry=False)
             except VarveError as error:
-                if not error.retryable or attempt == 4:
+                if not error.retryable or time.monotonic() >= deadline:
                     raise
-                time.sleep(0.1 * 2**attempt)
-                _, _, log = self._http.json("GET", path + "?log", allow=(404,))
-                for version in reversed(log.get("versions", [])):
-                    if version["metadata"].get("varve.save") == key:
-                        return version
+                time.sleep(0.1)
+                lost = True
+                saved = self._saved_as(path, key)
+                if saved is not None:
+                    return saved
                 continue
             if status == 409:
                 return None
+            if status == 412 and lost:
+                saved = self._saved_as(path, key)
+                if saved is not None:
+                    return saved
             if status == 412 and parent is None and "If-None-Match" not in headers:
                 headers = {"If-None-Match": "*"}
                 continue
@@ -492,7 +500,11 @@ class Client:
             if status == 412:
                 raise _failure(status, answer)
             return answer
-        return None
+
+    def _saved_as(self, path, key):
+        """The version that a move made whose answer did not arrive."""
+        _, _, log = self._http.json("GET", path + "?log", allow=(404,))
+        return next((v for v in reversed(log.get("versions", [])) if v["metadata"].get("varve.save") == key), None)
 
     def _bases(self, version):
         """The newest version's chunks by what they hold: what new ones are stored against."""
@@ -512,9 +524,11 @@ class Client:
         missing = []
         for at in range(0, len(order), HAVE_DIGESTS):
             part = order[at : at + HAVE_DIGESTS]
-            body = {"digests": ["sha256:" + digests[i] for i in part], "like": ref}
+            body = {"digests": [self._name(digests[i]) for i in part], "like": ref}
             _, _, answer = self._http.json("POST", "/v1/have", body)
-            missing.extend(part[place] for place in answer["missing"])
+            for place in answer["missing"]:
+                self._stored.pop(digests[part[place]], None)
+                missing.append(part[place])
         batch, size, sending = [], 0, []
         for i in missing:
             if batch and (size + chunks[i][1][1] > BATCH_BYTES or len(batch) == BATCH_CHUNKS):
@@ -546,6 +560,18 @@ class Client:
             )
         if status >= 400:
             raise _failure(status, json.loads(data))
+        for i, digest in zip(batch, json.loads(data)["digests"]):
+            self._remember(digests[i], digest)
+
+    def _name(self, sha):
+        """What a chunk is called on the wire: its name in the store where that is known, else its SHA-256."""
+        return self._stored.get(sha) or "sha256:" + sha
+
+    def _remember(self, sha, digest):
+        with self._lock:
+            self._stored[sha] = digest
+            while len(self._stored) > REMEMBERED_MAX:
+                self._stored.pop(next(iter(self._stored)))
 
     # -- loading
 
@@ -636,6 +662,7 @@ class Client:
             if hashlib.sha256(raw).hexdigest() != chunk["sha256"]:
                 raise VarveError("ERR_IO", "a chunk was damaged on its way", retryable=True)
             got[chunk["digest"]] = raw
+            self._remember(chunk["sha256"], chunk["digest"])
             at += chunk["sizeBytes"]
         return got
 

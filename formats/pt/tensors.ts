@@ -1,4 +1,5 @@
 import { PICKLE_DEPTH_MAX, TENSOR_PATH_CHARACTERS_MAX } from "../../src/limits.ts";
+import { uniqueName } from "../unique-name.ts";
 import {
   PickleDict,
   PickleObject,
@@ -79,18 +80,6 @@ function keyText(key: PickleValue, index: number): string {
 function joinPath(path: string, key: string): string {
   if (key === "") return path;
   return (path === "" ? key : `${path}.${key}`).slice(0, TENSOR_PATH_CHARACTERS_MAX);
-}
-
-/** @param taken each name given so far, and the number the next one of that path gets */
-function uniqueName(path: string, taken: Map<string, number>): string {
-  let number = taken.get(path);
-  taken.set(path, (number ?? 1) + 1);
-  if (number === undefined) return path;
-  while (taken.has(`${path}~${number}`)) number++;
-  const name = `${path}~${number}`;
-  taken.set(path, number + 1);
-  taken.set(name, 2);
-  return name;
 }
 
 function wholeStorage(storage: StorageHandle): TensorView {

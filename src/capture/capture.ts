@@ -1,16 +1,8 @@
 import type { Disk } from "../disk/disk.ts";
-import { StoreError } from "../errors.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import type { CapturePlan } from "./capture-plan.ts";
-import {
-  CONTROL_WORDS,
-  type DrainRequest,
-  drainJob,
-  finishPiece,
-  PIECES_LEFT,
-  SPOOLED,
-  STOP,
-} from "./drain.job.ts";
+import { CONTROL_WORDS, type DrainRequest, drainJob, finishPiece, SPOOLED, STOP } from "./drain.job.ts";
+import { Fences } from "./fences.ts";
 import type { SpoolFile, SpoolFiles } from "./spool-files.ts";
 import type { StagingPool } from "./staging-pool.ts";
 
@@ -28,11 +20,6 @@ export type CapturedBytes = { bytes: Uint8Array } | { path: string; offset: numb
 /** Memory that is not shared is copied at once up to this much: a millisecond or two of the calling thread. */
 const COPY_AT_ONCE_BYTES = 8 << 20;
 
-interface Waiter {
-  resolve(): void;
-  reject(error: unknown): void;
-}
-
 /**
  * One save's tensors on their way out of the memory that the trainer wants to write again.
  *
@@ -46,24 +33,19 @@ export class Capture {
   /** How long copying held the calling thread. */
   copyMs = 0;
   readonly #parts: CaptureParts;
-  readonly #control: Int32Array;
+  /** Which tensors may be written again. */
+  readonly fences: Fences;
   readonly #partCount: number;
   readonly #slots: number[];
   readonly #spool: SpoolFile | undefined;
-  readonly #waiters = new Map<number, Waiter[]>();
   readonly #drained: Promise<unknown>;
-  #failure: unknown;
   #ended = false;
 
   private constructor(parts: CaptureParts) {
     const { plan, staging, spools } = parts;
     this.#parts = parts;
     this.#partCount = plan.piecesOfPart.length;
-    this.#control = new Int32Array(
-      new SharedArrayBuffer((CONTROL_WORDS + this.#partCount + plan.pieces.length) * 4),
-    );
-    this.#control[PIECES_LEFT] = plan.pieces.length;
-    this.#control.set(plan.piecesOfPart, CONTROL_WORDS);
+    this.fences = new Fences(plan.piecesOfPart, plan.pieces.length);
     this.#slots = staging.take(plan.pieces.length);
     const spooled = plan.pieces.length - this.#slots.length;
     try {
@@ -75,14 +57,10 @@ export class Capture {
     this.spooledBytes = spooled === 0 ? 0 : plan.sizeBytes - this.#slots.length * staging.slotBytes;
     const locals = this.#copyLocals();
     const work = [this.#drain(), ...locals.map((piece) => this.#spoolLocal(piece))];
-    for (const each of work) each.catch((error: unknown) => this.#fail(error));
+    for (const each of work) each.catch((error: unknown) => this.fences.fail(error));
     this.#drained = Promise.allSettled(work);
-    this.captured = this.#drained.then(() => {
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#control[STOP] !== 0) throw stopped();
-    });
+    this.captured = this.#drained.then(() => this.fences.settle());
     this.captured.catch(() => {});
-    this.#drained.then(() => this.#settleWaiters());
   }
 
   /** Starts to capture. From here on until they are captured, the tensors must not change. */
@@ -98,14 +76,14 @@ export class Capture {
       buffers: plan.buffers,
       pieces: plan.pieces.length,
       parts: this.#partCount,
-      control: this.#control,
+      control: this.fences.control,
       staging: staging.memory,
       slotBytes: staging.slotBytes,
       slots: Int32Array.from(this.#slots.slice(this.#localSlots)),
       spoolPath: this.#spool?.path,
       ...(pool.inline ? { disk } : {}),
     };
-    await pool.broadcast(drainJob, request, (whole) => this.#wake(whole as number[]));
+    await pool.broadcast(drainJob, request, (whole) => this.fences.wake(whole as number[]));
   }
 
   #localSlots = 0;
@@ -137,7 +115,7 @@ export class Capture {
     const piece = this.#parts.plan.pieces[index]!;
     let at = piece.offset;
     for (const { bytes } of piece.segments) {
-      if (Atomics.load(this.#control, STOP) !== 0) return;
+      if (Atomics.load(this.fences.control, STOP) !== 0) return;
       await this.#spool!.file.write(bytes, at);
       at += bytes.byteLength;
     }
@@ -145,54 +123,10 @@ export class Capture {
   }
 
   #finish(index: number, place: number): void {
-    Atomics.store(this.#control, CONTROL_WORDS + this.#partCount + index, place);
-    finishPiece(this.#control, this.#parts.plan.pieces[index]!.parts, (whole) => this.#wake(whole));
-  }
-
-  #wake(parts: number[]): void {
-    for (const part of parts) {
-      for (const waiter of this.#waiters.get(part) ?? []) waiter.resolve();
-      this.#waiters.delete(part);
-    }
-  }
-
-  #settleWaiters(): void {
-    for (const [part, waiters] of this.#waiters) {
-      for (const waiter of waiters) {
-        if (this.isCaptured(part)) waiter.resolve();
-        else waiter.reject(this.#failure ?? stopped());
-      }
-    }
-    this.#waiters.clear();
-  }
-
-  #fail(error: unknown): void {
-    this.#failure ??= error;
-    Atomics.store(this.#control, STOP, 1);
-  }
-
-  /** Whether a part may be written again: true as soon as it is, whatever the event loop has had time for. */
-  isCaptured(part: number): boolean {
-    return Atomics.load(this.#control, CONTROL_WORDS + part) === 0;
-  }
-
-  get isWhole(): boolean {
-    return Atomics.load(this.#control, PIECES_LEFT) === 0;
-  }
-
-  partCaptured(part: number): Promise<void> {
-    if (this.isCaptured(part)) return Promise.resolve();
-    if (this.#ended) return Promise.reject(this.#failure ?? stopped());
-    return new Promise((resolve, reject) => {
-      const waiters = this.#waiters.get(part) ?? [];
-      waiters.push({ resolve, reject });
-      this.#waiters.set(part, waiters);
-    });
-  }
-
-  /** Captures no further piece. */
-  stop(): void {
-    Atomics.store(this.#control, STOP, 1);
+    Atomics.store(this.fences.control, CONTROL_WORDS + this.#partCount + index, place);
+    finishPiece(this.fences.control, this.#parts.plan.pieces[index]!.parts, (whole) =>
+      this.fences.wake(whole),
+    );
   }
 
   /** Where a captured piece is. Its memory is used again after `release`. */
@@ -204,7 +138,7 @@ export class Capture {
   }
 
   #place(index: number): number {
-    return Atomics.load(this.#control, CONTROL_WORDS + this.#partCount + index);
+    return Atomics.load(this.fences.control, CONTROL_WORDS + this.#partCount + index);
   }
 
   /** Gives a piece's memory to the next capture. */
@@ -221,13 +155,9 @@ export class Capture {
   async end(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    this.stop();
+    this.fences.stop();
     await this.#drained;
     for (const slot of this.#slots.splice(0)) this.#parts.staging.give(slot);
     if (this.#spool !== undefined) this.#parts.spools.release(this.#spool);
   }
-}
-
-function stopped(): StoreError {
-  return new StoreError("ERR_ABORTED", "the save was aborted before its tensors were captured");
 }

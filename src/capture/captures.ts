@@ -73,20 +73,14 @@ export class Captures {
     );
   }
 
-  /** Begins at once; there must be room, or the caller has waited for it. */
-  begin(plan: CapturePlan): Capture {
-    const { disk, pool } = this.#options;
-    const capture = Capture.begin({ plan, pool, disk, staging: this.#staging, spools: this.#spools });
+  /** Takes room for a capture at once; there must be some. Give it back with `leave`. */
+  enter(sizeBytes: number): void {
     this.#held += 1;
-    this.#heldBytes += plan.sizeBytes;
-    this.#counts.captures += 1;
-    this.#counts.capturedBytes += plan.sizeBytes;
-    this.#counts.spooledBytes += capture.spooledBytes;
-    return capture;
+    this.#heldBytes += sizeBytes;
   }
 
-  /** Begins when there is room, in the order asked for. Gives up when `signal` says so. */
-  async beginLater(plan: CapturePlan, signal: AbortSignal | undefined): Promise<Capture> {
+  /** Takes room when there is some, in the order asked for. Gives up when `signal` says so. */
+  async enterLater(sizeBytes: number, signal: AbortSignal | undefined): Promise<void> {
     const start = performance.now();
     this.#counts.waits += 1;
     await new Promise<void>((resolve, reject) => {
@@ -103,14 +97,31 @@ export class Captures {
       this.#queue.push(go);
       if (signal?.aborted) giveUp();
       else signal?.addEventListener("abort", giveUp, { once: true });
-      this.#sizes.set(go, plan.sizeBytes);
+      this.#sizes.set(go, sizeBytes);
       this.#admit();
     });
     this.#counts.waitedMs += performance.now() - start;
-    // Its room was held for it by `#admit`.
+  }
+
+  leave(sizeBytes: number): void {
     this.#held -= 1;
-    this.#heldBytes -= plan.sizeBytes;
-    return this.begin(plan);
+    this.#heldBytes -= sizeBytes;
+    this.#admit();
+  }
+
+  /** Begins to capture what room was taken for. */
+  begin(plan: CapturePlan): Capture {
+    const { disk, pool } = this.#options;
+    const capture = Capture.begin({ plan, pool, disk, staging: this.#staging, spools: this.#spools });
+    this.note(plan.sizeBytes);
+    this.#counts.spooledBytes += capture.spooledBytes;
+    return capture;
+  }
+
+  /** Counts a capture. */
+  note(sizeBytes: number): void {
+    this.#counts.captures += 1;
+    this.#counts.capturedBytes += sizeBytes;
   }
 
   readonly #sizes = new WeakMap<() => void, number>();
@@ -124,22 +135,13 @@ export class Captures {
         return;
       }
       this.#queue.shift();
-      this.#held += 1;
-      this.#heldBytes += sizeBytes;
+      this.enter(sizeBytes);
       next();
     }
   }
 
   noteSkip(): void {
     this.#counts.skips += 1;
-  }
-
-  /** Gives back what a capture held. */
-  async end(capture: Capture, sizeBytes: number): Promise<void> {
-    await capture.end();
-    this.#held -= 1;
-    this.#heldBytes -= sizeBytes;
-    this.#admit();
   }
 
   stats(): CaptureStats {

@@ -1,7 +1,9 @@
 import { invariant } from "../assert.ts";
-import type { Codec } from "../codec/codec.ts";
+import { type Codec, RAW_ENCODING } from "../codec/codec.ts";
+import { type Element, elementCode } from "../codec/element.ts";
+import { applyPatch, PATCH_ID } from "../codec/encodings/patch.ts";
 import type { DiskFile } from "../disk/disk.ts";
-import { CHUNK_BYTES_MAX, JOB_BYTES } from "../limits.ts";
+import { CHUNK_BYTES_MAX, JOB_BYTES, PATCH_DEPTH_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import type { ChunkEntry } from "./chunk-index.ts";
 import type { ChunkStore } from "./chunk-store.ts";
@@ -18,6 +20,7 @@ import {
 import { encodeChunk } from "./encode-chunk.ts";
 import type { PackScan } from "./pack-scan.ts";
 import type { FrameToWrite, PackWriter } from "./pack-writer.ts";
+import { patchCostKiB, restoreCostKiB } from "./restore-cost.ts";
 
 interface CurrentPack {
   writer: PackWriter;
@@ -26,6 +29,15 @@ interface CurrentPack {
   startFrames: number;
   /** The file is new, and its name is not durable yet. */
   isNew: boolean;
+}
+
+/** A chunk of which only what differs from another one is at hand. */
+export interface PatchedChunk {
+  digest: Uint8Array;
+  rawBytes: number;
+  element: Element;
+  base: Uint8Array;
+  payload: Uint8Array;
 }
 
 /** Answers of one job, with the memory their payloads lie in. */
@@ -92,15 +104,49 @@ export class ChunkSave {
 
   /** Appends the frames of an answer that are new. Answers of one thread must be appended in the order asked for. */
   async append({ answers, output }: EncodedRun): Promise<void> {
-    for (const { digest, frame } of answers) {
-      if (this.#has(digest)) continue;
-      // A thread that looked later than this one may know of what another process has committed since.
-      if (frame === undefined) this.#store.index.refresh();
-      if (frame === undefined && this.#has(digest)) continue;
-      invariant(frame !== undefined, "a chunk without a frame is in the index or was appended before");
-      await this.#appendFrame(frame);
-    }
+    for (const answer of answers) await this.#appendAnswer(answer);
     this.#outputs.push(output);
+  }
+
+  async #appendAnswer({ digest, frame }: EncodedChunk): Promise<void> {
+    if (this.#has(digest)) return;
+    // A thread that looked later than this one may know of what another process has committed since.
+    if (frame === undefined) this.#store.index.refresh();
+    if (frame === undefined && this.#has(digest)) return;
+    invariant(frame !== undefined, "a chunk without a frame is in the index or was appended before");
+    await this.#appendFrame(frame);
+  }
+
+  /**
+   * Appends a chunk as a patch of one that the store has; what the patch makes of that is the caller's to know. Says
+   * whether it could: the base may be gone, or its chain too long for one more.
+   */
+  async appendPatch({ digest, rawBytes, element, base, payload }: PatchedChunk): Promise<boolean> {
+    if (this.#has(digest)) return true;
+    const entry = this.#pending.get(digestKey(base))?.entry ?? this.#store.index.get(base);
+    if (entry === undefined || entry.rawBytes !== rawBytes || entry.depth >= PATCH_DEPTH_MAX) return false;
+    await this.#appendFrame({
+      encoding: PATCH_ID,
+      element: elementCode(element),
+      chunks: [{ digest, rawBytes }],
+      bases: [base],
+      depth: entry.depth + 1,
+      costKiB: patchCostKiB(payload.byteLength, entry.costKiB),
+      payload,
+    });
+    return true;
+  }
+
+  /** A base's bytes with a patch applied, hashed: what a reader will find. */
+  patchedDigest(base: Uint8Array, payload: Uint8Array): Uint8Array {
+    const bytes = this.#store.reader.read(base);
+    applyPatch(payload, bytes);
+    return digestOf(bytes);
+  }
+
+  /** How many steps a stored chunk's chain has. */
+  depthOf(digest: Uint8Array): number | undefined {
+    return this.#store.index.get(digest)?.depth;
   }
 
   /** Stores one small chunk from memory, on this thread, and returns its digest: manifests, headers, blobs. */
@@ -112,6 +158,23 @@ export class ChunkSave {
       const frame = encodeChunk(this.#codec, this.#store.reader, encoding);
       // The codec's memory is used again by whoever saves next, while this frame waits for its turn.
       await this.#appendFrame({ ...frame, payload: new Uint8Array(frame.payload) });
+    }
+    return digest;
+  }
+
+  /** Stores one chunk of bytes that are encoded already, as they are: it is read back at the speed of the disk. */
+  async putAsIs(bytes: Uint8Array): Promise<Uint8Array> {
+    const digest = digestOf(bytes);
+    if (!this.#has(digest)) {
+      await this.#appendFrame({
+        encoding: RAW_ENCODING,
+        element: elementCode("bytes"),
+        chunks: [{ digest, rawBytes: bytes.byteLength }],
+        bases: [],
+        depth: 0,
+        costKiB: restoreCostKiB(bytes.byteLength, bytes.byteLength, 0),
+        payload: bytes,
+      });
     }
     return digest;
   }

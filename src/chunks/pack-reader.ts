@@ -1,8 +1,9 @@
 import { crc32c } from "@node-rs/crc32";
+import { RAW_ENCODING as STORED_ENCODING } from "../codec/codec.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { CHUNK_BYTES_MAX, FRAME_BASES_MAX } from "../limits.ts";
-import { DIGEST_BYTES, SHORT_DIGEST_BYTES } from "./digest.ts";
+import { DIGEST_BYTES, SHORT_DIGEST_BYTES, sameDigest } from "./digest.ts";
 import {
   FRAME_CHUNK_BYTES,
   FRAME_FIXED_BYTES,
@@ -157,6 +158,7 @@ export class PackReader {
   readonly #disk: Disk;
   readonly #directory: string;
   readonly #open = new Map<bigint, DiskFile>();
+  readonly #headerBytes = new Uint8Array(FRAME_HEADER_BYTES_MAX);
 
   constructor(disk: Disk, directory: string) {
     this.#disk = disk;
@@ -175,6 +177,28 @@ export class PackReader {
     const frame = decodeFrame(bytes.subarray(0, count), packId, offset);
     if (typeof frame === "string") throw damaged(file.path, offset, frame);
     return frame;
+  }
+
+  /**
+   * Reads the frame of a chunk that is stored as it is straight into `target`, without a look at the payload's
+   * checksum: the caller compares the chunk's digest. `false`, and `target` undefined, when the frame is another.
+   */
+  readStored(
+    place: { packId: bigint; offset: number; frameBytes: number },
+    digest: Uint8Array,
+    target: Uint8Array,
+  ): boolean {
+    const headerBytes = frameHeaderBytes(1, 0);
+    if (place.frameBytes !== headerBytes + target.byteLength) return false;
+    const file = this.#file(place.packId);
+    const bytes = this.#headerBytes.subarray(0, headerBytes);
+    const count = file.readSync(bytes, place.offset);
+    const header = decodeFrameHeader(bytes.subarray(0, count), place.packId, place.offset);
+    if (typeof header === "string" || header.encoding !== STORED_ENCODING || header.bases.length > 0)
+      return false;
+    const chunk = header.chunks[0]!;
+    if (header.payloadBytes !== target.byteLength || !sameDigest(chunk.digest, digest)) return false;
+    return file.readSync(target, place.offset + headerBytes) === target.byteLength;
   }
 
   /** The header of the frame at a place, checked; its payload is not read. */

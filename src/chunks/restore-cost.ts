@@ -22,3 +22,11 @@ export function mayExtendChain(rawBytes: number, bases: { depth: number; costKiB
   const depth = bases.reduce((deepest, base) => Math.max(deepest, base.depth), 0);
   return depth < CHAIN_DEPTH_MAX && basesCostKiB(bases) <= Math.ceil((rawBytes * CHAIN_COST_FACTOR) / 1024);
 }
+
+/** What one more patch costs: its bytes, and a read of its own. */
+export function patchCostKiB(payloadBytes: number, baseKiB: number): number {
+  return Math.ceil(payloadBytes / 1024) + PATCH_READ_KIB + baseKiB;
+}
+
+/** Finding, reading and checking a small frame takes as long as reading this much. */
+const PATCH_READ_KIB = 2;

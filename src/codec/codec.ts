@@ -35,6 +35,9 @@ export interface Codec {
   decode(input: DecodeInput, target: Uint8Array): void;
 }
 
+/** The encoding whose payload is the chunk itself. */
+export const RAW_ENCODING = raw.id;
+
 /** Loads the kernels and compressors, once per thread: about 11 MB of WebAssembly memory, and 16 MB reserved for deltas. */
 export function loadCodec(): Promise<Codec> {
   loading ??= load();

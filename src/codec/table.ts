@@ -1,18 +1,18 @@
 import type { Encoding } from "./encoding.ts";
 import { delta } from "./encodings/delta.ts";
 import { lz4 } from "./encodings/lz4.ts";
+import { patch } from "./encodings/patch.ts";
 import { differencePlanes, planes } from "./encodings/planes.ts";
 import { planesZstd, xorPlanesZstd } from "./encodings/planes-zstd.ts";
 import { raw } from "./encodings/raw.ts";
 import { residual } from "./encodings/residual.ts";
 import { zstd } from "./encodings/zstd.ts";
 
-export { delta, differencePlanes, lz4, planes, planesZstd, raw, residual, xorPlanesZstd, zstd };
+export { delta, differencePlanes, lz4, patch, planes, planesZstd, raw, residual, xorPlanesZstd, zstd };
 
 /** Every encoding a frame may name, by its id on disk. */
 export const ENCODINGS: ReadonlyMap<number, Encoding> = new Map(
-  [raw, lz4, zstd, delta, planesZstd, xorPlanesZstd, residual, planes, differencePlanes].map((encoding) => [
-    encoding.id,
-    encoding,
-  ]),
+  [raw, lz4, zstd, delta, planesZstd, xorPlanesZstd, residual, planes, differencePlanes, patch].map(
+    (encoding) => [encoding.id, encoding],
+  ),
 );

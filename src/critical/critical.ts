@@ -10,11 +10,11 @@ import type { Annotations, LogRecord } from "./change.ts";
 import { type Clock, createClock } from "./clock.ts";
 import type { CommitOptions } from "./commit-options.ts";
 import { Committer, type Receipt } from "./committer.ts";
-import { adoptMoved, adoptSequence, recognizeCopy } from "./fencing.ts";
+import { adoptMoved, adoptSequence, recognizeCopy, showFence } from "./fencing.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
-import { type MigrationPlan, olderKeys, planMigration } from "./migration.ts";
+import { type MigrationPlan, planMigration, upgradeEntries } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
 import type { RecordPlace } from "./record-reader.ts";
 import { loadSnapshot, replay, replayJournal } from "./recovery.ts";
@@ -66,6 +66,7 @@ export class Critical {
     this.#trail = new Trail(this.#history, this.#state);
     if (journal === undefined) {
       this.#recovery = this.#loadForReading();
+      showFence(this.#state, options);
       return;
     }
     const { disk, directory } = options;
@@ -306,21 +307,9 @@ export class Critical {
     return upgraded;
   }
 
-  async #upgrade(table: Table, signal?: AbortSignal): Promise<number> {
-    let upgraded = 0;
-    let after: string | undefined;
-    for (;;) {
-      const keys = olderKeys(table, after, UPGRADE_BATCH);
-      if (keys.length === 0 || this.#closed || signal?.aborted) return upgraded;
-      await this.commitAsync(
-        (tx) => {
-          for (const key of keys) tx.upgrade(table, key);
-        },
-        { actor: "varve", reason: `upgrade to version ${table.schema?.version}` },
-      );
-      upgraded += keys.length;
-      after = keys.at(-1);
-    }
+  #upgrade(table: Table, signal?: AbortSignal): Promise<number> {
+    const commit: Critical["commitAsync"] = (fn, options) => this.commitAsync(fn, options);
+    return upgradeEntries(table, commit, () => this.#closed || signal?.aborted === true);
   }
 
   /**
@@ -433,9 +422,6 @@ function logPlace({ disk, directory, storeId }: CriticalOptions) {
 
 const RESERVE_BYTES = 64 << 20;
 const DISK_FULL = "the disk is full: the critical log goes round in the segments it has; free some space now";
-
-/** Entries rewritten in one commit: short enough for the event loop. */
-const UPGRADE_BATCH = 64;
 
 const EMPTY: HistogramSummary = { count: 0, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };
 

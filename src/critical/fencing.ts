@@ -32,6 +32,12 @@ export function recognizeCopy(committer: Committer, state: State, place: Place):
   return witness;
 }
 
+/** What an opening for writing would find is what a reader shows; it records nothing. */
+export function showFence(state: State, { disk, directory, machineId }: Place): void {
+  const detail = findCopy(disk, directory, machineId ?? machineIdOf(disk));
+  if (detail !== undefined) state.fence = { kind: "copy", detail, number: state.fences + 1 };
+}
+
 /** Records that this store is a copy: from here on its sequences refuse to issue numbers. */
 function raiseFence(committer: Committer, state: State, kind: FenceKind, detail: string): void {
   const fence = { kind, detail, number: state.fences + 1 };

@@ -93,9 +93,9 @@ export class History {
   #file: DiskFile | undefined;
   #link: Buffer = NO_LINK;
   #lastLsn = 0;
-  #writtenBytes = 0;
   /** Where space comes from when the disk is full. */
   reserve: Reserve | undefined;
+  #writtenBytes = 0;
 
   constructor(place: { disk: Disk; directory: string; state: State }, options: HistoryOptions = {}) {
     this.#disk = place.disk;

@@ -1,5 +1,7 @@
+import type { CommitOptions } from "./commit-options.ts";
 import type { State } from "./state.ts";
 import type { Table } from "./table.ts";
+import type { Transaction } from "./transaction.ts";
 
 /** What upgrading a map would change. */
 export interface MigrationPlan {
@@ -47,8 +49,33 @@ export function planMigration(state: State): MigrationPlan[] {
   });
 }
 
+/** Entries rewritten in one commit: short enough for the event loop. */
+const UPGRADE_BATCH = 64;
+
+/** Rewrites every entry that is older than the map's schema, in small commits; returns how many. */
+export async function upgradeEntries(
+  table: Table,
+  commit: (fn: (tx: Transaction) => void, options: CommitOptions) => Promise<unknown>,
+  isStopped: () => boolean,
+): Promise<number> {
+  let upgraded = 0;
+  let after: string | undefined;
+  for (;;) {
+    const keys = olderKeys(table, after, UPGRADE_BATCH);
+    if (keys.length === 0 || isStopped()) return upgraded;
+    await commit(
+      (tx) => {
+        for (const key of keys) tx.upgrade(table, key);
+      },
+      { actor: "varve", reason: `upgrade to version ${table.schema?.version}` },
+    );
+    upgraded += keys.length;
+    after = keys.at(-1);
+  }
+}
+
 /** Keys whose entries are older than the map's schema, from `after` on, in key order. */
-export function olderKeys(table: Table, after: string | undefined, limit: number): string[] {
+function olderKeys(table: Table, after: string | undefined, limit: number): string[] {
   const version = table.schema?.version ?? 0;
   const keys: string[] = [];
   const cursor = table.order.cursor(after, undefined, false);

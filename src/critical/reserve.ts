@@ -65,6 +65,11 @@ export class Reserve {
     this.#timer.unref();
   }
 
+  /** The disk was full when space was last asked for. */
+  get isDiskFull(): boolean {
+    return this.#diskFull;
+  }
+
   /** Gives a piece the name `path`, durably, in the place of what was there. `false`: there is none to give. */
   give(use: ReservedFor, path: string, neededBytes = 0): boolean {
     this.#diskFull = true;

@@ -67,6 +67,8 @@ export class SnapshotWriter implements Preserver {
   #chunks = 0;
   #chunksCrc = 0;
   #sliceEndMs = 0;
+  /** On a full disk a slot keeps what it has beyond its end: the next snapshot may need it. */
+  keepSpace = false;
   /** Entries that had expired, met on the way. */
   readonly expired: { table: Table; key: string }[] = [];
 
@@ -113,7 +115,7 @@ export class SnapshotWriter implements Preserver {
       await file.sync();
       await this.#body(history, signal);
       // Cutting a large file can block for milliseconds, and what lies beyond the body counts for nothing.
-      if (file.sizeBytes() > this.#written * 2) file.truncate(this.#written);
+      if (!this.keepSpace && file.sizeBytes() > this.#written * 2) file.truncate(this.#written);
       await file.sync();
       const header: SnapshotHeader = {
         number: this.number,

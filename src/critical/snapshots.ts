@@ -142,6 +142,7 @@ export class Snapshots {
     const slot = this.#newest === undefined ? 0 : this.#slot === 0 ? 1 : 0;
     await warmUp(state);
     const writer = new SnapshotWriter(state, ++this.#number);
+    writer.keepSpace = reserve.isDiskFull;
     const { logRecords, logBytes } = committer;
     const position = history.boundary(writer.lsn);
     position.catch(() => {});

@@ -67,13 +67,17 @@ export class HotReader {
     this.segment = segment;
   }
 
-  /** `undefined` while the file has no whole header. @throws ERR_NOT_FOUND */
+  /**
+   * `undefined` for a file that never got a whole header and holds no row that was durable.
+   * @throws ERR_NOT_FOUND, ERR_STORE_CORRUPT for a damaged header before durable rows
+   */
   static open(disk: Disk, path: string): HotReader | undefined {
     const file = disk.open(path, { access: "read" });
     try {
       const reader = new JournalReader(file);
       const header = reader.readHeader();
       if (typeof header === "string") {
+        if (reader.holdsDurableRows()) throw damagedHeader(path, header);
         file.close();
         return undefined;
       }
@@ -115,6 +119,13 @@ export class HotReader {
   close(): void {
     this.#file.close();
   }
+}
+
+function damagedHeader(path: string, what: string): StoreError {
+  return new StoreError("ERR_STORE_CORRUPT", `${path}, offset 0: ${what}`, {
+    context: { path, offset: 0 },
+    hint: "All sealed segments can be read. `varve repair` turns back a flipped bit.",
+  });
 }
 
 export interface RecoveredHot {

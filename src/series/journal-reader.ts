@@ -1,5 +1,5 @@
 import type { DiskFile } from "../disk/disk.ts";
-import { SERIES_HOT_BYTES_MAX, SERIES_RECORD_ROWS_MAX } from "../limits.ts";
+import { SECTOR_BYTES, SERIES_HOT_BYTES_MAX, SERIES_RECORD_ROWS_MAX } from "../limits.ts";
 import { checksumOf } from "./checksum.ts";
 import {
   DESCRIPTION_BYTES_MAX,
@@ -61,13 +61,13 @@ export class JournalReader {
 
   /** The next whole record, or `undefined` where there is none (yet). */
   next(): JournalRecord | undefined {
-    const record = this.#recordAt(this.#position);
+    const record = this.#recordAt(this.#position) ?? this.#recordAfterPadding();
     if (record === undefined || record.ordinal !== this.#ordinal) {
       // Read again next time: the writer may be in the middle of it.
       this.#windowBytes = 0;
       return undefined;
     }
-    this.#position += JOURNAL_RECORD_BYTES + this.#view.getUint32(record.at - 20, true);
+    this.#position = record.offset + JOURNAL_RECORD_BYTES + this.#view.getUint32(record.at - 20, true);
     this.#ordinal += record.rows;
     return record;
   }
@@ -88,6 +88,13 @@ export class JournalReader {
     return { kind: "torn", offset, sizeBytes: lastUsed + 1 - offset };
   }
 
+  /** Whether any record, wherever it lies, says that rows of the file were durable: asked when the header is damaged. */
+  holdsDurableRows(): boolean {
+    const lastUsed = this.#lastUsed(0, this.#file.sizeBytes());
+    for (let at = 0; at <= lastUsed; at++) if ((this.#recordAt(at)?.synced ?? 0) > 0) return true;
+    return false;
+  }
+
   /** The last byte from `from` on that is not zero, or less than `from`. */
   #lastUsed(from: number, sizeBytes: number): number {
     const piece = new Uint8Array(WINDOW_BYTES);
@@ -97,6 +104,16 @@ export class JournalReader {
       for (let i = count - 1; i >= 0; i--) if (piece[i] !== 0) return start + i;
     }
     return from - 1;
+  }
+
+  /** After a sync, what comes next begins in a new sector, and zeros lie between. */
+  #recordAfterPadding(): JournalRecord | undefined {
+    const next = Math.ceil(this.#position / SECTOR_BYTES) * SECTOR_BYTES;
+    if (next === this.#position) return undefined;
+    const at = this.#load(this.#position, next - this.#position);
+    if (at < 0) return undefined;
+    for (let i = at; i < at + next - this.#position; i++) if (this.#window[i] !== 0) return undefined;
+    return this.#recordAt(next);
   }
 
   #recordAt(offset: number): JournalRecord | undefined {

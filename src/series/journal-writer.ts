@@ -1,5 +1,6 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import { SECTOR_BYTES } from "../limits.ts";
 import {
   encodeJournalHeader,
   JOURNAL_RECORD_BYTES,
@@ -75,15 +76,15 @@ export class JournalWriter {
   static resume(
     disk: Disk,
     place: { directory: string; name: string },
-    state: { end: number; rows: number },
+    state: { end: number; rows: number; torn: boolean },
   ): JournalWriter {
     const file = disk.open(`${place.directory}/${place.name}`, { access: "write" });
     file.truncate(state.end);
-    const writer = new JournalWriter(disk, file, {
-      directory: place.directory,
-      sizeBytes: state.end,
-      ...state,
-    });
+    // Torn bytes must not come back behind rows that are written in their place.
+    if (state.torn) file.syncSync();
+    const { end, rows } = state;
+    const writer = new JournalWriter(disk, file, { directory: place.directory, sizeBytes: end, end, rows });
+    writer.#leaveSector();
     // What was read may only be in the page cache.
     writer.#marked = false;
     return writer;
@@ -140,6 +141,7 @@ export class JournalWriter {
     if (this.#failed !== undefined) throw this.#poisoned();
     if (this.#marked) return;
     const rows = this.#rows;
+    this.#leaveSector();
     try {
       this.#file.syncSync();
       if (!this.#nameDurable) this.#disk.syncDirectory(this.#directory);
@@ -153,6 +155,7 @@ export class JournalWriter {
 
   async #syncOnce(): Promise<void> {
     const rows = this.#rows;
+    this.#leaveSector();
     try {
       await this.#file.sync();
       if (!this.#nameDurable) await this.#disk.syncDirectoryAsync(this.#directory);
@@ -164,6 +167,14 @@ export class JournalWriter {
     this.#nameDurable = true;
     // Nothing came meanwhile to say it: without a mark, damage to the last rows could pass for a torn append.
     if (rows === this.#rows) this.#mark();
+  }
+
+  /**
+   * What is appended next begins in a sector of its own: a power cut in the middle of writing it may leave garbage
+   * there, and what a sync is about to promise must not lie beside it.
+   */
+  #leaveSector(): void {
+    this.#end = Math.ceil(this.#end / SECTOR_BYTES) * SECTOR_BYTES;
   }
 
   #mark(): void {

@@ -28,14 +28,16 @@ export function recoverSeries(
   gaps: readonly Gap[],
 ): RecoveredSeries {
   for (const name of disk.list(directory)) if (name.endsWith(".new")) disk.remove(`${directory}/${name}`);
+  let dropped = false;
   const names = listSegments(disk, directory);
   const sealed = names
     .filter(({ kind }) => kind === "sealed")
     .map((name) => readSealed(disk, directory, name, storeId));
   const sealedAt = new Set(sealed.map(({ firstRow }) => firstRow));
-  let endRow = sealed[0]?.firstRow;
+  // Eviction keeps a sealed segment: without any, rows begin with the first.
+  let endRow = sealed[0]?.firstRow ?? 0;
   for (const segment of sealed) {
-    checkGap(gaps, directory, endRow!, segment.firstRow);
+    checkGap(gaps, directory, endRow, segment.firstRow);
     endRow = segment.firstRow + segment.rows;
   }
   const found: (RecoveredHot & { rows: number })[] = [];
@@ -48,23 +50,22 @@ export function recoverSeries(
     const hot = sealedAt.has(firstRow) ? undefined : recoverHot(disk, path);
     if (hot === undefined) {
       disk.remove(path);
+      dropped = true;
       continue;
     }
-    const previous = found.at(-1);
-    if (
-      previous !== undefined &&
-      previous.segment.endRow < firstRow &&
-      previous.end.kind !== "rot" &&
-      hot.synced === 0
-    ) {
+    if (endRow < firstRow && hot.synced === 0 && !gaps.some((gap) => gap.firstRow + gap.rows === firstRow)) {
       disk.remove(path);
+      dropped = true;
       continue;
     }
-    checkGap(gaps, directory, endRow ?? firstRow, firstRow);
+    checkGap(gaps, directory, endRow, firstRow);
+    const previous = found.at(-1);
     if (previous !== undefined) previous.rows = firstRow - previous.segment.firstRow;
     found.push({ ...hot, rows: hot.segment.rows.rows });
     endRow = hot.segment.endRow;
   }
+  // What was dropped must not come back beside rows that take its numbers.
+  if (dropped) disk.syncDirectory(directory);
   for (const { segment } of found) {
     if (segment.firstRow < (sealed.at(-1)?.firstRow ?? 0)) {
       const path = `${directory}/${hotFileName(segment.firstRow)}`;
@@ -73,5 +74,5 @@ export function recoverSeries(
       });
     }
   }
-  return { sealed, hot: found, endRow: endRow ?? 0 };
+  return { sealed, hot: found, endRow };
 }

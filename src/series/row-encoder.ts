@@ -181,10 +181,13 @@ export class RowEncoder {
     const rows = to - from;
     const storage = storageOf(column.type);
     if (column.type === "utf8" || column.type === "binary") {
-      return this.#variable(column, values as ArrayLike<unknown> | undefined, { from, to, present });
+      this.#variable(column, values as ArrayLike<unknown> | undefined, { from, to, present });
+      return;
     }
-    if (storage === undefined)
-      return this.#booleans(column, values as ArrayLike<unknown>, { from, to, present });
+    if (storage === undefined) {
+      this.#booleans(column, values as ArrayLike<unknown>, { from, to, present });
+      return;
+    }
     const perRow = Math.max(1, column.listSize);
     const width = widthOf(column.type);
     this.#room(rows * perRow * width);
@@ -239,7 +242,10 @@ export class RowEncoder {
 
   /** One value of a row, or one row's numbers of a list. */
   #value(column: Column, value: unknown): void {
-    if (column.listSize > 0) return this.#list(column, value);
+    if (column.listSize > 0) {
+      this.#list(column, value);
+      return;
+    }
     switch (column.type) {
       case "f64":
         if (typeof value !== "number") throw misfit(column, value, "it takes a number");

@@ -2,20 +2,20 @@ import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { SERIES_HOT_BYTES_MAX, SERIES_RECORD_ROWS_MAX, SERIES_SEALS_WAITING_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
+import { Admission } from "./admission.ts";
 import { valueAt } from "./column-slice.ts";
-import { Duplicates } from "./duplicates.ts";
+import { FlushTimer } from "./flush-timer.ts";
 import { HotSegment } from "./hot-segment.ts";
 import { JOURNAL_RECORD_BYTES, RECORD_KINDS } from "./journal-format.ts";
 import { JournalWriter } from "./journal-writer.ts";
-import { comparePairs, pairToBigInt } from "./key-value.ts";
 import { recoverSeries } from "./recover-series.ts";
+import { evictable } from "./retention.ts";
 import { type BatchInput, batchRows, RowEncoder, type RowInput } from "./row-encoder.ts";
 import { columnIndex, type Schema, sameSchema } from "./schema.ts";
 import { type SealRequest, type SealResult, sealJob } from "./seal.job.ts";
 import { hotFileName, segmentFileName } from "./segment-format.ts";
 import { readSealed, type SealedSegment, type Snapshot } from "./segment-list.ts";
 import type { SeriesDefinition } from "./series-file.ts";
-import { tooLate } from "./sort-window.ts";
 
 export interface WriterPlace {
   disk: Disk;
@@ -37,9 +37,6 @@ interface Hot {
   journal: JournalWriter;
 }
 
-/** Looks at the clock on every so many appends, for a caller who never lets the event loop turn. */
-const CLOCK_EVERY_APPENDS = 64;
-
 /**
  * The one writer of a series. An append is one write into the hot file, which a killed process cannot lose any more,
  * and then a copy into memory, which makes it visible. A full segment is sealed by a worker while the next one is
@@ -50,21 +47,16 @@ export class SeriesWriter {
   readonly #options: WriterOptions;
   readonly #definition: SeriesDefinition;
   readonly #encoder: RowEncoder;
-  readonly #duplicates: Duplicates | undefined;
+  readonly #admission: Admission;
   readonly #sealed: SealedSegment[];
   /** Full segments that wait to be sealed, oldest first. */
   readonly #full: (Hot & { rows: number })[] = [];
   readonly #pins = new Set<{ row: number }>();
   readonly #waiting = new Set<() => void>();
+  readonly #flushTimer: FlushTimer;
   #hot: Hot | undefined;
   #snapshot: Snapshot | undefined;
   #endRow: number;
-  #hasKey = false;
-  #newestHi = 0;
-  #newestLo = 0;
-  #flushTimer: NodeJS.Timeout | undefined;
-  #flushDueMs = Number.POSITIVE_INFINITY;
-  #appends = 0;
   #sealing: Promise<void> | undefined;
   #closed = false;
 
@@ -73,26 +65,36 @@ export class SeriesWriter {
     this.#definition = definition;
     this.#options = options;
     this.#encoder = new RowEncoder(definition.schema);
-    this.#duplicates = definition.duplicates === "keep" ? undefined : new Duplicates();
+    this.#flushTimer = new FlushTimer(options.flushIntervalMs, () => {
+      this.#sync().catch((error: unknown) => options.onError(error));
+    });
+    this.#admission = new Admission(definition);
     const { disk, directory, storeId } = place;
     const found = recoverSeries(disk, directory, storeId, definition.gaps);
     this.#sealed = found.sealed;
     this.#endRow = found.endRow;
-    for (const [index, { segment, ordinal, position, rows }] of found.hot.entries()) {
+    for (const [index, { segment, ordinal, position, rows, end }] of found.hot.entries()) {
       const name = hotFileName(segment.firstRow);
-      const journal = JournalWriter.resume(disk, { directory, name }, { end: position, rows: ordinal });
-      const last = index === found.hot.length - 1;
-      if (last && this.#continues(segment)) this.#hot = { segment, journal };
+      const state = { end: position, rows: ordinal, torn: end.kind === "torn" };
+      const journal = JournalWriter.resume(disk, { directory, name }, state);
+      if (index === found.hot.length - 1) this.#hot = { segment, journal };
       else this.#full.push({ segment, journal, rows });
     }
-    for (const { summary } of found.sealed) if (summary.key !== undefined) this.#noteKey(summary.key.max);
-    for (const { segment } of found.hot) if (segment.rows.rows > 0) this.#noteKey(segment.rows.key?.max);
+    for (const { summary } of found.sealed)
+      if (summary.key !== undefined) this.#admission.found(summary.key.max);
+    for (const { segment } of found.hot)
+      if (segment.rows.rows > 0) this.#admission.found(segment.rows.key?.max);
   }
 
   /** Recovers the series and continues it. @throws ERR_STORE_CORRUPT naming file and offset */
   static open(place: WriterPlace, definition: SeriesDefinition, options: WriterOptions): SeriesWriter {
     const writer = new SeriesWriter(place, definition, options);
-    if (writer.#full.length > 0 || writer.#hot !== undefined) writer.#scheduleFlush();
+    if (writer.#hot !== undefined && !writer.#continues(writer.#hot.segment)) {
+      // Rows that wait to be sorted have the old columns and the old window: they are put in order as they are.
+      writer.#drain(writer.#hot);
+      writer.#roll(writer.#hot);
+    }
+    if (writer.#full.length > 0 || writer.#hot !== undefined) writer.#flushTimer.appended();
     writer.#sealInBackground();
     return writer;
   }
@@ -112,13 +114,14 @@ export class SeriesWriter {
   append(row: RowInput): number | undefined {
     this.#requireOpen();
     const end = this.#encoder.encodeRow(row);
-    if (!this.#admit(end)) return undefined;
+    if (!this.#admission.admit(this.#encoder, end, () => this.#released())) return undefined;
     try {
       this.#write(end, 1);
     } catch (error) {
-      this.#duplicates?.forget(this.#encoder.bytes.subarray(JOURNAL_RECORD_BYTES, end));
+      this.#admission.failed(this.#encoder, end);
       throw error;
     }
+    this.#admission.appended(this.#encoder);
     this.#noteAppended();
     return this.#definition.order === "sort" ? undefined : this.#endRow - 1;
   }
@@ -143,9 +146,8 @@ export class SeriesWriter {
         },
       );
     }
-    if (this.#definition.order === "sort" || this.#duplicates !== undefined)
-      return this.#appendOneByOne(batch, rows);
-    const whole = this.#checkBatch(batch, rows);
+    if (this.#admission.singly) return this.#appendOneByOne(batch, rows);
+    const { end: whole, appended } = this.#admission.checkBatch(this.#encoder, batch, rows);
     for (let from = 0; from < rows; ) {
       const used = this.#hot?.segment.rows.rows ?? 0;
       const room = used < segmentRows ? segmentRows - used : segmentRows;
@@ -154,6 +156,7 @@ export class SeriesWriter {
       this.#write(ready ? whole : this.#encoder.encodeBatch(batch, from, to), to - from);
       from = to;
     }
+    appended();
     if (rows > 0) this.#noteAppended();
     return rows;
   }
@@ -168,14 +171,7 @@ export class SeriesWriter {
   async seal(): Promise<void> {
     this.#requireOpen();
     const hot = this.#hot;
-    if (hot?.segment.window !== undefined && hot.segment.window.rows > 0) {
-      const drain = new Uint8Array(JOURNAL_RECORD_BYTES);
-      const view = new DataView(drain.buffer);
-      hot.journal.append(drain, view, JOURNAL_RECORD_BYTES, 0, RECORD_KINDS.drain);
-      hot.segment.apply({ kind: RECORD_KINDS.drain, bytes: drain, view, at: JOURNAL_RECORD_BYTES, rows: 0 });
-      this.#endRow = hot.segment.endRow;
-      this.#snapshot = undefined;
-    }
+    if (hot !== undefined) this.#drain(hot);
     if (hot !== undefined && hot.segment.rows.rows > 0) this.#roll(hot);
     await this.settled();
   }
@@ -231,7 +227,7 @@ export class SeriesWriter {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#flushTimer);
+    this.#flushTimer.stop();
     try {
       await this.#sealing?.catch(() => {});
       for (const { journal } of this.#full) await journal.close();
@@ -246,100 +242,14 @@ export class SeriesWriter {
   #continues(segment: HotSegment): boolean {
     const { schema, windowKeys, segmentRows } = this.#definition;
     const { description, rows } = segment;
-    return (
-      sameSchema(description.schema, schema) &&
-      description.windowKeys === windowKeys &&
-      rows.rows < segmentRows
-    );
+    const full = windowKeys === undefined && rows.rows >= segmentRows;
+    return sameSchema(description.schema, schema) && description.windowKeys === windowKeys && !full;
   }
 
-  #noteKey(key: bigint | undefined): void {
-    if (key === undefined) return;
-    const [hi, lo] = [Number(key >> 32n), Number(BigInt.asUintN(32, key))];
-    if (this.#hasKey && comparePairs(hi, lo, this.#newestHi, this.#newestLo) <= 0) return;
-    this.#hasKey = true;
-    this.#newestHi = hi;
-    this.#newestLo = lo;
-  }
-
-  /** Whether the encoded row is to be appended. @throws ERR_CONFLICT where the policies refuse it */
-  #admit(end: number): boolean {
-    if (this.#definition.schema.key === undefined) return true;
-    const { keyHi, keyLo, bytes } = this.#encoder;
-    const order = this.#hasKey ? comparePairs(keyHi, keyLo, this.#newestHi, this.#newestLo) : 1;
-    if (order < 0 && this.#definition.order === "reject") throw this.#outOfOrder(pairToBigInt(keyHi, keyLo));
-    if (order < 0 && this.#definition.order === "sort") this.#requireInWindow(pairToBigInt(keyHi, keyLo));
-    const payload = bytes.subarray(JOURNAL_RECORD_BYTES, end);
-    if (this.#duplicates?.seen(keyHi, keyLo, payload)) {
-      if (this.#definition.duplicates === "drop") return false;
-      throw new StoreError("ERR_CONFLICT", `series "${this.#definition.name}": the row came before`, {
-        context: { series: this.#definition.name, key: pairToBigInt(keyHi, keyLo) },
-        hint: 'Open the series with duplicates "drop" to skip such rows, or "keep" to keep them.',
-      });
-    }
-    if (order > 0) {
-      this.#hasKey = true;
-      this.#newestHi = keyHi;
-      this.#newestLo = keyLo;
-    }
-    return true;
-  }
-
-  #requireInWindow(key: bigint): void {
-    const released = this.#hot?.segment.rows.rows ? this.#hot.segment.rows.key!.max : this.#sealedMax();
-    if (released !== undefined && key < released) {
-      throw tooLate(key, `rows up to ${released} have left the sorting window`);
-    }
-  }
-
-  #sealedMax(): bigint | undefined {
+  /** The key up to which rows have left the sorting window. */
+  #released(): bigint | undefined {
+    if (this.#hot !== undefined && this.#hot.segment.rows.rows > 0) return this.#hot.segment.rows.key!.max;
     return this.#full.at(-1)?.segment.rows.key?.max ?? this.#sealed.at(-1)?.summary.key?.max;
-  }
-
-  #outOfOrder(key: bigint, at?: { newest: bigint; row: number }): StoreError {
-    const newest = at?.newest ?? pairToBigInt(this.#newestHi, this.#newestLo);
-    const { name } = this.#definition;
-    const where = at === undefined ? "" : `, row ${at.row + 1} of the batch`;
-    return new StoreError(
-      "ERR_CONFLICT",
-      `series "${name}"${where}: the key ${key} is older than ${newest}, the newest`,
-      {
-        context: { series: name, key, newest, row: at?.row },
-        hint: "Open the series with order `allow`, or `{ sortWithinMs }` for rows that come a little late.",
-      },
-    );
-  }
-
-  /**
-   * Encodes a batch part by part, and with it checks every value and key: nothing is appended of a batch that has a
-   * wrong one. Returns where the payload of a batch of one part ends, which need not be encoded again.
-   */
-  #checkBatch(batch: BatchInput, rows: number): number | undefined {
-    const { schema, order } = this.#definition;
-    const encoder = this.#encoder;
-    let [hi, lo, has] = [this.#newestHi, this.#newestLo, this.#hasKey];
-    let end: number | undefined;
-    for (let from = 0; from < rows; from += SERIES_RECORD_ROWS_MAX) {
-      const to = Math.min(rows, from + SERIES_RECORD_ROWS_MAX);
-      end = encoder.encodeBatch(batch, from, to);
-      if (schema.key === undefined) continue;
-      const { view, keysAt } = encoder;
-      for (let at = keysAt; at < keysAt + 8 * (to - from); at += 8) {
-        const nextLo = view.getUint32(at, true);
-        const nextHi = view.getInt32(at + 4, true);
-        const compared = has ? comparePairs(nextHi, nextLo, hi, lo) : 1;
-        if (compared < 0 && order === "reject") {
-          const row = from + (at - keysAt) / 8;
-          throw this.#outOfOrder(pairToBigInt(nextHi, nextLo), { newest: pairToBigInt(hi, lo), row });
-        }
-        if (compared < 0) continue;
-        hi = nextHi;
-        lo = nextLo;
-        has = true;
-      }
-    }
-    if (has) this.#noteKey(pairToBigInt(hi, lo));
-    return rows <= SERIES_RECORD_ROWS_MAX ? end : undefined;
   }
 
   #appendOneByOne(batch: BatchInput, rows: number): number {
@@ -389,6 +299,17 @@ export class SeriesWriter {
     return { segment, journal };
   }
 
+  /** Lets the rows go that wait to be sorted. */
+  #drain(hot: Hot): void {
+    if (hot.segment.window === undefined || hot.segment.window.rows === 0) return;
+    const drain = new Uint8Array(JOURNAL_RECORD_BYTES);
+    const view = new DataView(drain.buffer);
+    hot.journal.append(drain, view, JOURNAL_RECORD_BYTES, 0, RECORD_KINDS.drain);
+    hot.segment.apply({ kind: RECORD_KINDS.drain, bytes: drain, view, at: JOURNAL_RECORD_BYTES, rows: 0 });
+    this.#endRow = hot.segment.endRow;
+    this.#snapshot = undefined;
+  }
+
   /** Ends the hot segment; rows still in its sorting window go into the next one. */
   #roll(hot: Hot): void {
     const { schema, windowKeys } = this.#definition;
@@ -397,7 +318,13 @@ export class SeriesWriter {
       carried.length > 0
         ? this.#begin(new HotSegment(hot.segment.endRow, { schema, windowKeys }), carried)
         : undefined;
-    this.#full.push({ ...hot, rows: hot.segment.rows.rows });
+    const { rows } = hot.segment.rows;
+    if (rows > 0) this.#full.push({ ...hot, rows });
+    else {
+      // Nothing in it: the next file may even take its name.
+      this.#place.disk.remove(hot.journal.path);
+      void hot.journal.release();
+    }
     this.#hot = next;
     this.#snapshot = undefined;
     this.#sealInBackground();
@@ -420,12 +347,10 @@ export class SeriesWriter {
       // Rows carried out of its window must be durable where they are now before this file goes.
       const next = this.#full[1] ?? this.#hot;
       if (hot.segment.window !== undefined) await next?.journal.sync();
-      if (rows > 0) {
-        const request: SealRequest = { directory, storeId, firstRow, rows, profile: this.#options.profile };
-        await pool.run<SealResult>(sealJob, pool.inline ? { ...request, disk } : request);
-        const name = { name: segmentFileName(firstRow, rows), kind: "sealed" as const, firstRow, rows };
-        this.#sealed.push(readSealed(disk, directory, name, storeId));
-      } else disk.remove(`${directory}/${hotFileName(firstRow)}`);
+      const request: SealRequest = { directory, storeId, firstRow, rows, profile: this.#options.profile };
+      await pool.run<SealResult>(sealJob, pool.inline ? { ...request, disk } : request);
+      const name = { name: segmentFileName(firstRow, rows), kind: "sealed" as const, firstRow, rows };
+      this.#sealed.push(readSealed(disk, directory, name, storeId));
       this.#full.shift();
       this.#snapshot = undefined;
       await hot.journal.release();
@@ -433,36 +358,18 @@ export class SeriesWriter {
     }
   }
 
-  /** Removes the oldest sealed segments that the ring has no room for. */
   #evict(): void {
-    const { segments, bytes, ns } = this.#definition.retention;
-    let stored = this.#sealed.reduce((sum, { summary }) => sum + summary.sizeBytes, 0);
     const pinned = Math.min(Number.POSITIVE_INFINITY, ...[...this.#pins].map(({ row }) => row));
-    for (let oldest = this.#sealed[0]; oldest !== undefined; oldest = this.#sealed[0]) {
-      const tooMany = segments !== undefined && this.#sealed.length > segments;
-      const tooLarge = bytes !== undefined && stored > bytes && this.#sealed.length > 1;
-      const tooOld = ns !== undefined && this.#hasKey && this.#isOlder(oldest, ns);
-      if (!(tooMany || tooLarge || tooOld) || oldest.firstRow + oldest.rows > pinned) return;
-      this.#place.disk.remove(oldest.path);
-      stored -= oldest.summary.sizeBytes;
-      this.#sealed.shift();
-      this.#snapshot = undefined;
-    }
-  }
-
-  #isOlder(segment: SealedSegment, ns: bigint): boolean {
-    const { schema } = this.#definition;
-    const type = schema.columns.find(({ name }) => name === schema.key)!.type;
-    const unit = type === "ts_ns" ? 1n : type === "ts_us" ? 1_000n : 1_000_000n;
-    const newest = pairToBigInt(this.#newestHi, this.#newestLo);
-    return segment.summary.key !== undefined && newest - segment.summary.key.max > ns / unit;
+    const count = evictable(this.#definition, this.#sealed, this.#admission.newest, pinned);
+    for (const { path } of this.#sealed.splice(0, count)) this.#place.disk.remove(path);
+    if (count > 0) this.#snapshot = undefined;
   }
 
   #noteAppended(): void {
     if (this.#options.flushIntervalMs === 0) {
       for (const { journal } of this.#full) journal.syncSync();
       this.#hot?.journal.syncSync();
-    } else this.#scheduleFlush();
+    } else this.#flushTimer.appended();
     if (this.#waiting.size > 0) this.#wake();
   }
 
@@ -472,26 +379,6 @@ export class SeriesWriter {
     setImmediate(() => {
       for (const listener of waiting) listener();
     });
-  }
-
-  #scheduleFlush(): void {
-    if (this.#flushTimer !== undefined) {
-      // A caller who never lets the timer fire is served from here: the sync itself runs on another thread.
-      if (++this.#appends % CLOCK_EVERY_APPENDS === 0 && performance.now() > this.#flushDueMs)
-        this.#flushNow();
-      return;
-    }
-    const { flushIntervalMs } = this.#options;
-    this.#flushDueMs = performance.now() + flushIntervalMs * 1.5;
-    this.#flushTimer = setTimeout(() => this.#flushNow(), flushIntervalMs);
-    this.#flushTimer.unref();
-  }
-
-  #flushNow(): void {
-    clearTimeout(this.#flushTimer);
-    this.#flushTimer = undefined;
-    this.#flushDueMs = Number.POSITIVE_INFINITY;
-    this.#sync().catch((error: unknown) => this.#options.onError(error));
   }
 
   /** Syncs the files in order: rows are never durable before those that came earlier. */

@@ -1,4 +1,3 @@
-import { StoreError } from "../errors.ts";
 import { SERIES_WINDOW_ROWS_MAX } from "../limits.ts";
 
 interface WaitingRow {
@@ -14,8 +13,6 @@ interface WaitingRow {
 export class SortWindow {
   readonly #windowKeys: bigint;
   readonly #waiting: WaitingRow[] = [];
-  /** The key of the row that left last: an older one cannot be put in its place any more. */
-  #released: bigint | undefined;
 
   constructor(windowKeys: bigint) {
     this.#windowKeys = windowKeys;
@@ -23,11 +20,6 @@ export class SortWindow {
 
   get rows(): number {
     return this.#waiting.length;
-  }
-
-  /** Whether a row with this key can still be put in its place. */
-  accepts(key: bigint): boolean {
-    return this.#released === undefined || key >= this.#released;
   }
 
   /** Adds a row, whose payload is copied, and hands over those that need not wait any longer. Equal keys keep their order. */
@@ -52,16 +44,6 @@ export class SortWindow {
   }
 
   #release(count: number, release: (payload: Uint8Array) => void): void {
-    for (const { key, payload } of this.#waiting.splice(0, count)) {
-      release(payload);
-      this.#released = key;
-    }
+    for (const { payload } of this.#waiting.splice(0, count)) release(payload);
   }
-}
-
-export function tooLate(key: bigint, released: string): StoreError {
-  return new StoreError("ERR_CONFLICT", `a row with key ${key} comes too late: ${released}`, {
-    context: { key },
-    hint: "Open the series with a larger window, with order `allow`, or drop such rows.",
-  });
 }

@@ -1,17 +1,17 @@
-import { Packr, Unpackr } from "msgpackr";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { VERSION_RECORD_BYTES_MAX } from "../limits.ts";
+import { type Change, packChanges, unpackChanges } from "./changes.ts";
 import { LOG_HEADER_BYTES, MARK_BYTES, type Mark } from "./log-format.ts";
-import { checkLogHeader, decodeMark, type LogScan, type PlacedRecord, scanLog } from "./log-reader.ts";
+import {
+  checkLogHeader,
+  decodeMark,
+  type LogScan,
+  type PlacedRecord,
+  recordAt,
+  scanLog,
+} from "./log-reader.ts";
 import { encodeLogHeader, encodeMark, encodeRecord } from "./log-writer.ts";
-
-/** One change of one key; `value: null` removes it. Values are plain data that MessagePack can hold. */
-export interface Change {
-  map: string;
-  key: string;
-  value: unknown;
-}
 
 export interface Versioned {
   value: unknown;
@@ -35,6 +35,11 @@ export interface VersionStoreOptions {
   storeId: Uint8Array;
   readOnly: boolean;
   nowUs: () => bigint;
+  /**
+   * Told of each record as it is replayed, in order, instead of the changes being kept here: for a log whose meaning
+   * somebody else keeps.
+   */
+  onRecord?: (record: PlacedRecord, changes: Change[]) => void;
 }
 
 /** What the log's bytes say, for `check` and `repair`. */
@@ -50,9 +55,6 @@ export interface LogInspection {
   mark: "good" | "absent" | "damaged";
 }
 
-const packr = new Packr({ useRecords: false });
-const unpackr = new Unpackr({ useRecords: false, int64AsType: "number" });
-
 /**
  * Named maps whose changes are ordered for all processes: refs, versions, tags.
  *
@@ -65,6 +67,7 @@ export class VersionStore {
   readonly #logPath: string;
   readonly #markPath: string;
   readonly #maps = new Map<string, Map<string, Versioned>>();
+  #alone = false;
   #seenBytes = LOG_HEADER_BYTES;
   #seq = 0n;
   #lastTimeUs = 0n;
@@ -104,6 +107,24 @@ export class VersionStore {
     try {
       if (options.readOnly) await store.#adoptTail();
       else (await store.lock(() => store.#healTail())).close();
+      return store;
+    } catch (error) {
+      store.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Opens a log that only one process writes, which holds a lock of its own: no other lock is taken. With `writer`,
+   * what lies past the mark is healed; without, it is read as far as it is whole.
+   * @throws `ERR_STORE_CORRUPT` when acknowledged records are damaged or missing.
+   */
+  static openAlone(options: VersionStoreOptions): VersionStore {
+    const store = new VersionStore(options);
+    store.#alone = true;
+    try {
+      if (options.readOnly) store.#adoptRecords();
+      else store.#healTail();
       return store;
     } catch (error) {
       store.close();
@@ -210,11 +231,11 @@ export class VersionStore {
       });
     }
     this.#refusePoisoned();
-    const lock = await this.lock();
+    const lock = this.#alone ? undefined : await this.lock();
     try {
       this.#healTail();
       const timeUs = this.#nextTimeUs();
-      const payload = packr.pack(build(timeUs).map(({ map, key, value }) => [map, key, value]));
+      const payload = packChanges(build(timeUs));
       if (payload.byteLength > VERSION_RECORD_BYTES_MAX) {
         throw new StoreError(
           "ERR_LIMIT",
@@ -231,7 +252,7 @@ export class VersionStore {
       this.#apply({ ...record, offset, sizeBytes: bytes.byteLength });
       return { seq: record.seq, timeUs, recordBytes: bytes.byteLength };
     } finally {
-      lock.close();
+      lock?.close();
     }
   }
 
@@ -279,21 +300,26 @@ export class VersionStore {
     const lock = present ? this.#options.disk.open(path, { access: "read" }) : undefined;
     try {
       if (lock?.tryLock("shared") === false) await lock.lock("shared");
-      this.refresh();
-      const scan = scanLog(this.#readLog(this.#seenBytes), this.#options.storeId, this.#seenBytes);
-      this.#refuseDamage(scan, scan.goodBytes);
-      for (const record of scan.records) this.#apply(record);
+      this.#adoptRecords();
     } finally {
       lock?.close();
     }
+  }
+
+  #adoptRecords(): void {
+    this.refresh();
+    const scan = scanLog(this.#readLog(this.#seenBytes), this.#options.storeId, this.#seenBytes);
+    this.#refuseDamage(scan, scan.goodBytes);
+    for (const record of scan.records) this.#apply(record);
   }
 
   #apply(record: PlacedRecord): void {
     const { seq, timeUs, sizeBytes: recordBytes } = record;
     if (seq !== this.#seq + 1n)
       throw this.#corrupt(record.offset, `record ${this.#seq + 1n} is missing before ${seq}`);
-    const changes = unpackr.unpack(record.payload) as [string, string, unknown][];
-    for (const [mapName, key, value] of changes) {
+    const changes = unpackChanges(record.payload);
+    this.#options.onRecord?.(record, changes);
+    for (const { map: mapName, key, value } of this.#options.onRecord === undefined ? changes : []) {
       let map = this.#maps.get(mapName);
       if (map === undefined) {
         map = new Map();
@@ -311,6 +337,20 @@ export class VersionStore {
   #nextTimeUs(): bigint {
     const now = this.#options.nowUs();
     return now > this.#lastTimeUs ? now : this.#lastTimeUs + 1n;
+  }
+
+  /** The changes of the record at `offset`, which has been replayed before. @throws `ERR_STORE_CORRUPT` */
+  changesAt(offset: number, sizeBytes: number): Change[] {
+    const bytes = Buffer.allocUnsafeSlow(sizeBytes);
+    const count = this.#openLog().readSync(bytes, offset);
+    const record = recordAt(bytes.subarray(0, count), 0, this.#options.storeId, offset);
+    if (record === undefined) throw this.#corrupt(offset, "a record there is damaged");
+    return unpackChanges(record.payload);
+  }
+
+  /** Bytes of the log that hold good records. */
+  get logBytes(): number {
+    return this.#seenBytes;
   }
 
   #openLog(): DiskFile {

@@ -22,11 +22,11 @@ export interface WorkerPool {
    */
   run<T>(job: Job, args: unknown): Promise<T>;
   /**
-   * Calls the job on every worker at once, ahead of what waits here, and resolves when all have returned. What a job
+   * Calls the job on every worker at once, ahead of what waits here, and resolves to what each returned. What a job
    * passes to its second argument, a function, arrives at `onReport` while it runs. When a worker fails, the others
    * still end before the failure is told.
    */
-  broadcast(job: Job, args: unknown, onReport?: (value: unknown) => void): Promise<void>;
+  broadcast(job: Job, args: unknown, onReport?: (value: unknown) => void): Promise<unknown[]>;
   /** Starts the workers, so that the first job does not wait for them. */
   warm(): void;
   close(): Promise<void>;
@@ -132,8 +132,8 @@ export function createWorkerPool(size: number): WorkerPool {
             send(slot, { request, resolve, reject, onReport });
           }),
       );
-      const failed = (await Promise.allSettled(runs)).find((run) => run.status === "rejected");
-      if (failed !== undefined) throw failed.reason;
+      await Promise.allSettled(runs);
+      return Promise.all(runs);
     },
     async close() {
       closed = true;
@@ -153,7 +153,7 @@ export function createInlinePool(): WorkerPool {
       return (await runHere(job, args)) as T;
     },
     async broadcast(job, args, onReport) {
-      await runHere(job, args, onReport);
+      return [await runHere(job, args, onReport)];
     },
     warm() {},
     async close() {},

@@ -106,6 +106,26 @@ describe("a backup of the whole store", () => {
     expect(results[1]!.checkpoints.writtenBytes).toBeLessThan(wholeBytes);
   });
 
+  it("takes series along, rows not sealed yet included, and lets go of what they evicted", async () => {
+    const store = await open();
+    const columns = { n: "i64", price: "f64" } as const;
+    const options = { columns, ring: { segmentRows: 4096, segments: 2 } };
+    const trades = store.series.open("binance.BTCUSDT.trades", options);
+    let n = 0;
+    const append = (rows: number) => {
+      for (let i = 0; i < rows; i++) trades.append({ n: BigInt(n++), price: n / 8 });
+    };
+    append(10_000);
+    await trades.flush();
+    await store.backup(copy);
+    append(20_000);
+    await trades.flush();
+    expect((await store.backup(copy)).series).toMatchObject({ series: 1 });
+    const there = await open(copy, { readOnly: true });
+    const last = (s: Store) => s.series.open("binance.BTCUSDT.trades", { readOnly: true }).positions();
+    expect(last(there)).toEqual(last(store));
+  });
+
   it("lets go of what gc removed", async () => {
     const store = await open();
     for (const count of [70_000, 10]) await store.checkpoints.save("noise", noise(count), {}).durable;

@@ -473,3 +473,47 @@ describe("varve repair", () => {
     );
   });
 });
+
+describe("varve pin, unpin and follow", () => {
+  it("pins a ref and waits until its image is there and whole", async () => {
+    const waited: string[] = [];
+    const pinned = (source: string) => ({
+      version: 3,
+      source,
+      tensors: new Map([["w", { data: new Float32Array(256) }]]),
+      imaged: Promise.resolve().then(() => waited.push("imaged")),
+      verified: Promise.resolve().then(() => waited.push("verified")),
+    });
+    const first = setStage({ answers: { pin: () => pinned("chunks") } });
+    expect((await first.run("pin", "r")).out).toBe("r@3 is pinned (1.00 KiB)\n");
+    expect(waited).toEqual(["imaged", "verified"]);
+    const again = setStage({ answers: { pin: () => pinned("mapped") } });
+    expect(JSON.parse((await again.run("pin", "r", "--json")).out)).toEqual({
+      ref: "r",
+      version: 3,
+      tensors: 1,
+      sizeBytes: 1024,
+      written: false,
+    });
+    const unpinned = setStage();
+    expect((await unpinned.run("unpin", "r")).exitCode).toBe(0);
+    expect(unpinned.calls).toEqual([["unpin", "r"]]);
+  });
+
+  it("prints each new version and ends after as many as asked for", async () => {
+    const stage = setStage({
+      answers: {
+        follow: async function* () {
+          for (let version = 5; ; version++) yield { ref: "r", version, storedBytes: 2048 };
+        },
+      },
+    });
+    const { out, exitCode } = await stage.run("follow", "r", "--after", "4", "--count", "2");
+    expect({ out, exitCode }).toEqual({
+      out: "r@5  2.00 KiB stored\nr@6  2.00 KiB stored\n",
+      exitCode: 0,
+    });
+    expect((await stage.run("follow", "r", "--count", "0")).exitCode).toBe(2);
+    expect((await stage.run("follow", "r", "--after", "x")).exitCode).toBe(2);
+  });
+});

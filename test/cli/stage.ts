@@ -1,6 +1,8 @@
 import type { CheckResult, Library, OpenOptions, RepairResult, Store } from "../../cli/library.ts";
 import { runCli } from "../../cli/run.ts";
 import type { Terminal } from "../../cli/terminal.ts";
+import { compressionOfName, formatOfName } from "../../formats/tables/files.ts";
+import { StoreError } from "../../src/errors.ts";
 
 export interface Outcome {
   exitCode: number;
@@ -86,7 +88,20 @@ export function setStage(props: Props = {}): Stage {
       stage.calls.push([name, ...parameters.map(recorded)]);
       return props.answers?.[name]?.(...(parameters as never[]));
     };
-  const names = ["saveFiles", "restoreFiles", "refs", "log", "show", "readResume", "diff", "tag", "prune"];
+  const names = [
+    "saveFiles",
+    "restoreFiles",
+    "refs",
+    "log",
+    "show",
+    "readResume",
+    "diff",
+    "tag",
+    "prune",
+    "follow",
+    "pin",
+    "unpin",
+  ];
   const store = {
     checkpoints: Object.fromEntries(names.map((name) => [name, answer(name)])),
     ...Object.fromEntries(["gc", "stats"].map((name) => [name, answer(name)])),
@@ -96,6 +111,9 @@ export function setStage(props: Props = {}): Stage {
     },
   } as unknown as Store;
   const library: Library = {
+    compressionOfName,
+    formatOfName,
+    StoreError,
     openStore: async (directory, options) => {
       stage.opened.push({ directory, options });
       props.open?.(directory, options);

@@ -117,6 +117,7 @@ describe("payloads of the first format", () => {
       "6 residual",
       "7 planes",
       "8 difference-planes",
+      "32 patch",
     ]);
   });
 });

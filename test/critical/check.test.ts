@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { checkCritical } from "../../src/critical/check.ts";
 import { Critical, type CriticalOptions } from "../../src/critical/critical.ts";
+import { BLOCK_HEADER_BYTES } from "../../src/critical/history-format.ts";
+import { blockPlaces } from "../../src/critical/history-reader.ts";
 import { mendCritical } from "../../src/critical/mend.ts";
 import { Random } from "../../src/disk/random.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
@@ -12,6 +14,8 @@ const DIRECTORY = "/store/critical";
 const MIRROR = "/second/mirror";
 const storeId = new Uint8Array(16).fill(7);
 const BLOCK_BITS = 4096 * 8;
+/** Place of the link in a history block's header. */
+const LINK_AT = 52;
 
 function open(disk: SimulatedDisk, more: Partial<CriticalOptions> = {}): Critical {
   const log = { segmentBlocks: 16, sealAfterMs: 1e6, ...more.log };
@@ -110,10 +114,12 @@ describe(`check and repair of critical state (VARVE_SEED=${seed})`, () => {
     const sound = await filled();
     const name = sound.list(`${DIRECTORY}/history`)[0]!;
     const path = `${DIRECTORY}/history/${name}`;
+    const { offset, filterBytes, storedBytes } = blockPlaces(sound, path, sound.stat(path)!.sizeBytes)[0]!;
     for (let round = 0; round < 40; round++) {
       const disk = sound.killed();
       // The block's own bytes from its link on: lengths that lie cannot be followed.
-      disk.flipBit(path, 512 * 8 + 52 * 8 + random.below(200 * 8));
+      const from = (offset + LINK_AT) * 8;
+      disk.flipBit(path, from + random.below((BLOCK_HEADER_BYTES - LINK_AT + filterBytes + storedBytes) * 8));
       const { problems } = await check(disk);
       expect(problems).toMatchObject([{ part: "history" }]);
       expect(await mend(disk)).toEqual([expect.stringContaining("mended a history block")]);

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Critical } from "../../src/critical/critical.ts";
-import type { Disk } from "../../src/disk/disk.ts";
+import type { Disk, FileStat } from "../../src/disk/disk.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
+import { MemoryJournal } from "./memory-journal.ts";
 import { openTestStore } from "./store.ts";
 
 function codeOf(run: () => unknown): string {
@@ -85,6 +86,10 @@ describe("a sequence", () => {
   });
 });
 
+function withChange(stat: FileStat | undefined, changed: Partial<FileStat>): FileStat | undefined {
+  return stat === undefined ? undefined : { ...stat, ...changed };
+}
+
 describe("a copy of the store", () => {
   it("is recognized by its inode, refuses numbers, and issues them again once adopted", async () => {
     const store = openTestStore();
@@ -115,6 +120,41 @@ describe("a copy of the store", () => {
     expect(next(elsewhere.critical)).toBe(2n);
     await elsewhere.critical.close();
     expect(next(elsewhere.crash({ machineId: "two" }).critical)).toBe(3n);
+  });
+
+  it.each([
+    ["another device", { device: 99n }],
+    ["another inode", { inode: 99n }],
+    ["another birth time", { bornNs: 99n }],
+  ])("is recognized by %s, by readers too", async (detail, changed) => {
+    const store = openTestStore();
+    next(store.critical);
+    await store.critical.close();
+    const elsewhere = new Proxy(store.disk, {
+      get(disk, name) {
+        if (name === "stat") return (path: string) => withChange(disk.stat(path), changed);
+        const value = Reflect.get(disk, name);
+        return typeof value === "function" ? value.bind(disk) : value;
+      },
+    });
+    const reader = openTestStore({ disk: elsewhere, journal: store.journal.crashed(), readOnly: true });
+    expect(reader.critical.stats().fence).toMatchObject({ kind: "copy", detail });
+    const copy = openTestStore({ disk: elsewhere, journal: store.journal.crashed() });
+    expect(codeOf(() => next(copy.critical))).toBe("ERR_SEQUENCE_FENCED");
+    expect(copy.critical.stats().fence).toMatchObject({ kind: "copy", detail });
+  });
+
+  it("made as a fork refuses numbers like a backup, and says what it is", async () => {
+    const store = openTestStore();
+    next(store.critical);
+    await store.critical.backup("/fork/critical", { kind: "fork" });
+    const options = { disk: store.disk, directory: "/fork/critical", journal: new MemoryJournal() };
+    const fork = openTestStore(options);
+    expect(codeOf(() => next(fork.critical))).toBe("ERR_SEQUENCE_FENCED");
+    expect(codeOf(() => fork.critical.adoptMoved())).toBe("ERR_SEQUENCE_FENCED");
+    expect(fork.critical.stats().fence?.kind).toBe("fork");
+    expect(fork.critical.adoptSequence("nonce", 2n)).toBe(2n);
+    expect(next(fork.critical)).toBe(2n);
   });
 
   it("put back in place is caught by the witness, and only by it", () => {

@@ -259,7 +259,7 @@ describe("the watch", () => {
 describe("the server's own pages", () => {
   it("describe every route that there is", async () => {
     const { json } = await served.call("GET", "/openapi.json");
-    const source = ["chunk", "manifest", "ref", "transfer", "watch"]
+    const source = ["chunk", "critical", "manifest", "ref", "transfer", "watch"]
       .map((name) =>
         readFileSync(
           join(import.meta.dirname, `../../server/${name}-route${name === "watch" ? "" : "s"}.ts`),

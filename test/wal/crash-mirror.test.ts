@@ -10,6 +10,7 @@ describe(`power cuts during any write of a log with a mirror (VARVE_SEED=${seed}
     timeout: 900_000,
   }, async () => {
     const found = await explore({ seed, states: STATES, withMirror: true });
+    console.log(`${found.states} crash states explored, VARVE_SEED=${seed}`);
     expect(found.states).toBeGreaterThanOrEqual(STATES);
     expect(found.duringRecovery).toBeGreaterThan(STATES / 10);
   });
@@ -21,6 +22,7 @@ describe(`power cuts during writes that cross from one small segment to the next
   }, async () => {
     const states = STATES + 10_000;
     const found = await explore({ seed: seed + 1, states, segmentBlocks: 4 });
+    console.log(`${found.states} crash states explored, VARVE_SEED=${seed}`);
     expect(found.states).toBeGreaterThanOrEqual(states);
     expect(found.torn).toBeGreaterThan(states / 20);
   });

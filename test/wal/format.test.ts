@@ -227,6 +227,33 @@ describe("a log block", () => {
     );
   });
 
+  it("pads open blocks unlike others, so that no mixture with a torn block it is written over is whole", () => {
+    const data = workedExample();
+    const open = new Group(new Uint8Array(BLOCK_BYTES), STORE_ID).sealOpen(
+      chain(),
+      {
+        openId: new Uint8Array(16),
+        openedUs: 1n,
+        lastSequence: 2049,
+        lastLsn: 76,
+        lastHash: new Uint8Array(16),
+      },
+      0,
+    );
+    expect(data.subarray(HEADER_BYTES + 100).every((byte) => byte === 0)).toBe(true);
+    expect(open.subarray(HEADER_BYTES + 100).every((byte) => byte === 0xff)).toBe(true);
+    for (const [block, other] of [
+      [open, 0],
+      [data, 0xff],
+    ] as const) {
+      expect(decodeBlock(block, 2050, STORE_ID).fault).toBeUndefined();
+      // The last sector as the other kind of block would have left it.
+      const mixed = block.slice();
+      mixed.fill(other, BLOCK_BYTES - 512);
+      expect(decodeBlock(mixed, 2050, STORE_ID).fault).toBe("damaged");
+    }
+  });
+
   it("opens an epoch with where the chain before it ended", () => {
     const group = new Group(new Uint8Array(BLOCK_BYTES), STORE_ID);
     const open = {

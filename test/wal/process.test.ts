@@ -69,7 +69,6 @@ describe("a process that writes the log", () => {
     child.stdout.resume();
     const follower = new LogFollower({ disk: realDisk, directory, storeId: STORE_ID });
     let seen = 0;
-    // A busy machine may need long for its second write, before which the first is not known durable to others.
     for (let look = 0; look < 30 || (seen === 0 && look < 2000); look++) {
       expect(follower.writer).toEqual({ pid: child.pid });
       for (const entry of follower.refresh()) expect(Number(entry.lsn)).toBe(++seen);

@@ -13,3 +13,14 @@ export {
 } from "./bytes";
 export { streamEnd } from "./models";
 export { addBack, differ, turn, turnBack } from "./transform";
+export {
+  columnCells, columnClasses, columnCost, columnCount, columnCountedCost, columnMixContexts, columnPutRaw, columnSort,
+  columnTokens, columnValueClasses, columnValues,
+} from "./columns-bins";
+export {
+  columnFromAverage, columnFromDecimal, columnFromUlps, columnNarrow, columnToDecimal, columnUlps, columnWiden,
+} from "./columns-lattice";
+export { columnsAddressOf } from "./columns-memory";
+export { columnPack, columnUnpackBlocks, columnWidth } from "./columns-pack";
+export { columnDivide, columnDivisor, columnPredict, columnRestore, columnScale } from "./columns-predict";
+export { columnDecode, columnEncode, columnTables } from "./columns-rans";

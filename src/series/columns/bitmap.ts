@@ -13,22 +13,13 @@ export function sliceBits(bitmap: Uint8Array, from: number, count: number): Uint
   return out;
 }
 
-/** Ors `count` bits from the start of `bits` into `target` at bit `at`; the target's bits there are 0. */
-export function putBits(target: Uint8Array, at: number, bits: Uint8Array, count: number): void {
-  const shift = at & 7;
-  const start = at >> 3;
-  const bytes = Math.ceil(count / 8);
-  if (shift === 0) {
-    target.set(bits.subarray(0, bytes), start);
-    return;
-  }
-  for (let i = 0; i < bytes; i++) {
-    target[start + i]! |= (bits[i]! << shift) & 255;
-    const high = bits[i]! >> (8 - shift);
-    if (high !== 0) target[start + i + 1]! |= high;
-  }
-}
-
 export function bitAt(bitmap: Uint8Array, index: number): boolean {
   return ((bitmap[index >> 3]! >> (index & 7)) & 1) === 1;
+}
+
+/** A bitmap of values that are 0 or 1. */
+export function packBits(values: Uint8Array): Uint8Array {
+  const bitmap = new Uint8Array(Math.ceil(values.length / 8));
+  for (let i = 0; i < values.length; i++) bitmap[i >> 3]! |= (values[i]! & 1) << (i & 7);
+  return bitmap;
 }

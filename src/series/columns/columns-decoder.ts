@@ -1,18 +1,30 @@
-import type { Codec } from "../../codec/codec.ts";
 import { StoreError } from "../../errors.ts";
-import { sliceBits } from "./bitmap.ts";
+import { PAGE_ROWS } from "../../kernels/column-kernels.ts";
+import { packBits, sliceBits } from "./bitmap.ts";
 import { ByteSource } from "./byte-source.ts";
-import { type Block, byteBlocks, readBytes } from "./bytes-blocks.ts";
+import { readBytes } from "./bytes-blocks.ts";
 import {
+  bytesOf,
   type ColumnType,
   type ColumnValues,
   type NumberArray,
-  type NumberType,
   numberArray,
   numbersOf,
+  numberWidth,
 } from "./column.ts";
-import { FLAG_DICTIONARY, FLAG_VALIDITY } from "./column-format.ts";
-import { numberPages, readNumbers } from "./numbers.ts";
+import {
+  type ParsedColumn,
+  type ParsedRecipe,
+  parseColumn,
+  type Run,
+  readHeader,
+  type Text,
+} from "./column-parser.ts";
+import { fromLattice } from "./lattice.ts";
+import type { Workbench } from "./numbers.ts";
+import { decodeIntegers, decodePage, type PageReader, readPage } from "./page-reader.ts";
+import { columnOf, SOURCE_SUFFIX } from "./recipe.ts";
+import { restoreDerived } from "./recipe-reader.ts";
 
 /** A column as a segment keeps it. */
 export interface ColumnBytes {
@@ -21,29 +33,36 @@ export interface ColumnBytes {
   bytes: Uint8Array;
 }
 
-/** A run of numbers, found but not decoded. */
-interface Run {
-  type: NumberType;
-  count: number;
-  pages: ByteSource[];
-}
+/** Decoded integers that are kept for the columns stored against them. */
+const KEPT_BYTES = 16 << 20;
+/** Bytes of text that one array of offsets can reach. */
+const TEXT_BYTES_MAX = 2 ** 31 - 1;
 
-interface Parsed {
-  validity?: Run;
-  numbers?: Run;
-  text?: { lengths: Run; sizeBytes: number; blocks: Block[]; indices?: Run };
-}
-
+/** Decodes columns, and whatever columns they are stored against; see `ColumnCodec.decoder`. */
 export class ColumnsDecoder {
   readonly rows: number;
-  readonly #codec: Codec;
+  readonly #workbench: Workbench;
   readonly #columns: Map<string, ColumnBytes>;
-  readonly #parsed = new Map<string, Parsed>();
+  readonly #parsed = new Map<string, ParsedColumn>();
+  /** Columns that others are stored against. */
+  readonly #referred = new Set<string>();
+  readonly #kept = new Map<string, BigInt64Array | Float64Array>();
+  #keptBytes = 0;
+  /** Pages being decoded: one that comes again is stored against itself. */
+  readonly #open = new Set<string>();
 
-  constructor(codec: Codec, columns: readonly ColumnBytes[], rows: number) {
-    this.#codec = codec;
+  constructor(workbench: Workbench, columns: readonly ColumnBytes[], rows: number) {
+    this.#workbench = workbench;
     this.rows = rows;
     this.#columns = new Map(columns.map((column) => [column.name, column]));
+    for (const { name, bytes } of columns) {
+      try {
+        for (const other of readHeader(new ByteSource(name, bytes)).dependencies) this.#referred.add(other);
+      } catch (error) {
+        // A damaged column is reported when it is asked for; the others can still be read.
+        if (!(error instanceof StoreError)) throw error;
+      }
+    }
   }
 
   /**
@@ -53,124 +72,262 @@ export class ColumnsDecoder {
    */
   decode(name: string, fromRow = 0, toRow = this.rows, out?: NumberArray): ColumnValues {
     const column = this.#column(name);
-    if (!(fromRow >= 0 && fromRow <= toRow && toRow <= this.rows)) {
-      throw new StoreError("ERR_INVALID_ARGUMENT", `rows ${fromRow} to ${toRow} of ${this.rows}`, {
-        context: { fromRow, toRow, rows: this.rows },
-        hint: "Ask for rows within the segment.",
-      });
-    }
+    this.#checkRange(fromRow, toRow);
     const parsed = this.#parse(column);
     const rows = toRow - fromRow;
     const result: ColumnValues = { name, type: column.type, rows, values: new Uint8Array(0) };
-    if (parsed.validity) result.validity = this.#bits(parsed.validity, fromRow, rows);
+    if (parsed.validity) result.validity = this.#validity(name, parsed.validity, fromRow, rows);
     const numbers = numbersOf(column.type);
     if (numbers) {
       const values = out ?? numberArray(numbers.type, rows * numbers.perRow);
-      this.#read(parsed.numbers!, fromRow * numbers.perRow, toRow * numbers.perRow, values);
+      checkOut(name, values, numbers.type, rows * numbers.perRow);
       result.values = values;
+      if (parsed.recipe) {
+        (values as Float64Array).set(this.#derived(name, parsed.recipe).subarray(fromRow, toRow));
+        return result;
+      }
+      const run = parsed.main ?? parsed.lists!;
+      this.#read(name, run, fromRow * numbers.perRow, toRow * numbers.perRow, values);
     } else if (column.type === "bool") {
-      result.values = this.#bits(parsed.numbers!, fromRow, rows);
-    } else this.#readText(parsed.text!, fromRow, toRow, result);
+      const values = new Uint8Array(rows);
+      this.#read(name, parsed.main!, fromRow, toRow, values);
+      result.values = packBits(values);
+    } else this.#readText(parsed.text!, parsed.main, fromRow, toRow, result);
     return result;
+  }
+
+  #checkRange(fromRow: number, toRow: number): void {
+    const whole = Number.isInteger(fromRow) && Number.isInteger(toRow);
+    if (whole && fromRow >= 0 && fromRow <= toRow && toRow <= this.rows) return;
+    throw new StoreError("ERR_INVALID_ARGUMENT", `rows ${fromRow} to ${toRow} of ${this.rows}`, {
+      context: { fromRow, toRow, rows: this.rows },
+      hint: "Ask for rows within the segment.",
+    });
   }
 
   #column(name: string): ColumnBytes {
     const column = this.#columns.get(name);
     if (column) return column;
-    throw new StoreError("ERR_NOT_FOUND", `no column "${name}"`, {
+    throw new StoreError("ERR_NOT_FOUND", `no column "${name}" is at hand`, {
       context: { column: name, columns: [...this.#columns.keys()] },
-      hint: "Name a column of this segment.",
+      hint: "Name a column of this segment, and hand over those it depends on.",
     });
   }
 
-  #parse(column: ColumnBytes): Parsed {
+  #parse(column: ColumnBytes): ParsedColumn {
     const known = this.#parsed.get(column.name);
     if (known) return known;
     const source = new ByteSource(column.name, column.bytes);
-    const parsed = this.#parseFrom(source, column.type);
-    source.finish();
+    const sumOf = (lengths: Run) => this.#starts(column.name, lengths).at(-1)!;
+    const parsed = parseColumn(source, column.type, this.rows, sumOf);
     this.#parsed.set(column.name, parsed);
     return parsed;
   }
 
-  #parseFrom(source: ByteSource, type: ColumnType): Parsed {
-    const { rows } = this;
-    const flags = source.u8();
-    const numbers = numbersOf(type);
-    const isText = type === "utf8" || type === "binary";
-    if ((flags & ~(FLAG_VALIDITY | (isText ? FLAG_DICTIONARY : 0))) !== 0) {
-      throw source.corrupt(`unknown flags ${flags}`);
+  /** Numbers [from, to) of a run into `out`. */
+  #read(name: string, run: Run, from: number, to: number, out: NumberArray): void {
+    const { kernels, codec } = this.#workbench;
+    const width = numberWidth(run.type);
+    const bytes = bytesOf(out);
+    for (let index = Math.floor(from / PAGE_ROWS); index * PAGE_ROWS < to; index++) {
+      const start = index * PAGE_ROWS;
+      const page = this.#page(run, index);
+      const first = Math.max(from - start, 0);
+      const end = Math.min(to - start, page.count);
+      const part = bytes.subarray((start + first - from) * width, (start + end - from) * width);
+      const isMain = run === this.#parsed.get(name)?.main;
+      if (isMain && this.#referred.has(name) && page.compact) {
+        const integers = this.#integers(name, index);
+        const { memory, at } = kernels;
+        memory.set(asBytes(integers.subarray(first, end)), at.lattice);
+        fromLattice(kernels, run.type, page.lattice, first, end, part);
+        continue;
+      }
+      this.#guarded(name, index, () =>
+        decodePage(kernels, codec, page, first, end, (of) => this.#dependency(name, run, of, index), part),
+      );
     }
-    const run = (runType: NumberType, count: number): Run => ({
-      type: runType,
-      count,
-      pages: numberPages(source, count),
+  }
+
+  /** A column that another one is stored against. */
+  #atHand(name: string, other: string): string {
+    if (this.#columns.has(other)) return other;
+    throw new ByteSource(name, new Uint8Array(0)).corrupt(
+      `it is stored against column "${other}", which is missing`,
+    );
+  }
+
+  #page(run: Run, index: number): PageReader {
+    const count = Math.min(PAGE_ROWS, run.count - index * PAGE_ROWS);
+    run.read[index] ??= readPage(run.pages[index]!, run.type, count, run.dependencies.length);
+    return run.read[index]!;
+  }
+
+  #dependency(name: string, run: Run, of: number, index: number): BigInt64Array {
+    return this.#integers(this.#atHand(name, run.dependencies[of]!), index);
+  }
+
+  /** All integers of a page of a column that others are stored against; kept for the next one. */
+  #integers(name: string, index: number): BigInt64Array {
+    const key = `${index} ${name}`;
+    const known = this.#kept.get(key);
+    if (known) return known as BigInt64Array;
+    const { main } = this.#parse(this.#column(name));
+    if (main === undefined) {
+      throw new ByteSource(name, new Uint8Array(0)).corrupt(
+        "another column is stored against it, which has no numbers",
+      );
+    }
+    const page = this.#page(main, index);
+    const { kernels, codec } = this.#workbench;
+    const integers = this.#guarded(name, index, () => {
+      decodeIntegers(kernels, codec, page, 0, page.count, (of) => this.#dependency(name, main, of, index));
+      return new BigInt64Array(kernels.memory.buffer, kernels.at.lattice, page.count).slice();
     });
-    const parsed: Parsed = {};
-    if (flags & FLAG_VALIDITY) parsed.validity = run("u8", Math.ceil(rows / 8));
-    if (numbers) parsed.numbers = run(numbers.type, rows * numbers.perRow);
-    else if (type === "bool") parsed.numbers = run("u8", Math.ceil(rows / 8));
-    else {
-      const hasDictionary = (flags & FLAG_DICTIONARY) !== 0;
-      const lengths = run("u32", hasDictionary ? source.varint(rows) : rows);
-      const sizeBytes = this.#lengths(source, lengths).at(-1)!;
-      const text = { lengths, sizeBytes, blocks: byteBlocks(source, sizeBytes) };
-      parsed.text = hasDictionary ? { ...text, indices: run("u32", rows) } : text;
+    this.#keep(key, integers);
+    return integers;
+  }
+
+  /** All values of a column with a recipe; kept, since what follows from one thing often serves another. */
+  #derived(name: string, { formula, hidden, residual }: ParsedRecipe): Float64Array {
+    const key = `values ${name}`;
+    const known = this.#kept.get(key);
+    if (known) return known as Float64Array;
+    const values = this.#guarded(name, -1, () => {
+      const sources = formula.sources.map((source) => this.#sourceValues(name, source));
+      if (hidden) sources.push(this.#hidden(name, hidden));
+      const left = new BigInt64Array(this.rows);
+      this.#read(name, residual, 0, this.rows, left);
+      return restoreDerived(this.#workbench.kernels, formula, sources, left);
+    });
+    this.#keep(key, values);
+    return values;
+  }
+
+  #sourceValues(name: string, source: string): Float64Array {
+    const column = this.#column(this.#atHand(name, columnOf(source)));
+    const parsed = this.#parse(column);
+    const wanting = () =>
+      new ByteSource(name, new Uint8Array(0)).corrupt(`it follows from "${source}", which is not there`);
+    if (source.endsWith(SOURCE_SUFFIX)) {
+      if (parsed.recipe?.hidden === undefined) throw wanting();
+      return this.#hidden(column.name, parsed.recipe.hidden);
     }
-    return parsed;
+    if (column.type !== "f64") throw wanting();
+    return this.decode(column.name).values as Float64Array;
   }
 
-  /** Where each of the values begins, and the end of the last. */
-  #lengths(source: ByteSource, run: Run): Float64Array {
-    const lengths = new Uint32Array(run.count);
-    this.#read(run, 0, run.count, lengths);
-    const starts = new Float64Array(run.count + 1);
-    for (let i = 0; i < run.count; i++) starts[i + 1] = starts[i]! + lengths[i]!;
-    if (starts[run.count]! > 2 ** 31 - 1) throw source.corrupt("its texts are over 2 GiB");
-    return starts;
+  #hidden(name: string, run: Run): Float64Array {
+    const key = `source ${name}`;
+    const known = this.#kept.get(key);
+    if (known) return known as Float64Array;
+    const values = new Float64Array(this.rows);
+    this.#read(name, run, 0, this.rows, values);
+    this.#keep(key, values);
+    return values;
   }
 
-  #read(run: Run, from: number, to: number, out: NumberArray): void {
-    readNumbers(this.#codec, run.pages, run.type, run.count, from, to, out);
+  #keep(key: string, integers: BigInt64Array | Float64Array): void {
+    for (const [oldest, { byteLength }] of this.#kept) {
+      if (this.#keptBytes + integers.byteLength <= KEPT_BYTES) break;
+      this.#kept.delete(oldest);
+      this.#keptBytes -= byteLength;
+    }
+    this.#kept.set(key, integers);
+    this.#keptBytes += integers.byteLength;
   }
 
-  #bits(run: Run, fromRow: number, rows: number): Uint8Array {
+  /** Decodes a page unless that is under way already: then it hangs on itself. */
+  #guarded<T>(name: string, index: number, decode: () => T): T {
+    const key = `${index} ${name}`;
+    if (this.#open.has(key)) {
+      throw new ByteSource(name, new Uint8Array(0)).corrupt("it is stored against itself");
+    }
+    this.#open.add(key);
+    try {
+      return decode();
+    } finally {
+      this.#open.delete(key);
+    }
+  }
+
+  #validity(name: string, run: Run, fromRow: number, rows: number): Uint8Array {
     const firstByte = fromRow >> 3;
     const bytes = new Uint8Array(Math.ceil((fromRow + rows) / 8) - firstByte);
-    this.#read(run, firstByte, firstByte + bytes.length, bytes);
+    this.#read(name, run, firstByte, firstByte + bytes.length, bytes);
     return sliceBits(bytes, fromRow & 7, rows);
   }
 
-  #readText(text: NonNullable<Parsed["text"]>, fromRow: number, toRow: number, result: ColumnValues): void {
-    const { lengths, sizeBytes, blocks, indices } = text;
-    const starts = this.#lengths(new ByteSource(result.name, new Uint8Array(0)), lengths);
-    const rows = toRow - fromRow;
-    const offsets = new Int32Array(rows + 1);
-    if (indices === undefined) {
-      result.values = readBytes(this.#codec, blocks, sizeBytes, starts[fromRow]!, starts[toRow]!);
-      for (let i = 0; i <= rows; i++) offsets[i] = starts[fromRow + i]! - starts[fromRow]!;
-      result.offsets = offsets;
+  /** Where each of the values begins, and the end of the last. */
+  #starts(name: string, run: Run): Float64Array {
+    const lengths = new Uint32Array(run.count);
+    this.#read(name, run, 0, run.count, lengths);
+    const starts = new Float64Array(run.count + 1);
+    for (let i = 0; i < run.count; i++) starts[i + 1] = starts[i]! + lengths[i]!;
+    if (starts[run.count]! > TEXT_BYTES_MAX) throw run.pages[0]!.corrupt("its texts are over 2 GiB");
+    return starts;
+  }
+
+  #readText(
+    text: Text,
+    indices: Run | undefined,
+    fromRow: number,
+    toRow: number,
+    result: ColumnValues,
+  ): void {
+    const { name } = result;
+    const { codec } = this.#workbench;
+    const starts = this.#starts(name, text.lengths);
+    if (indices) {
+      const chosen = new Uint32Array(toRow - fromRow);
+      this.#read(name, indices, fromRow, toRow, chosen);
+      const dictionary = readBytes(codec, text.blocks, text.sizeBytes, 0, text.sizeBytes);
+      Object.assign(result, lookUp(chosen, starts, dictionary, indices));
       return;
     }
-    const chosen = new Uint32Array(rows);
-    this.#read(indices, fromRow, toRow, chosen);
-    const dictionary = readBytes(this.#codec, blocks, sizeBytes, 0, sizeBytes);
-    let total = 0;
-    for (let i = 0; i < rows; i++) {
-      const index = chosen[i]!;
-      if (index >= lengths.count) {
-        throw indices.pages[0]!.corrupt(`row ${fromRow + i} names value ${index} of ${lengths.count}`);
-      }
-      total += starts[index + 1]! - starts[index]!;
-      if (total > 2 ** 31 - 1) throw indices.pages[0]!.corrupt("its rows are over 2 GiB");
-      offsets[i + 1] = total;
-    }
-    const values = new Uint8Array(total);
-    for (let i = 0; i < rows; i++) {
-      const index = chosen[i]!;
-      values.set(dictionary.subarray(starts[index]!, starts[index + 1]!), offsets[i]!);
-    }
-    result.values = values;
-    result.offsets = offsets;
+    result.values = readBytes(codec, text.blocks, text.sizeBytes, starts[fromRow]!, starts[toRow]!);
+    result.offsets = Int32Array.from(
+      { length: toRow - fromRow + 1 },
+      (_, i) => starts[fromRow + i]! - starts[fromRow]!,
+    );
   }
 }
+
+/** The values that rows have of a dictionary. */
+function lookUp(chosen: Uint32Array, starts: Float64Array, dictionary: Uint8Array, indices: Run) {
+  const offsets = new Int32Array(chosen.length + 1);
+  let total = 0;
+  chosen.forEach((index, i) => {
+    if (index >= starts.length - 1) {
+      throw indices.pages[0]!.corrupt(`a row names value ${index} of ${starts.length - 1}`);
+    }
+    total += starts[index + 1]! - starts[index]!;
+    if (total > TEXT_BYTES_MAX) throw indices.pages[0]!.corrupt("its rows are over 2 GiB");
+    offsets[i + 1] = total;
+  });
+  const values = new Uint8Array(total);
+  chosen.forEach((index, i) => {
+    values.set(dictionary.subarray(starts[index]!, starts[index + 1]!), offsets[i]!);
+  });
+  return { values, offsets };
+}
+
+function checkOut(
+  name: string,
+  out: NumberArray,
+  type: Parameters<typeof numberArray>[0],
+  length: number,
+): void {
+  if (out.length === length && out.constructor === numberArray(type, 0).constructor) return;
+  throw new StoreError(
+    "ERR_INVALID_ARGUMENT",
+    `column "${name}": ${length} numbers of ${type} do not fit "out"`,
+    {
+      context: { column: name, length, type },
+      hint: "Pass an array of the column's type for exactly the rows asked for.",
+    },
+  );
+}
+
+const asBytes = (integers: BigInt64Array) =>
+  new Uint8Array(integers.buffer, integers.byteOffset, integers.byteLength);

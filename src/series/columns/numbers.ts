@@ -1,136 +1,123 @@
-import { type Codec, encodingName, type Profile } from "../../codec/codec.ts";
-import type { Element } from "../../codec/element.ts";
-import { ByteSink } from "./byte-sink.ts";
+import type { Codec } from "../../codec/codec.ts";
+import { type ColumnKernels, PAGE_ROWS } from "../../kernels/column-kernels.ts";
+import type { ByteSink } from "./byte-sink.ts";
 import type { ByteSource } from "./byte-source.ts";
-import { bytesOf, type NumberArray, type NumberType, numberArray, numberWidth } from "./column.ts";
+import { bytesOf, type NumberArray, type NumberType, numberWidth } from "./column.ts";
+import { type ContextSource, classify } from "./contexts.ts";
+import { toLattice } from "./lattice.ts";
+import { type EncodedPage, encodePage, bytesOf as integerBytes, type Page } from "./page-writer.ts";
+import { DEPTH_MAX, planPages } from "./plan.ts";
+import { ALONE, NONE } from "./prediction.ts";
 
-const PAGE_ROWS = 65_536;
-const PLAIN = 0;
-const DECIMAL_DELTA = 1;
-const DELTA = 2;
-
-/** A run of numbers in pages; returns what a person wants to know of how it is stored. */
-export function writeNumbers(codec: Codec, sink: ByteSink, type: NumberType, values: NumberArray): string {
-  const pages: ByteSink[] = [];
-  let said = "";
-  for (let from = 0; from < values.length; from += PAGE_ROWS) {
-    const page = values.subarray(from, from + PAGE_ROWS);
-    const candidates = [plain(codec, type, page), decimal(codec, type, page), delta(codec, type, page)];
-    let best = candidates[0]!;
-    for (const candidate of candidates)
-      if (candidate && candidate.sink.length < best.sink.length) best = candidate;
-    pages.push(best.sink);
-    said ||= best.encoding;
-  }
-  for (const page of pages) sink.varint(page.length);
-  for (const page of pages) sink.bytes(page.finish());
-  return said || "empty";
+/** What encoding and decoding work with; one per thread. */
+export interface Workbench {
+  kernels: ColumnKernels;
+  codec: Codec;
 }
 
-interface Page {
+/** Numbers of a column, or of a part of one: nulls, lengths of texts. */
+export interface NumberRun {
+  name: string;
+  type: NumberType;
+  values: NumberArray;
+}
+
+export interface EncodedRun {
+  /** How its first page is stored. */
   encoding: string;
-  sink: ByteSink;
+  pages: Uint8Array[];
+  /** Places in `runs` of those it depends on, as its pages number them. */
+  dependencies: number[];
 }
 
-function body(codec: Codec, sink: ByteSink, values: NumberArray, element: Element): string {
-  const profile: Profile = "compact";
-  const { encoding, payload } = codec.encode({ bytes: bytesOf(values), element, bases: [], profile });
-  sink.u8(encoding).bytes(payload);
-  return encodingName(encoding);
-}
-
-function plain(codec: Codec, type: NumberType, values: NumberArray): Page {
-  const sink = new ByteSink().u8(PLAIN);
-  return { encoding: body(codec, sink, values, type), sink };
-}
-
-function delta(codec: Codec, type: NumberType, values: NumberArray): Page | undefined {
-  if (type === "f64" || type === "f32") return undefined;
-  const wide = new BigInt64Array(values.length);
-  let last = 0n;
-  for (let i = 0; i < values.length; i++) {
-    const value = BigInt(values[i]!);
-    wide[i] = zigzag(BigInt.asIntN(64, value - last));
-    last = value;
+/**
+ * Encodes runs, page by page. Runs of one length may be stored against each other: `dependencies` of their pages are
+ * places in `runs`.
+ */
+export function encodeRuns(
+  workbench: Workbench,
+  runs: readonly NumberRun[],
+  profile: "light" | "compact",
+): EncodedRun[] {
+  const encoded: EncodedRun[] = runs.map(() => ({ encoding: "empty", pages: [], dependencies: [] }));
+  const count = runs[0]?.values.length ?? 0;
+  for (let from = 0; from < count; from += PAGE_ROWS) {
+    const pages = runs.map((run) => pageOf(workbench, run, from, Math.min(from + PAGE_ROWS, count)));
+    encodePages(workbench, pages, profile, encoded);
   }
-  const sink = new ByteSink().u8(DELTA);
-  return { encoding: `delta ${body(codec, sink, wide, "i64")}`, sink };
+  return encoded;
 }
 
-function decimal(codec: Codec, type: NumberType, values: NumberArray): Page | undefined {
-  if (type !== "f64") return undefined;
-  for (let exponent = 0; exponent < 10; exponent++) {
-    const scale = 10 ** exponent;
-    let fits = true;
-    const wide = new BigInt64Array(values.length);
-    let last = 0;
-    for (let i = 0; i < values.length && fits; i++) {
-      const d = Math.round((values[i] as number) * scale);
-      fits = Math.abs(d) < 2 ** 51 && Object.is(d / scale, values[i]);
-      if (!fits) break;
-      wide[i] = zigzag(BigInt(d - last));
-      last = d;
-    }
-    if (!fits) continue;
-    const sink = new ByteSink().u8(DECIMAL_DELTA).u8(exponent);
-    return { encoding: `decimal(${exponent}) delta ${body(codec, sink, wide, "i64")}`, sink };
+function pageOf({ kernels }: Workbench, run: NumberRun, from: number, to: number): Page {
+  const { memory, at } = kernels;
+  const raw = bytesOf(run.values.subarray(from, to));
+  memory.set(raw, at.source);
+  const lattice = toLattice(kernels, run.type, to - from);
+  const integers = new BigInt64Array(memory.buffer, at.lattice, to - from).slice();
+  const { name, type } = run;
+  return {
+    name,
+    type,
+    count: to - from,
+    raw,
+    lattice,
+    integers,
+    prediction: { kind: NONE, ...ALONE },
+    offered: [],
+    isReference: false,
+  };
+}
+
+function encodePages(
+  { kernels, codec }: Workbench,
+  pages: Page[],
+  profile: "light" | "compact",
+  runs: EncodedRun[],
+): void {
+  const order = planPages(kernels, pages, profile);
+  const depths = new Uint32Array(pages.length);
+  const encoded = new Array<EncodedPage>(pages.length);
+  const known = new Map<ContextSource, Uint8Array>();
+  const classesOf = (source: ContextSource) => {
+    const classes = known.get(source) ?? classesIn(kernels, pages[source.of]!, source);
+    known.set(source, classes);
+    return classes;
+  };
+  for (const column of order) {
+    const page = pages[column]!;
+    page.offered = page.offered.filter(({ of }) => depths[of]! < DEPTH_MAX && encoded[of]!.hasIntegers);
+    const run = runs[column]!;
+    const numberOf = (of: number) => {
+      if (!run.dependencies.includes(of)) run.dependencies.push(of);
+      return run.dependencies.indexOf(of);
+    };
+    encoded[column] = encodePage(kernels, codec, page, profile, pages, classesOf, numberOf);
+    const { dependencies } = encoded[column]!;
+    depths[column] = dependencies.reduce((deepest, of) => Math.max(deepest, depths[of]! + 1), 0);
   }
-  return undefined;
+  encoded.forEach(({ encoding, bytes }, column) => {
+    const run = runs[column]!;
+    if (run.pages.length === 0) run.encoding = encoding;
+    run.pages.push(bytes);
+  });
 }
 
-const zigzag = (value: bigint) => BigInt.asIntN(64, (value << 1n) ^ (value >> 63n));
-const unzigzag = (value: bigint) => ((value >> 1n) & 0x7fffffffffffffffn) ^ -(value & 1n);
+function classesIn(kernels: ColumnKernels, page: Page, source: ContextSource): Uint8Array {
+  const { memory, at } = kernels;
+  memory.set(integerBytes(page.integers), at.source);
+  classify(kernels, source, at.source, page.count, at.spare);
+  return memory.slice(at.spare, at.spare + page.count);
+}
+
+export function writeRun(sink: ByteSink, { pages }: EncodedRun): void {
+  for (const page of pages) sink.varint(page.length);
+  for (const page of pages) sink.bytes(page);
+}
 
 /** Where the pages of `count` numbers lie. */
-export function numberPages(source: ByteSource, count: number): ByteSource[] {
+export function numberPages(source: ByteSource, type: NumberType, count: number): ByteSource[] {
   const sizes: number[] = [];
-  for (let from = 0; from < count; from += PAGE_ROWS) sizes.push(source.varint(PAGE_ROWS * 16));
+  for (let from = 0; from < count; from += PAGE_ROWS)
+    sizes.push(source.varint(PAGE_ROWS * numberWidth(type) * 2 + 65_536));
   return sizes.map((sizeBytes) => source.part(sizeBytes));
-}
-
-/** Numbers [from, to) of `count` in pages, into `out`. */
-export function readNumbers(
-  codec: Codec,
-  pages: readonly ByteSource[],
-  type: NumberType,
-  count: number,
-  from: number,
-  to: number,
-  out: NumberArray,
-): void {
-  for (let page = Math.floor(from / PAGE_ROWS); page * PAGE_ROWS < to; page++) {
-    const start = page * PAGE_ROWS;
-    const values = readPage(codec, pages[page]!, type, Math.min(PAGE_ROWS, count - start));
-    const part = values.subarray(Math.max(from - start, 0), to - start);
-    (out as Float64Array).set(part as Float64Array, Math.max(start - from, 0));
-  }
-}
-
-function readPage(codec: Codec, page: ByteSource, type: NumberType, count: number): NumberArray {
-  const source = page.again();
-  const method = source.u8();
-  const exponent = method === DECIMAL_DELTA ? source.u8() : 0;
-  const encoding = source.u8();
-  const payload = source.bytes(source.left);
-  if (method === PLAIN) {
-    const out = numberArray(type, count);
-    codec.decode({ encoding, element: type, payload, bases: [] }, bytesOf(out));
-    return out;
-  }
-  if (method !== DELTA && method !== DECIMAL_DELTA) throw source.corrupt(`unknown method ${method}`);
-  const wide = new BigInt64Array(count);
-  codec.decode({ encoding, element: "i64", payload, bases: [] }, bytesOf(wide));
-  let last = 0n;
-  for (let i = 0; i < count; i++) {
-    last = BigInt.asIntN(64, last + unzigzag(wide[i]!));
-    wide[i] = last;
-  }
-  const out = numberArray(type, count);
-  if (method === DECIMAL_DELTA) {
-    const scale = 10 ** Math.min(exponent, 22);
-    for (let i = 0; i < count; i++) out[i] = Number(wide[i]) / scale;
-  } else if (numberWidth(type) === 8) {
-    bytesOf(out).set(bytesOf(wide));
-  } else for (let i = 0; i < count; i++) out[i] = Number(wide[i]);
-  return out;
 }

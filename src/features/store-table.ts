@@ -1,0 +1,225 @@
+import type { ChunkSave } from "../chunks/chunk-save.ts";
+import type { ChunkStore } from "../chunks/chunk-store.ts";
+import { loadCodec } from "../codec/codec.ts";
+import { isStoreError, StoreError } from "../errors.ts";
+import {
+  CHUNK_BYTES_MAX,
+  FEATURE_MANIFEST_BYTES_MAX,
+  FEATURE_ROWS_MAX,
+  TABLE_COLUMNS_MAX,
+} from "../limits.ts";
+import { ByteSink } from "../series/columns/byte-sink.ts";
+import { bytesOf } from "../series/columns/column.ts";
+import { type ColumnCodec, loadColumnCodec } from "../series/columns/column-codec.ts";
+import { readFeatureManifest } from "./feature-chunks.ts";
+import {
+  type ColumnChunk,
+  type ColumnManifest,
+  chunkBounds,
+  ENCODED,
+  type FeatureColumn,
+  type FeatureManifest,
+  type FeatureTable,
+  MANIFEST_LIST_MAGIC,
+  type Piece,
+  PLAIN,
+  type TailGroup,
+} from "./format.ts";
+import { encodeManifest } from "./manifest-writer.ts";
+import { cutRows, plainBytes } from "./row-chunks.ts";
+
+/**
+ * Stores a table's chunks and its manifest, and returns the manifest's digest. What the store has already costs
+ * nothing; the tail and the manifest are stored against the parent's.
+ * @throws `ERR_LIMIT`, `ERR_INVALID_ARGUMENT`
+ */
+export async function storeTable(
+  chunks: ChunkStore,
+  save: ChunkSave,
+  table: FeatureTable,
+  parentDigest: Uint8Array | undefined,
+): Promise<Uint8Array> {
+  checkTable(table);
+  // What is small is stored as its difference from the parent's.
+  await (await loadCodec()).loadDeltas();
+  const codec = await loadColumnCodec();
+  const parent = readParent(chunks, parentDigest);
+  const { bounds, tailFrom } = chunkBounds(table.rows);
+  const columns: ColumnManifest[] = [];
+  for (const column of table.columns) columns.push(await storeColumn(save, codec, column, bounds));
+  const tail = tailFrom === table.rows ? [] : await storeTail(save, table, tailFrom, parent?.tail ?? []);
+  const bytes = encodeManifest({ rows: table.rows, columns, tail });
+  return putManifest(save, bytes, parentDigest);
+}
+
+/** A parent that cannot be read costs bytes, not the publication. */
+function readParent(chunks: ChunkStore, digest: Uint8Array | undefined): FeatureManifest | undefined {
+  if (digest === undefined) return undefined;
+  try {
+    return readFeatureManifest(chunks, digest).manifest;
+  } catch (error) {
+    if (isStoreError(error, "ERR_STORE_CORRUPT")) return undefined;
+    throw error;
+  }
+}
+
+function checkTable({ rows, columns }: FeatureTable): void {
+  if (rows > FEATURE_ROWS_MAX || columns.length > TABLE_COLUMNS_MAX) {
+    throw new StoreError(
+      "ERR_LIMIT",
+      `a feature table has ${rows} rows and ${columns.length} columns; the limits are ${FEATURE_ROWS_MAX} and ${TABLE_COLUMNS_MAX}`,
+      { hint: "Publish it as several tables." },
+    );
+  }
+  const names = new Set<string>();
+  for (const { name, rows: own } of columns) {
+    if (own !== rows) {
+      throw new StoreError(
+        "ERR_INVALID_ARGUMENT",
+        `column ${JSON.stringify(name)} has ${own} rows, the table ${rows}`,
+        {
+          context: { column: name },
+          hint: "All columns of a table are of equal length.",
+        },
+      );
+    }
+    if (name === "" || names.has(name)) {
+      throw new StoreError(
+        "ERR_INVALID_ARGUMENT",
+        `two columns are named ${JSON.stringify(name)}, or one has no name`,
+        {
+          context: { column: name },
+          hint: "Give each column a name of its own.",
+        },
+      );
+    }
+    names.add(name);
+  }
+}
+
+async function storeColumn(
+  save: ChunkSave,
+  codec: ColumnCodec,
+  column: FeatureColumn,
+  bounds: [number, number][],
+): Promise<ColumnManifest> {
+  const { name, type, unit, offsets, rows, validity } = column;
+  const chunks: ColumnChunk[] = [];
+  for (const [from, to] of bounds) {
+    chunks.push(await storeChunk(save, codec, column, from, to));
+    // A large table takes seconds to encode: the event loop gets its turns.
+    await new Promise(setImmediate);
+  }
+  return {
+    name,
+    type,
+    ...(unit === undefined ? {} : { unit }),
+    textBytes: offsets === undefined ? 0 : offsets[rows]! - offsets[0]!,
+    hasNulls: validity !== undefined,
+    chunks,
+  };
+}
+
+/** What an encoded chunk may take of the plain one at most: plain ones are read into place, as fast as the disk is. */
+const WORTH_DECODING = 0.6;
+
+async function storeChunk(
+  save: ChunkSave,
+  codec: ColumnCodec,
+  column: FeatureColumn,
+  from: number,
+  to: number,
+): Promise<ColumnChunk> {
+  const rows = cutRows(column, from, to);
+  const encoded = codec.encode([rows], { profile: "light" })[0]!.bytes;
+  const plain = plainBytes(rows);
+  if (plain !== undefined && encoded.byteLength > plain.byteLength * WORTH_DECODING) {
+    return { form: PLAIN, pieces: await putPieces(save, plain) };
+  }
+  return { form: ENCODED, pieces: await putPieces(save, encoded) };
+}
+
+async function putPieces(save: ChunkSave, bytes: Uint8Array): Promise<Piece[]> {
+  const pieces: Piece[] = [];
+  for (let at = 0; at < bytes.byteLength; at += CHUNK_BYTES_MAX) {
+    const piece = bytes.subarray(at, at + CHUNK_BYTES_MAX);
+    pieces.push({ rawBytes: piece.byteLength, digest: await save.putAsIs(piece) });
+  }
+  return pieces;
+}
+
+/** The rows after the last chunk: columns together up to a chunk's size, stored against the parent's same group. */
+async function storeTail(
+  save: ChunkSave,
+  { rows, columns }: FeatureTable,
+  tailFrom: number,
+  parent: TailGroup[],
+): Promise<TailGroup[]> {
+  const groups: TailGroup[] = [];
+  let waiting: Uint8Array[] = [];
+  let sizeBytes = 0;
+  const flush = async () => {
+    const base = parent[groups.length];
+    const bytes = Buffer.concat(waiting);
+    const pieces: Piece[] = [];
+    for (let at = 0; at < bytes.byteLength; at += CHUNK_BYTES_MAX) {
+      const piece = bytes.subarray(at, at + CHUNK_BYTES_MAX);
+      const bases = base?.pieces[pieces.length];
+      const digest = await save.put(piece, bases === undefined ? [] : [bases.digest]);
+      pieces.push({ rawBytes: piece.byteLength, digest });
+    }
+    groups.push({ columns: waiting.length, pieces });
+    waiting = [];
+    sizeBytes = 0;
+  };
+  for (const column of columns) {
+    const bytes = tailBytes(column, tailFrom, rows);
+    if (waiting.length > 0 && sizeBytes + bytes.byteLength > CHUNK_BYTES_MAX) await flush();
+    waiting.push(bytes);
+    sizeBytes += bytes.byteLength;
+  }
+  if (waiting.length > 0) await flush();
+  return groups;
+}
+
+function tailBytes(column: FeatureColumn, from: number, to: number): Uint8Array {
+  const { values, offsets, validity } = cutRows(column, from, to);
+  const sink = new ByteSink();
+  const nulls = validity === undefined ? undefined : lastBitsZero(validity, to - from);
+  sink.varint(nulls?.byteLength ?? 0);
+  if (nulls !== undefined) sink.bytes(nulls);
+  const bytes = column.type === "bool" ? lastBitsZero(values as Uint8Array, to - from) : bytesOf(values);
+  sink.varint(bytes.byteLength).bytes(bytes);
+  if (offsets !== undefined) sink.bytes(bytesOf(offsets));
+  return sink.finish();
+}
+
+/** Bits past the last row mean nothing: zeros, so that equal tables are equal bytes. */
+function lastBitsZero(bitmap: Uint8Array, rows: number): Uint8Array {
+  const bits = bitmap.slice();
+  if ((rows & 7) !== 0) bits[bits.length - 1]! &= (1 << (rows & 7)) - 1;
+  return bits;
+}
+
+/** One chunk, or pieces and a chunk that lists them: magic, varint size, digests. */
+async function putManifest(
+  save: ChunkSave,
+  bytes: Uint8Array,
+  parent: Uint8Array | undefined,
+): Promise<Uint8Array> {
+  if (bytes.byteLength <= CHUNK_BYTES_MAX) return save.put(bytes, parent === undefined ? [] : [parent]);
+  if (bytes.byteLength > FEATURE_MANIFEST_BYTES_MAX) {
+    throw new StoreError(
+      "ERR_LIMIT",
+      `the table's manifest takes ${bytes.byteLength} bytes; the limit is ${FEATURE_MANIFEST_BYTES_MAX}`,
+      {
+        hint: "Publish it as several tables.",
+      },
+    );
+  }
+  const list = new ByteSink().bytes(Buffer.from(MANIFEST_LIST_MAGIC)).varint(bytes.byteLength);
+  for (let at = 0; at < bytes.byteLength; at += CHUNK_BYTES_MAX) {
+    list.bytes(await save.put(bytes.slice(at, at + CHUNK_BYTES_MAX)));
+  }
+  return save.put(list.finish());
+}

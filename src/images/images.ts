@@ -1,0 +1,128 @@
+import { createHash } from "node:crypto";
+import type { Disk, DiskFile } from "../disk/disk.ts";
+import { makeDurableDirectory } from "../disk/durable-directory.ts";
+import { mapFile } from "../disk/map-file.ts";
+import { isStoreError } from "../errors.ts";
+import type { WorkerPool } from "../workers/pool.ts";
+import type { ImageHead } from "./image-format.ts";
+import { readHead, verifyRanges } from "./image-reader.ts";
+import { type ImageToWrite, writeImage } from "./image-writer.ts";
+import { type ImagePart, readImageJob } from "./read-image.job.ts";
+
+/** An image that is in use: its file is locked, so that nobody removes it. */
+export interface OpenImage {
+  path: string;
+  head: ImageHead;
+  file: DiskFile;
+}
+
+const SUFFIX = ".image";
+
+/** The images of a store, one a pinned ref: `images/REF_HASH-VERSION.image`. */
+export class Images {
+  readonly directory: string;
+  readonly #disk: Disk;
+  readonly #storeId: Uint8Array;
+
+  constructor(disk: Disk, directory: string, storeId: Uint8Array) {
+    this.#disk = disk;
+    this.directory = directory;
+    this.#storeId = storeId;
+  }
+
+  /** The versions of a ref that have images, newest first: usually one. */
+  versions(ref: string): number[] {
+    const prefix = `${hashOf(ref)}-`;
+    const found = this.#disk.list(this.directory).flatMap((name) => {
+      const number =
+        name.startsWith(prefix) && name.endsWith(SUFFIX) ? name.slice(prefix.length, -SUFFIX.length) : "";
+      return /^\d{1,15}$/.test(number) ? [Number(number)] : [];
+    });
+    return found.sort((a, b) => b - a);
+  }
+
+  #path(ref: string, version: number): string {
+    return `${this.directory}/${hashOf(ref)}-${version}${SUFFIX}`;
+  }
+
+  /** Opens a version's image and locks it; `undefined` when there is none, or what is there is not its image. */
+  open(ref: string, version: number, manifest: Uint8Array): OpenImage | undefined {
+    const path = this.#path(ref, version);
+    if (this.#disk.stat(path) === undefined) return undefined;
+    let file: DiskFile;
+    try {
+      file = this.#disk.open(path, { access: "read" });
+    } catch (error) {
+      if (isStoreError(error, "ERR_NOT_FOUND")) return undefined;
+      throw error;
+    }
+    try {
+      file.tryLock("shared");
+      const head = readHead(file, this.#storeId);
+      if (head.version === version && Buffer.compare(head.manifest, manifest) === 0)
+        return { path, head, file };
+    } catch (error) {
+      if (!isStoreError(error, "ERR_STORE_CORRUPT") && !isStoreError(error, "ERR_STORE_VERSION")) {
+        file.close();
+        throw error;
+      }
+    }
+    file.close();
+    return undefined;
+  }
+
+  /** Writes a version's image; the ref's other images go once nobody reads them. Returns the file's size. */
+  async write(ref: string, image: ImageToWrite): Promise<number> {
+    makeDurableDirectory(this.#disk, this.directory);
+    const sizeBytes = await writeImage(this.#disk, this.#path(ref, image.version), image);
+    this.sweep(ref, image.version);
+    return sizeBytes;
+  }
+
+  /** Removes a ref's images but the one of version `keep`, as far as nobody reads them. */
+  sweep(ref: string, keep: number | undefined): void {
+    for (const version of this.versions(ref)) {
+      if (version === keep) continue;
+      const path = this.#path(ref, version);
+      let file: DiskFile | undefined;
+      try {
+        file = this.#disk.open(path, { access: "write" });
+        if (file.tryLock("exclusive")) this.#disk.remove(path);
+      } catch (error) {
+        if (!isStoreError(error)) throw error;
+      } finally {
+        file?.close();
+      }
+    }
+  }
+
+  /** Takes a damaged image out of the way; what maps it keeps its memory. */
+  discard({ path }: Pick<OpenImage, "path">): void {
+    this.#disk.remove(path);
+  }
+
+  /** The image as memory, where files can be mapped. */
+  map({ path, head }: OpenImage): Uint8Array | undefined {
+    if (this.#disk.kind !== "real") return undefined;
+    const memory = mapFile(path, head.dataOffset + head.dataBytes);
+    return memory === undefined ? undefined : new Uint8Array(memory, head.dataOffset, head.dataBytes);
+  }
+
+  /** Checks every range. @throws `ERR_STORE_CORRUPT` */
+  verify({ path, head }: OpenImage): Promise<void> {
+    return verifyRanges(this.#disk, path, head);
+  }
+
+  /** Fills shared memory with parts of an image, each range checked. @throws `ERR_STORE_CORRUPT` */
+  async read({ path, head }: OpenImage, parts: ImagePart[], pool: WorkerPool): Promise<void> {
+    const { checksums, dataOffset, dataBytes, rangeBytes } = head;
+    const next = new Int32Array(new SharedArrayBuffer(4));
+    const request = { path, head: { checksums, dataOffset, dataBytes, rangeBytes }, parts, next };
+    await pool.broadcast(readImageJob, pool.inline ? { ...request, disk: this.#disk } : request);
+  }
+}
+
+/** A ref may hold what no file name can. */
+function hashOf(ref: string): string {
+  return createHash("sha256").update(ref).digest("hex").slice(0, 32);
+}

@@ -1,0 +1,53 @@
+// The memory of the column kernels, past that of the others: only who encodes columns makes it exist. Callers pass
+// addresses within it; the loader knows them by number.
+
+import { END } from "./memory";
+
+/** Rows of a page, and what a kernel may touch past them when it works on whole vectors. */
+export const PAGE: usize = 65536 + 64;
+/** Tables of a page: contexts, bins, and bits of a frequency. */
+export const CONTEXTS_MAX: usize = 32;
+export const BINS_MAX: usize = 256;
+export const TABLE_BITS_MAX: usize = 12;
+
+/** Values as the column has them; their integers; what predicts them; what is left; and room to sort. */
+export const SOURCE: usize = (END + 63) & ~63;
+export const LATTICE: usize = SOURCE + PAGE * 8;
+export const REFERENCE: usize = LATTICE + PAGE * 8;
+export const RESIDUAL: usize = REFERENCE + PAGE * 8;
+export const SPARE: usize = RESIDUAL + PAGE * 8;
+/** A page as stored, both ways; payloads lie here while they are read. */
+export const PACKED: usize = SPARE + PAGE * 8;
+/** u8 by row: bins, and contexts before the previous bin's class is added. */
+export const TOKENS: usize = PACKED + PAGE * 12;
+export const CONTEXT: usize = TOKENS + PAGE;
+/** By bin: lower i64, bits u8, class u8. */
+export const BINS: usize = CONTEXT + PAGE;
+/** By context and bin: frequency u16; start u16. */
+export const FREQUENCIES: usize = BINS + BINS_MAX * 16;
+export const STARTS: usize = FREQUENCIES + CONTEXTS_MAX * BINS_MAX * 2;
+/** By context and slot: token | (frequency - 1) << 8 | (slot - start) << 20. */
+export const SLOTS: usize = STARTS + CONTEXTS_MAX * BINS_MAX * 2;
+/** By context and bin: how often, u32. */
+export const COUNTS: usize = SLOTS + (CONTEXTS_MAX << TABLE_BITS_MAX) * 4;
+/** n * log2(n) of every count, f64. */
+export const LOGS: usize = COUNTS + CONTEXTS_MAX * BINS_MAX * 4;
+export const COLUMNS_END: usize = LOGS + PAGE * 8 + 64;
+
+export function columnsAddressOf(index: u32): usize {
+  switch (index) {
+    case 0: return SOURCE;
+    case 1: return LATTICE;
+    case 2: return REFERENCE;
+    case 3: return RESIDUAL;
+    case 4: return SPARE;
+    case 5: return PACKED;
+    case 6: return TOKENS;
+    case 7: return CONTEXT;
+    case 8: return BINS;
+    case 9: return FREQUENCIES;
+    case 10: return COUNTS;
+    case 11: return LOGS;
+    default: return COLUMNS_END;
+  }
+}

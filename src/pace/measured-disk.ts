@@ -1,0 +1,213 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Disk, DiskFile, DurableMethod, FileStat, OpenOptions } from "../disk/disk.ts";
+import { LatencyHistogram, type LatencySummary } from "../wal/latency.ts";
+import type { CommitPulse } from "./commit-pulse.ts";
+
+/** What a store's writes are for, by the directory they go to. */
+export type IoCause = "packs" | "spool" | "images" | "versions" | "critical" | "series" | "other";
+
+export interface IoCauseStats {
+  writtenBytes: number;
+  writes: LatencySummary;
+  syncs: LatencySummary;
+}
+
+interface Counts {
+  writtenBytes: number;
+  writes: LatencyHistogram;
+  syncs: LatencyHistogram;
+}
+
+/** Bulk writes are made durable in slices of this while commits are going on: a commit waits for at most one. */
+const SLICE_BYTES = 8 << 20;
+/** And of this while nobody commits: bounds what is dirty in the page cache. */
+const QUIET_SLICE_BYTES = 64 << 20;
+/** Commits count as going on for this long after the last one. */
+const COMMITTING_MS = 2000;
+/** Bulk writers wait while commits take more than this many times what they usually do, */
+const SLOWDOWN_MAX = 1.5;
+/** a little at a time, */
+const WAIT_MS = 10;
+/** and no longer than this a slice: a save is delayed by commits, not stopped. */
+const WAIT_MS_MAX = 250;
+
+/**
+ * A disk that counts what is written for what and how long it takes, and lets commits go first: files of packs and
+ * images are written back a slice at a time, with a pause while commits are slower than usual.
+ */
+export class MeasuredDisk implements Disk {
+  readonly kind: string;
+  /** How long bulk writers have waited for commits. */
+  waitedMs = 0;
+  readonly #disk: Disk;
+  readonly #directory: string;
+  readonly #pulse: CommitPulse;
+  readonly #counts = new Map<IoCause, Counts>();
+
+  constructor(disk: Disk, directory: string, pulse: CommitPulse) {
+    this.kind = disk.kind;
+    this.#disk = disk;
+    this.#directory = `${directory}/`;
+    this.#pulse = pulse;
+  }
+
+  open(path: string, options: OpenOptions): DiskFile {
+    const file = this.#disk.open(path, options);
+    if (options.access === "read") return file;
+    const cause = this.#causeOf(path);
+    const counts = this.#countsOf(cause);
+    const bulk = cause === "packs" || cause === "images";
+    return new MeasuredFile(file, {
+      onWrite: (sizeBytes, us) => {
+        counts.writtenBytes += sizeBytes;
+        counts.writes.record(us);
+        if (file.durability !== undefined) this.#pulse.note(us);
+      },
+      onSync: (us) => counts.syncs.record(us),
+      sliceBytes: () => (bulk ? this.#sliceBytes() : Number.POSITIVE_INFINITY),
+      betweenSlices: () => this.#letCommitsPass(),
+    });
+  }
+
+  #sliceBytes(): number {
+    return this.#pulse.slowdown(COMMITTING_MS) > 0 ? SLICE_BYTES : QUIET_SLICE_BYTES;
+  }
+
+  async #letCommitsPass(): Promise<void> {
+    const start = performance.now();
+    while (this.#pulse.slowdown(COMMITTING_MS) > SLOWDOWN_MAX && performance.now() - start < WAIT_MS_MAX) {
+      await delay(WAIT_MS);
+    }
+    this.waitedMs += performance.now() - start;
+  }
+
+  #causeOf(path: string): IoCause {
+    if (!path.startsWith(this.#directory)) return "other";
+    const inside = path.slice(this.#directory.length);
+    if (inside.startsWith("chunks/packs/")) return "packs";
+    const first = inside.slice(0, inside.indexOf("/"));
+    return CAUSES.has(first) ? (first as IoCause) : "other";
+  }
+
+  #countsOf(cause: IoCause): Counts {
+    let counts = this.#counts.get(cause);
+    if (counts === undefined) {
+      counts = { writtenBytes: 0, writes: new LatencyHistogram(), syncs: new LatencyHistogram() };
+      this.#counts.set(cause, counts);
+    }
+    return counts;
+  }
+
+  /** What was written through this disk so far, by cause. */
+  byCause(): Partial<Record<IoCause, IoCauseStats>> {
+    const entries = [...this.#counts].map(([cause, { writtenBytes, writes, syncs }]) => {
+      return [cause, { writtenBytes, writes: writes.summary(), syncs: syncs.summary() }] as const;
+    });
+    return Object.fromEntries(entries.filter(([, { writtenBytes }]) => writtenBytes > 0));
+  }
+
+  stat(path: string): FileStat | undefined {
+    return this.#disk.stat(path);
+  }
+  list(directory: string): string[] {
+    return this.#disk.list(directory);
+  }
+  makeDirectory(path: string): void {
+    this.#disk.makeDirectory(path);
+  }
+  rename(from: string, to: string): void {
+    this.#disk.rename(from, to);
+  }
+  remove(path: string): void {
+    this.#disk.remove(path);
+  }
+  syncDirectory(path: string): void {
+    this.#disk.syncDirectory(path);
+  }
+  syncDirectoryAsync(path: string): Promise<void> {
+    return this.#disk.syncDirectoryAsync(path);
+  }
+  freeBytes(path: string): number | undefined {
+    return this.#disk.freeBytes(path);
+  }
+}
+
+const CAUSES: ReadonlySet<string> = new Set(["spool", "images", "versions", "critical", "series"]);
+
+interface Watch {
+  onWrite(sizeBytes: number, us: number): void;
+  onSync(us: number): void;
+  /** Bytes after which what was written is made durable. */
+  sliceBytes(): number;
+  betweenSlices(): Promise<void>;
+}
+
+class MeasuredFile implements DiskFile {
+  readonly path: string;
+  readonly durability: DurableMethod | undefined;
+  readonly #file: DiskFile;
+  readonly #watch: Watch;
+  #unsyncedBytes = 0;
+
+  constructor(file: DiskFile, watch: Watch) {
+    this.path = file.path;
+    this.durability = file.durability;
+    this.#file = file;
+    this.#watch = watch;
+  }
+
+  writeSync(source: Uint8Array, position: number): void {
+    const start = performance.now();
+    this.#file.writeSync(source, position);
+    this.#watch.onWrite(source.byteLength, (performance.now() - start) * 1000);
+  }
+
+  async write(source: Uint8Array, position: number): Promise<void> {
+    const start = performance.now();
+    await this.#file.write(source, position);
+    this.#watch.onWrite(source.byteLength, (performance.now() - start) * 1000);
+    this.#unsyncedBytes += source.byteLength;
+    if (this.#unsyncedBytes < this.#watch.sliceBytes()) return;
+    await this.sync();
+    await this.#watch.betweenSlices();
+  }
+
+  syncSync(): void {
+    const start = performance.now();
+    this.#file.syncSync();
+    this.#watch.onSync((performance.now() - start) * 1000);
+    this.#unsyncedBytes = 0;
+  }
+
+  async sync(): Promise<void> {
+    const start = performance.now();
+    this.#unsyncedBytes = 0;
+    await this.#file.sync();
+    this.#watch.onSync((performance.now() - start) * 1000);
+  }
+
+  sizeBytes(): number {
+    return this.#file.sizeBytes();
+  }
+  readSync(target: Uint8Array, position: number): number {
+    return this.#file.readSync(target, position);
+  }
+  read(target: Uint8Array, position: number): Promise<number> {
+    return this.#file.read(target, position);
+  }
+  truncate(sizeBytes: number): void {
+    this.#file.truncate(sizeBytes);
+  }
+  tryLock(mode: "shared" | "exclusive"): boolean {
+    return this.#file.tryLock(mode);
+  }
+  lock(mode: "shared" | "exclusive"): Promise<void> {
+    return this.#file.lock(mode);
+  }
+  unlock(): void {
+    this.#file.unlock();
+  }
+  close(): void {
+    this.#file.close();
+  }
+}

@@ -1,0 +1,84 @@
+import type { ColumnKernels } from "../../kernels/column-kernels.ts";
+import type { ByteSink } from "./byte-sink.ts";
+import type { ByteSource } from "./byte-source.ts";
+import { DELTA, type Spacing, startAt } from "./prediction.ts";
+
+/** Rows of a block: what reading one row decodes. */
+export const BLOCK_ROWS = 1024;
+/** Of each block in the table: least i64, x[-1] i64, width u8. */
+const ENTRY_BYTES = 17;
+
+/** Packs the residuals at `residual` by blocks, with the integers still at `lattice`. */
+export function encodeLight(
+  kernels: ColumnKernels,
+  kind: number,
+  { offset, divisor }: Spacing,
+  count: number,
+): (sink: ByteSink) => void {
+  const { exports, memory, view, at } = kernels;
+  const blocks = Math.ceil(count / BLOCK_ROWS);
+  const table = new DataView(new ArrayBuffer(blocks * ENTRY_BYTES));
+  const packed: Uint8Array[] = [];
+  for (let block = 0; block < blocks; block++) {
+    const row = block * BLOCK_ROWS;
+    const rows = Math.min(BLOCK_ROWS, count - row);
+    const from = at.residual + row * 8;
+    const width = exports.columnWidth(from, rows, at.counts);
+    const least = view.getBigInt64(at.counts, true);
+    exports.columnPack(from, rows, least, width, at.packed);
+    packed.push(memory.slice(at.packed, at.packed + width * 128));
+    const entry = block * ENTRY_BYTES;
+    table.setBigInt64(entry, BigInt.asIntN(64, least * divisor + offset), true);
+    table.setBigInt64(entry + 8, startAt(kernels, kind, row, count).before, true);
+    table.setUint8(entry + 16, width);
+  }
+  return (sink) => {
+    sink.varint64(divisor).bytes(new Uint8Array(table.buffer));
+    for (const block of packed) sink.bytes(block);
+  };
+}
+
+export interface LightReader {
+  /** Unpacks the blocks that hold rows [from, to): integers, or decimals of `scale`, to an address. */
+  decode(kernels: ColumnKernels, from: number, to: number, scale: number, target: number): void;
+}
+
+export function readLight(source: ByteSource, kind: number, count: number): LightReader {
+  const divisor = BigInt.asIntN(64, source.varint64());
+  const blocks = Math.ceil(count / BLOCK_ROWS);
+  const table = source.bytes(blocks * ENTRY_BYTES);
+  let blockBytes = 0;
+  for (let block = 0; block < blocks; block++) blockBytes += table[block * ENTRY_BYTES + 16]! * 128;
+  if (blockBytes !== source.left)
+    throw source.corrupt(`${blockBytes} bytes of blocks are named, ${source.left} follow`);
+  const ends = source.again();
+  const packed = source.bytes(blockBytes);
+  const starts = new Uint32Array(blocks + 1);
+  for (let block = 0; block < blocks; block++) {
+    const width = table[block * ENTRY_BYTES + 16]!;
+    if (width > 64) throw source.corrupt(`a block of ${width} bits`);
+    starts[block + 1] = starts[block]! + width * 128;
+  }
+  return {
+    decode({ exports, memory, at }, from, to, scale, target) {
+      const first = Math.floor(from / BLOCK_ROWS);
+      const end = Math.ceil(to / BLOCK_ROWS);
+      const part = packed.subarray(starts[first]!, starts[end]!);
+      memory.set(table.subarray(first * ENTRY_BYTES, end * ENTRY_BYTES), at.counts);
+      memory.set(part, at.packed);
+      const delta = kind === DELTA ? 1 : 0;
+      const read = exports.columnUnpackBlocks(
+        at.counts,
+        at.packed,
+        part.length,
+        0,
+        end - first,
+        delta,
+        divisor,
+        scale,
+        target,
+      );
+      if (read !== part.length) throw ends.corrupt("its blocks are none");
+    },
+  };
+}

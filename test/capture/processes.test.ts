@@ -1,0 +1,144 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openStore } from "../../open-store.ts";
+import { seeded } from "../checkpoints/seeded.ts";
+
+let directory: string;
+let children: ChildProcess[];
+
+beforeEach(() => {
+  directory = join(mkdtempSync(join(tmpdir(), "varve-capture-")), "store");
+  children = [];
+});
+
+afterEach(() => {
+  for (const child of children) child.kill("SIGKILL");
+  rmSync(join(directory, ".."), { recursive: true, force: true });
+});
+
+function start(verb: string): { child: ChildProcess; lines: string[][]; ended: Promise<unknown> } {
+  const script = join(import.meta.dirname, "store.child.mjs");
+  const child = spawn(process.execPath, [script, verb, directory], { stdio: ["pipe", "pipe", "inherit"] });
+  children.push(child);
+  const lines: string[][] = [];
+  let rest = "";
+  child.stdout!.setEncoding("utf8").on("data", (text: string) => {
+    const parts = (rest + text).split("\n");
+    rest = parts.pop()!;
+    lines.push(...parts.map((line) => line.split(" ")));
+  });
+  const ended = new Promise((resolve) => child.on("close", (code, signal) => resolve(signal ?? code)));
+  return { child, lines, ended };
+}
+
+/** As the child fills its tensors. */
+const valueAt = (step: number, i: number) => Math.fround(Math.sin(step * 7919 + (i % 1009)));
+
+describe("a process that is killed while it captures, spools and encodes", () => {
+  it("leaves every durable version whole and nothing in the way, at whatever moment", async () => {
+    await seeded(async (random) => {
+      for (let round = 0; round < 6; round++) {
+        const { child, lines, ended } = start("save");
+        const awaited = round === 0 ? "durable" : "open";
+        await expect.poll(() => lines.some(([word]) => word === awaited), { timeout: 60_000 }).toBe(true);
+        await new Promise((resolve) => setTimeout(resolve, random.below(400)));
+        child.kill("SIGKILL");
+        await ended;
+        const store = await openStore(directory, { workers: 0, stagingBytes: 1 << 20 });
+        const versions = store.checkpoints.log("m");
+        const durable = lines.filter(([word]) => word === "durable").map(([, version]) => Number(version));
+        for (const version of durable) expect(versions.map((each) => each.version)).toContain(version);
+        for (const { version, step } of versions.slice(-3)) {
+          const restored = await store.checkpoints.restore(`m@${version}`);
+          for (const { data } of restored.values()) {
+            const wrong = (data as Float32Array).findIndex((value, i) => value !== valueAt(step!, i));
+            expect(wrong, `m@${version}`).toBe(-1);
+          }
+        }
+        // What the killed one spooled is swept by the next one that spools.
+        const model = store.checkpoints.allocate({ w: { dtype: "F32", shape: [700_000] } });
+        await store.checkpoints.save("other", model).durable;
+        expect(readdirSync(join(directory, "spool")).length).toBe(1);
+        await store.close();
+        expect(readdirSync(join(directory, "spool"))).toEqual([]);
+      }
+    });
+  });
+});
+
+describe("a worker thread that dies", () => {
+  it("fails the save it worked for and no other", async () => {
+    const { lines, ended } = start("worker");
+    expect(await ended).toBe(0);
+    // The other worker may have captured one tensor whole.
+    expect([lines[0]![1], lines[0]![3]]).toEqual(["ERR_POISONED", "ERR_POISONED"]);
+    expect(["ERR_POISONED", "resolved"]).toContain(lines[0]![2]);
+    expect(lines[1]).toEqual(["second", "true", String(1 << 20)]);
+    expect(existsSync(join(directory, "varve.json"))).toBe(true);
+  });
+});
+
+describe("following a ref", () => {
+  it("sees what another process saves, each version once and in order, and updates in place", async () => {
+    const { child, lines } = start("serve");
+    await expect.poll(() => lines.length, { timeout: 60_000 }).toBe(1);
+    const store = await openStore(directory, { workers: 0 });
+    const tensors = store.checkpoints.allocate({ w: { dtype: "F32", shape: [1000] } });
+    const abort = new AbortController();
+    const seen: number[] = [];
+    let have: string | undefined;
+    child.stdin!.write("x\n");
+    for await (const { ref, version, step } of store.checkpoints.follow("m", { signal: abort.signal })) {
+      seen.push(version);
+      const now = `${ref}@${version}`;
+      await store.checkpoints.restoreInto(now, tensors, have === undefined ? {} : { from: have });
+      expect((tensors.w.data as Float32Array).every((value) => value === step)).toBe(true);
+      if (have !== undefined) {
+        expect(await store.checkpoints.changes(have, now)).toEqual([
+          { name: "w", file: "model.safetensors", rows: [{ from: 0, to: 1000 }], isNew: false },
+        ]);
+        expect(await store.checkpoints.changes(now, now)).toEqual([]);
+      }
+      have = now;
+      if (version === 4) abort.abort();
+      else child.stdin!.write("x\n");
+    }
+    expect(seen).toEqual([1, 2, 3, 4]);
+    child.stdin!.end();
+    await store.close();
+  });
+
+  it("reads only the chunks that differ, and ends when the store is closed", async () => {
+    const store = await openStore(directory, { create: true, workers: 0 });
+    const model = store.checkpoints.allocate({
+      big: { dtype: "F32", shape: [3000, 100] },
+      same: { dtype: "F32", shape: [90_000] },
+      small: { dtype: "F32", shape: [5] },
+    });
+    const big = model.big.data as Float32Array;
+    await store.checkpoints.save("m", model).durable;
+    big[1500 * 100] = 1;
+    (model.small.data as Float32Array)[2] = 3;
+    await store.checkpoints.save("m", model).durable;
+    const changes = await store.checkpoints.changes("m@1", "m@2");
+    expect(changes.map(({ name }) => name).sort()).toEqual(["big", "small"]);
+    const [rows] = changes.find(({ name }) => name === "big")!.rows;
+    expect(rows).toEqual({ from: 1310, to: 1967 });
+    const target = store.checkpoints.allocate({
+      big: { dtype: "F32", shape: [3000, 100] },
+      same: { dtype: "F32", shape: [90_000] },
+    });
+    (target.same.data as Float32Array)[0] = 77;
+    await store.checkpoints.restoreInto("m@2", target, { from: "m@1" });
+    expect((target.big.data as Float32Array)[1500 * 100]).toBe(1);
+    expect((target.same.data as Float32Array)[0], "what did not change is not read").toBe(77);
+    const following = (async () => {
+      for await (const _ of store.checkpoints.follow("m")) throw new Error("nothing was saved");
+    })();
+    await store.close();
+    await following;
+  });
+});
