@@ -1,12 +1,13 @@
-import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import type { BackupOptions, BackupResult } from "./backup/backup.ts";
 import type { CheckOptions, CheckResult } from "./checkpoints/check.ts";
 import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
 import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
-import { Features, type PublishResult } from "./features/features.ts";
+import type { Features, PublishResult } from "./features/features.ts";
+import { Late } from "./late.ts";
 import type { CriticalStoreOptions } from "./open-critical.ts";
 import type { CaptureStats } from "./src/capture/captures.ts";
+import type { DecodedCacheStats } from "./src/chunks/decoded-cache.ts";
 import type { GcOptions, GcResult } from "./src/chunks/gc.ts";
 import { wallClockUs } from "./src/clock.ts";
 import type { Critical, CriticalStats } from "./src/critical/critical.ts";
@@ -16,9 +17,9 @@ import { StoreError } from "./src/errors.ts";
 import { CommitPulse } from "./src/pace/commit-pulse.ts";
 import { type IoStats, ioStats } from "./src/pace/io-stats.ts";
 import { MeasuredDisk } from "./src/pace/measured-disk.ts";
-import { SeriesStore } from "./src/series/series-store.ts";
-import { Cache } from "./src/state/cache-map.ts";
-import { State } from "./src/state/state.ts";
+import type { SeriesStore } from "./src/series/series-store.ts";
+import type { Cache } from "./src/state/cache-map.ts";
+import type { State } from "./src/state/state.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
 import type { ExportFileOptions, PublishFileOptions } from "./transfer/feature-files.ts";
 import type { SeriesExportOptions } from "./transfer/series-export.ts";
@@ -56,6 +57,8 @@ export interface StoreStats {
   packs: number;
   /** What this object has written, why, and how long it took. */
   io: IoStats;
+  /** Decoded chunks that this thread keeps: how often one was there. */
+  decodedCache: DecodedCacheStats;
   /** Saves' captures: what is held, waited for, skipped. */
   capture: CaptureStats;
   /** Critical state, if there is any: of this store object, else of the engine that has it open, else at rest. */
@@ -65,13 +68,12 @@ export interface StoreStats {
 /** An open store. Close it, or declare it with `await using`. */
 export class Store implements AsyncDisposable {
   readonly checkpoints: Checkpoints;
-  /** Time series: rings of typed rows, appended and read by time. */
-  readonly series: SeriesStore;
   readonly #engine: Engine;
   readonly #disk: MeasuredDisk;
   readonly #pulse: CommitPulse;
   readonly #options: OpenStoreOptions;
   #critical: Critical | undefined;
+  #series: SeriesStore | undefined;
   #features: Features | undefined;
   #state: State | undefined;
   #cache: Cache | undefined;
@@ -87,30 +89,32 @@ export class Store implements AsyncDisposable {
     this.#pulse = measured.pulse;
     this.#options = options;
     this.checkpoints = new Checkpoints(engine, options);
-    const { disk, storeId, pool, readOnly, nowUs } = engine;
-    this.series = new SeriesStore({
-      disk,
-      storeId,
-      pool,
-      readOnly,
-      nowUs,
-      directory: `${engine.directory}/series`,
-      onError: options.onError,
-    });
+  }
+
+  /** Time series: rings of typed rows, appended and read by time. */
+  get series(): SeriesStore {
+    this.#requireOpen();
+    const { pool } = this.#engine;
+    const { onError } = this.#options;
+    this.#series ??= new (late.series.get().SeriesStore)({ ...this.#place("series"), pool, onError });
+    return this.#series;
   }
 
   /** Feature tables: immutable versions, loaded as Arrow. */
   get features(): Features {
     this.#requireOpen();
     const { featureCacheBytes: cacheBytes } = this.#options;
-    this.#features ??= new Features(this.#engine, cacheBytes === undefined ? {} : { cacheBytes });
+    this.#features ??= new (late.features.get().Features)(
+      this.#engine,
+      cacheBytes === undefined ? {} : { cacheBytes },
+    );
     return this.#features;
   }
 
   /** Strategies' own state: maps with history, durable within a second. */
   get state(): State {
     this.#requireOpen();
-    this.#state ??= new State(this.#place("state"));
+    this.#state ??= new (late.state.get().State)(this.#place("state"));
     return this.#state;
   }
 
@@ -118,7 +122,7 @@ export class Store implements AsyncDisposable {
   get cache(): Cache {
     this.#requireOpen();
     const nowMs = () => Number(this.#engine.nowUs() / 1000n);
-    this.#cache ??= new Cache({ ...this.#place("cache"), nowMs });
+    this.#cache ??= new (late.cache.get().Cache)({ ...this.#place("cache"), nowMs });
     return this.#cache;
   }
 
@@ -154,9 +158,9 @@ export class Store implements AsyncDisposable {
 
   /** Removes what no version needs: pruned versions' chunks, and what interrupted saves left. */
   gc(options: GcOptions = {}): Promise<GcResult> {
-    return this.checkpoints.collectGarbage(options, (chunks, visit) => {
-      this.features.markLive(chunks, visit);
-    });
+    // Taken now: a close that waits for the collection has begun by the time it marks.
+    const { features } = this;
+    return this.checkpoints.collectGarbage(options, (chunks, visit) => features.markLive(chunks, visit));
   }
 
   /** Checks every file of the store; `checkStore` does the same for a store that does not open. */
@@ -196,6 +200,7 @@ export class Store implements AsyncDisposable {
       indexBytes: chunks.index.sizeBytes(),
       packs: chunks.packs.packIds().length,
       io: ioStats(this.#disk, this.checkpoints.captureStats().spooledBytes),
+      decodedCache: chunks.reader.cacheStats(),
       capture: this.checkpoints.captureStats(),
       ...(critical === undefined ? {} : { critical }),
     };
@@ -250,7 +255,7 @@ export class Store implements AsyncDisposable {
   async #close(): Promise<void> {
     const parts = [
       this.#critical,
-      this.series,
+      this.#series,
       this.checkpoints,
       this.#features,
       this.#cache,
@@ -272,7 +277,7 @@ export async function openStore(directory: string, options: OpenStoreOptions = {
   if (typeof directory !== "string" || directory === "") {
     throw new StoreError("ERR_INVALID_ARGUMENT", "openStore needs the path of a directory");
   }
-  await loadCriticalEarly();
+  await Promise.all(Object.values(late).map((each) => each.early()));
   const path = resolve(directory);
   const { disk = realDisk } = options;
   const pulse = new CommitPulse(disk, `${path}/pulse`);
@@ -292,18 +297,16 @@ async function criticalStatsElsewhere({ disk, directory }: Engine): Promise<Crit
   }
 }
 
-type CriticalModule = typeof import("./open-critical.ts");
+/** Kinds of state a program may never use: their code is loaded with the first use. */
+const late = {
+  critical: new Late("./open-critical.js", () => import("./open-critical.ts")),
+  series: new Late("./src/series/series-store.js", () => import("./src/series/series-store.ts")),
+  features: new Late("./features/features.js", () => import("./features/features.ts")),
+  state: new Late("./src/state/state.js", () => import("./src/state/state.ts")),
+  cache: new Late("./src/state/cache-map.js", () => import("./src/state/cache-map.ts")),
+};
 
-let criticalModule: CriticalModule | undefined;
-
-/** Run from the sources (the test runner), a module cannot be loaded later without waiting: it is loaded now. */
-async function loadCriticalEarly(): Promise<void> {
-  if (import.meta.url.endsWith(".ts")) criticalModule ??= await import("./open-critical.ts");
-}
-
-/** Who never uses critical state does not pay for loading it: `require` loads a module at once, when it is needed. */
 function openCriticalOf(engine: Engine, options: OpenStoreOptions): Critical {
-  criticalModule ??= createRequire(import.meta.url)("./open-critical.js") as CriticalModule;
   const { mirror, witness, critical, nowUs, onWarning } = options;
   const chosen = {
     ...(nowUs === undefined ? {} : { clock: () => Number(nowUs()) }),
@@ -311,7 +314,7 @@ function openCriticalOf(engine: Engine, options: OpenStoreOptions): Critical {
     witness,
     ...critical,
   };
-  return criticalModule.openCritical(engine, chosen, onWarning);
+  return late.critical.get().openCritical(engine, chosen, onWarning);
 }
 
 /**

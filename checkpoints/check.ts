@@ -6,6 +6,7 @@ import type { Disk } from "../src/disk/disk.ts";
 import { isStoreError } from "../src/errors.ts";
 import { featureChunks } from "../src/features/feature-chunks.ts";
 import { PACK_BYTES_TARGET } from "../src/limits.ts";
+import { checkSeries } from "../src/series/check-series.ts";
 import { throwIfAborted } from "./aborted.ts";
 import { type Inspection, inspectStore } from "./inspect.ts";
 import { manifestChunks } from "./manifest-chunks.ts";
@@ -63,6 +64,11 @@ export async function checkStore(
     const critical = await criticalProblems(disk, inspection, options.mirror);
     problems.push(...critical.problems);
     notes.push(...critical.notes);
+    const { storeId } = inspection;
+    const series = await checkSeries(disk, { directory: `${directory}/series`, storeId, readData, signal });
+    problems.push(
+      ...series.problems.map(({ path, what, hint }) => ({ what, where: path, versions: [], hint })),
+    );
     return {
       ok: problems.length === 0,
       problems,
@@ -71,7 +77,7 @@ export async function checkStore(
       versions: inspection.registry.all().length + inspection.features.all().length,
       packs: inspection.packs.length,
       chunks: inspection.found.size,
-      checkedBytes: inspection.scannedBytes + critical.checkedBytes,
+      checkedBytes: inspection.scannedBytes + critical.checkedBytes + series.checkedBytes,
     };
   } finally {
     inspection.close();

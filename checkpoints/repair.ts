@@ -5,6 +5,10 @@ import { recoverIndex } from "../src/chunks/rebuild-index.ts";
 import { salvagePack } from "../src/chunks/salvage.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { FeatureRegistry } from "../src/features/registry.ts";
+import { checkSeries } from "../src/series/check-series.ts";
+import { healSeriesFile } from "../src/series/repair-series.ts";
+import { parseSegmentName } from "../src/series/segment-format.ts";
+import { type Gap, recordGap } from "../src/series/series-file.ts";
 import { healStoreFile, newStoreFile, readStoreFile, writeStoreFile } from "../src/store-file.ts";
 import { lockStore } from "../src/store-lock.ts";
 import { rewriteLog } from "../src/versions/rewrite-log.ts";
@@ -53,7 +57,8 @@ export async function repairStore(
       storeId = await repair.files();
       check = await repair.check();
     }
-    const mended = await repair.critical(storeId);
+    const critical = await repair.critical(storeId);
+    const mended = (await repair.series(storeId)) || critical;
     if ((await repair.record(storeId, check)) || mended) check = await repair.check();
     return {
       actions: repair.actions,
@@ -109,6 +114,32 @@ class Repair {
         ? "wrote varve.json again from the id in the store's other files"
         : "mended varve.json by turning back a flipped bit",
     );
+  }
+
+  /** Turns back flipped bits in files of series; whole segments that are beyond that are set aside, their rows on record. */
+  async series(storeId: Uint8Array): Promise<boolean> {
+    const options = { directory: `${this.#directory}/series`, storeId, readData: true, ...this.#options };
+    const { problems } = await checkSeries(this.#disk, options);
+    for (const path of new Set(
+      problems.filter(({ gap }) => gap === undefined).map((problem) => problem.path),
+    )) {
+      if (healSeriesFile(this.#disk, path)) this.actions.push(`mended ${path} by turning back a flipped bit`);
+      else if (path.endsWith(".seg")) {
+        const { name, directory, firstRow, rows } = placeOfSegment(path);
+        this.#quarantine(path);
+        this.#recordGap(directory, { firstRow, rows }, name);
+      }
+    }
+    for (const { gap, path } of problems) {
+      if (gap !== undefined) this.#recordGap(path, gap, "no file");
+    }
+    return problems.length > 0;
+  }
+
+  #recordGap(directory: string, gap: Gap, what: string): void {
+    if (!recordGap(this.#disk, directory, gap)) return;
+    const rows = `${gap.firstRow} to ${gap.firstRow + gap.rows - 1}`;
+    this.actions.push(`put on record that ${directory} has lost its rows ${rows} (${what})`);
   }
 
   versionLog({ log, storeId }: Inspection): void {
@@ -260,4 +291,11 @@ function copyFile(disk: Disk, from: string, to: string): void {
     source.close();
     target.close();
   }
+}
+
+/** A segment's directory, name and rows. */
+function placeOfSegment(path: string) {
+  const at = path.lastIndexOf("/");
+  const { name, firstRow, rows } = parseSegmentName(path.slice(at + 1))!;
+  return { directory: path.slice(0, at), name, firstRow, rows };
 }

@@ -146,7 +146,12 @@ export class SaveQueue {
     const { captures } = this.#options;
     let begun: { fences: Fences; copyMs: number } | undefined;
     const start = () => {
-      begun = taking.begin();
+      try {
+        begun = taking.begin();
+      } catch (error) {
+        captures.leave(taking.sizeBytes);
+        throw error;
+      }
       options.signal?.addEventListener("abort", stop, { once: true });
       if (options.signal?.aborted) stop();
     };
@@ -154,7 +159,11 @@ export class SaveQueue {
     let entered: Promise<void> | undefined;
     if (hasRoom) {
       captures.enter(taking.sizeBytes);
-      start();
+      const failure = faultOf(start);
+      if (failure !== undefined) {
+        tail.reject(failure);
+        return this.#failed(ref, failure);
+      }
     } else {
       entered = captures.enterLater(taking.sizeBytes, options.signal).then(start);
       entered.catch(() => {});

@@ -60,10 +60,11 @@ const rooms: Record<string, string[]> = {
   transfer: ["features", "src", "formats"],
   "open-critical": ["src"],
   backup: ["open-critical", "checkpoints", "src"],
-  "open-store": ["backup", "open-critical", "checkpoints", "features", "transfer", "src", "formats"],
+  late: [],
+  "open-store": ["late", "backup", "open-critical", "checkpoints", "features", "transfer", "src", "formats"],
   index: ["open-store", "backup", "open-critical", "checkpoints", "features", "transfer", "src", "formats"],
   server: ["open-store", "backup", "open-critical", "checkpoints", "src", "formats"],
-  "cli/bench": ["src"],
+  "cli/bench": ["index", "src"],
   cli: ["index", "open-critical", "server", "cli/bench", ...ground],
   examples: ["index"],
 };
@@ -78,7 +79,7 @@ function sources(directory: string): string[] {
 
 const files = ["src", "checkpoints", "features", "formats", "transfer", "backup", "server", "cli", "examples"]
   .flatMap(sources)
-  .concat("index.ts", "open-store.ts", "open-critical.ts");
+  .concat("index.ts", "late.ts", "open-store.ts", "open-critical.ts");
 
 function roomOf(file: string): string {
   const path = file.replace(/\.ts$/, "");

@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { concatTables, takeRows } from "../formats/tables/combine.ts";
+import { concatTables, sliceTable, takeRows } from "../formats/tables/combine.ts";
 import { openTables, type TableFormat } from "../formats/tables/files.ts";
 import type { ColumnField, Table } from "../formats/tables/table.ts";
 import { StoreError } from "../src/errors.ts";
@@ -75,9 +75,11 @@ export async function importSeries(
     for await (const table of batches) {
       options.signal?.throwIfAborted();
       requireKeys(table, key, rows);
-      rows += series.appendColumns(batchOf(table));
-      // Sealing keeps up, whatever the file's size.
-      await series.settled();
+      for (let from = 0; from < table.rows; from += series.segmentRows) {
+        rows += series.appendColumns(batchOf(sliceTable(table, from, from + series.segmentRows)));
+        // Sealing keeps up, whatever the file's size.
+        await series.settled();
+      }
     }
     await series.seal();
   } catch (error) {

@@ -6,12 +6,14 @@ import { formatBytes, formatCount, formatDuration } from "../render/quantities.t
 import type { Style } from "../render/style.ts";
 import { renderFields, renderTable } from "../render/table.ts";
 import type { Session } from "../session.ts";
+import { addBenchSeries } from "./bench-series.ts";
 
-/** `varve bench critical`: what a durable commit costs here, beside the bare disk and other stores. */
+/** `varve bench …`; `varve bench critical`: what a durable commit costs here, beside the bare disk and other stores. */
 export function addBench(program: Command, session: Session): void {
   const bench = program
     .command("bench")
     .description("measure on this machine, against peers in the same run");
+  addBenchSeries(bench, session);
   bench
     .command("critical")
     .description("commits, openings and snapshots of critical state, against the bare disk and other stores")

@@ -54,7 +54,8 @@ export class Capture {
       for (const slot of this.#slots) staging.give(slot);
       throw error;
     }
-    this.spooledBytes = spooled === 0 ? 0 : plan.sizeBytes - this.#slots.length * staging.slotBytes;
+    this.spooledBytes =
+      spooled === 0 ? 0 : Math.max(0, plan.sizeBytes - this.#slots.length * staging.slotBytes);
     const locals = this.#copyLocals();
     const work = [this.#drain(), ...locals.map((piece) => this.#spoolLocal(piece))];
     for (const each of work) each.catch((error: unknown) => this.fences.fail(error));

@@ -1,3 +1,10 @@
+export interface DecodedCacheStats {
+  hits: number;
+  misses: number;
+  usedBytes: number;
+  limitBytes: number;
+}
+
 /**
  * Decoded chunks of one reader, least recently used first out, in memory that is used again.
  *
@@ -12,6 +19,8 @@ export class DecodedCache {
   readonly #free: ArrayBuffer[] = [];
   #retired: ArrayBuffer[] = [];
   #bytes = 0;
+  #hits = 0;
+  #misses = 0;
 
   constructor(limitBytes: number) {
     this.#limitBytes = limitBytes;
@@ -25,7 +34,9 @@ export class DecodedCache {
 
   get(key: string): Uint8Array | undefined {
     const bytes = this.#entries.get(key);
-    if (bytes !== undefined) {
+    if (bytes === undefined) this.#misses += 1;
+    else {
+      this.#hits += 1;
       this.#entries.delete(key);
       this.#entries.set(key, bytes);
     }
@@ -49,6 +60,10 @@ export class DecodedCache {
       this.#bytes -= old.buffer.byteLength;
       this.#retired.push(old.buffer as ArrayBuffer);
     }
+  }
+
+  stats(): DecodedCacheStats {
+    return { hits: this.#hits, misses: this.#misses, usedBytes: this.#bytes, limitBytes: this.#limitBytes };
   }
 
   clear(): void {

@@ -37,32 +37,47 @@ export async function readImageRanges(request: ReadImageRequest): Promise<void> 
     for (;;) {
       const range = Atomics.add(next, 0, 1);
       if (range >= head.checksums.length) return;
-      const from = range * head.rangeBytes;
-      const sizeBytes = Math.min(head.rangeBytes, head.dataBytes - from);
-      const wanted = parts.filter(
-        ({ offset, target }) => offset < from + sizeBytes && offset + target.byteLength > from,
-      );
-      if (wanted.length === 0) continue;
-      const whole = wholeRange(wanted, from, sizeBytes);
-      const bytes = whole ?? scratch.subarray(0, sizeBytes);
-      file.readSync(bytes, head.dataOffset + from);
-      checkRange(path, head, range, bytes);
-      if (whole === undefined) scatter(wanted, from, bytes);
+      const found = rangeTarget(head, parts, range, scratch);
+      if (found === undefined) continue;
+      file.readSync(found.bytes, head.dataOffset + range * head.rangeBytes);
+      checkRange(path, head, range, found.bytes);
+      placeRange(found, range * head.rangeBytes);
     }
   } finally {
     file.close();
   }
 }
 
-/** The place of a range that one part takes whole: it is read straight there. */
-function wholeRange(wanted: ImagePart[], from: number, sizeBytes: number): Uint8Array | undefined {
-  const { offset, target } = wanted[0]!;
-  if (offset > from || offset + target.byteLength < from + sizeBytes) return undefined;
-  return target.subarray(from - offset, from - offset + sizeBytes);
+/** Where a range is read to. */
+export interface RangeTarget {
+  bytes: Uint8Array;
+  /** Parts the range is copied to afterwards; none when it is read straight to its place. */
+  copies: ImagePart[];
 }
 
-function scatter(wanted: ImagePart[], from: number, bytes: Uint8Array): void {
-  for (const { offset, target } of wanted) {
+/** Where to read a range: straight to its place when one part takes all of it; `undefined` when none wants it. */
+export function rangeTarget(
+  { dataBytes, rangeBytes }: Pick<ImageHead, "dataBytes" | "rangeBytes">,
+  parts: ImagePart[],
+  range: number,
+  scratch: Uint8Array,
+): RangeTarget | undefined {
+  const from = range * rangeBytes;
+  const sizeBytes = Math.min(rangeBytes, dataBytes - from);
+  const wanted = parts.filter(
+    ({ offset, target }) => offset < from + sizeBytes && offset + target.byteLength > from,
+  );
+  const [first] = wanted;
+  if (first === undefined) return undefined;
+  if (first.offset <= from && first.offset + first.target.byteLength >= from + sizeBytes) {
+    return { bytes: first.target.subarray(from - first.offset, from - first.offset + sizeBytes), copies: [] };
+  }
+  return { bytes: scratch.subarray(0, sizeBytes), copies: wanted };
+}
+
+/** Copies a range that was read and checked to the parts that want some of it. */
+export function placeRange({ bytes, copies }: RangeTarget, from: number): void {
+  for (const { offset, target } of copies) {
     const start = Math.max(from, offset);
     const end = Math.min(from + bytes.byteLength, offset + target.byteLength);
     target.set(bytes.subarray(start - from, end - from), start - offset);

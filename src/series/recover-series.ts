@@ -40,6 +40,8 @@ export function recoverSeries(
     checkGap(gaps, directory, endRow, segment.firstRow);
     endRow = segment.firstRow + segment.rows;
   }
+  // Numbers of rows that are lost for good are not used again.
+  for (const gap of gaps) if (gap.firstRow === endRow) endRow += gap.rows;
   const found: (RecoveredHot & { rows: number })[] = [];
   // The sealed file's name is durable before the hot file's removal can be.
   if (names.some(({ kind, firstRow }) => kind === "hot" && sealedAt.has(firstRow)))

@@ -5,7 +5,7 @@ import type { ColumnSlice } from "./column-slice.ts";
 import { ByteSource } from "./columns/byte-source.ts";
 import type { ColumnCodec } from "./columns/column-codec.ts";
 import type { ColumnBytes, ColumnsDecoder } from "./columns/columns-decoder.ts";
-import type { Column, Schema } from "./schema.ts";
+import type { Column } from "./schema.ts";
 import {
   BLOCK_ROWS,
   type Bounds,
@@ -37,24 +37,33 @@ export interface StoredColumn {
 export function readSummary(file: DiskFile): SegmentSummary {
   const sizeBytes = file.sizeBytes();
   const least = SEGMENT_HEAD_BYTES + SEGMENT_TRAILER_BYTES;
-  if (sizeBytes < least) throw damaged(file.path, 0, `it has ${sizeBytes} bytes, fewer than any segment`);
+  if (sizeBytes < least) {
+    throw damaged(file.path, 0, `it has ${sizeBytes} bytes, fewer than any segment`);
+  }
   const trailer = new Uint8Array(SEGMENT_TRAILER_BYTES);
+  file.readSync(trailer, sizeBytes - SEGMENT_TRAILER_BYTES);
+  const summary = decodeTrailer(file.path, trailer, sizeBytes);
+  const head = new Uint8Array(SEGMENT_HEAD_BYTES);
+  file.readSync(head, 0);
+  return { ...summary, storeId: checkHead(file.path, head) };
+}
+
+/** The trailer of a segment of `sizeBytes`; the store's id is in the head. @throws ERR_STORE_CORRUPT */
+export function decodeTrailer(
+  path: string,
+  trailer: Uint8Array,
+  sizeBytes: number,
+): Omit<SegmentSummary, "storeId"> {
   const trailerAt = sizeBytes - SEGMENT_TRAILER_BYTES;
-  file.readSync(trailer, trailerAt);
-  const view = new DataView(trailer.buffer);
-  if (
-    checksumOf(trailer.subarray(0, 68)) !== view.getUint32(68, true) ||
-    view.getBigUint64(72, true) !== SEGMENT_MAGIC
-  ) {
-    throw damaged(file.path, trailerAt, "its trailer's checksum is wrong");
+  const view = new DataView(trailer.buffer, trailer.byteOffset, trailer.byteLength);
+  const sound = checksumOf(trailer.subarray(0, 68)) === view.getUint32(68, true);
+  if (!sound || view.getBigUint64(72, true) !== SEGMENT_MAGIC) {
+    throw damaged(path, trailerAt, "its trailer's checksum is wrong");
   }
   const footerBytes = view.getUint32(0, true);
   if (Number(view.getBigUint64(56, true)) + footerBytes + SEGMENT_TRAILER_BYTES !== sizeBytes) {
-    throw damaged(file.path, trailerAt, "its parts do not fill it");
+    throw damaged(path, trailerAt, "its parts do not fill it");
   }
-  const head = new Uint8Array(SEGMENT_HEAD_BYTES);
-  file.readSync(head, 0);
-  const storeId = checkHead(file.path, head);
   const flags = view.getUint32(20, true);
   const bounds = (at: number, present: number, sorted: number) =>
     (flags & present) === 0
@@ -65,7 +74,6 @@ export function readSummary(file: DiskFile): SegmentSummary {
           sorted: (flags & sorted) !== 0,
         };
   return {
-    storeId,
     firstRow: Number(view.getBigUint64(8, true)),
     rows: view.getUint32(16, true),
     key: bounds(24, FLAG_KEY, FLAG_KEY_SORTED),
@@ -76,26 +84,24 @@ export function readSummary(file: DiskFile): SegmentSummary {
   };
 }
 
+export function isSoundHead(head: Uint8Array): boolean {
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  const checksum = checksumOf(head.subarray(0, 28));
+  return checksum === view.getUint32(28, true) && view.getBigUint64(0, true) === SEGMENT_MAGIC;
+}
+
 function checkHead(path: string, head: Uint8Array): Uint8Array {
-  const view = new DataView(head.buffer);
-  if (
-    checksumOf(head.subarray(0, 28)) !== view.getUint32(28, true) ||
-    view.getBigUint64(0, true) !== SEGMENT_MAGIC
-  ) {
-    throw damaged(path, 0, "its head's checksum is wrong");
-  }
-  const version = view.getUint32(8, true);
-  if (version !== SEGMENT_VERSION) {
-    throw new StoreError(
-      "ERR_STORE_VERSION",
-      `${path} has segment format ${version}; this varve knows ${SEGMENT_VERSION}`,
-      {
-        context: { path, version, known: SEGMENT_VERSION },
-        hint: "Open the store with the varve that wrote it, or a newer one.",
-      },
-    );
-  }
-  return head.slice(12, 28);
+  if (!isSoundHead(head)) throw damaged(path, 0, "its head's checksum is wrong");
+  const version = new DataView(head.buffer).getUint32(8, true);
+  if (version === SEGMENT_VERSION) return head.slice(12, 28);
+  throw new StoreError(
+    "ERR_STORE_VERSION",
+    `${path} has segment format ${version}; this varve knows ${SEGMENT_VERSION}`,
+    {
+      context: { path, version, known: SEGMENT_VERSION },
+      hint: "Open the store with the varve that wrote it, or a newer one.",
+    },
+  );
 }
 
 /** An open sealed segment: columns are read and checked when they are first asked for, and kept encoded. */
@@ -136,11 +142,6 @@ export class SegmentReader {
     }
   }
 
-  /** The schema under which the rows were written. */
-  get schemaColumns(): readonly Column[] {
-    return this.columns.map(({ column }) => column);
-  }
-
   /** Bounds of the keys of each 1,024 rows, for the key or the known time. */
   blockIndex(which: "key" | "known"): BlockIndex | undefined {
     return this.#blocks[which === "key" ? 0 : 1];
@@ -160,11 +161,6 @@ export class SegmentReader {
       }
       throw error;
     }
-  }
-
-  /** Reads every column's bytes and checks them against their checksums, without decoding. */
-  checkBytes(place: number): void {
-    this.#load(place);
   }
 
   #load(place: number): void {
@@ -196,12 +192,16 @@ export interface BlockIndex {
   bounds: readonly Bounds[];
 }
 
-interface Footer {
+export interface Footer {
   columns: StoredColumn[];
   blocks: (BlockIndex | undefined)[];
 }
 
-function decodeFooter(path: string, bytes: Uint8Array, summary: SegmentSummary): Footer {
+export function decodeFooter(
+  path: string,
+  bytes: Uint8Array,
+  summary: Pick<SegmentSummary, "rows" | "sizeBytes">,
+): Footer {
   const source = new ByteSource(path, bytes);
   const malformed = (what: string) =>
     damaged(path, summary.sizeBytes - SEGMENT_TRAILER_BYTES, `its footer: ${what}`);
@@ -217,7 +217,7 @@ function decodeFooter(path: string, bytes: Uint8Array, summary: SegmentSummary):
     if (type === undefined) throw malformed(`column "${name}" has an unknown type`);
     const listSize = source.varint(0xffff_ffff);
     const sizeBytes = source.varint(summary.sizeBytes);
-    const checksum = new DataView(source.bytes(4).slice().buffer).getUint32(0, true);
+    const checksum = new DataView(new Uint8Array(source.bytes(4)).buffer).getUint32(0, true);
     const dependsOn = Array.from({ length: source.varint(count) }, () => source.varint(count - 1));
     const encoding = (flags & 2) !== 0 ? (columns.at(-1)?.encoding ?? "") : text(bytes.byteLength);
     columns.push({
@@ -248,15 +248,6 @@ function decodeFooter(path: string, bytes: Uint8Array, summary: SegmentSummary):
 
 function unzigzag(value: bigint): bigint {
   return BigInt.asIntN(64, (value >> 1n) ^ -(value & 1n));
-}
-
-/** The schema a segment was written under, as far as it can be told from its columns. */
-export function schemaOf(reader: SegmentReader): Schema {
-  const name = (which: "key" | "known") => {
-    const index = reader.blockIndex(which);
-    return index === undefined ? undefined : reader.columns[index.place]?.column.name;
-  };
-  return { columns: reader.schemaColumns, key: name("key"), knownKey: name("known") };
 }
 
 function damaged(path: string, offset: number, what: string, column?: string): StoreError {

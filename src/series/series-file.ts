@@ -76,6 +76,14 @@ export function writeSeriesFile(disk: Disk, directory: string, definition: Serie
   disk.syncDirectory(directory);
 }
 
+/** Puts rows on record as lost. Returns whether the series' definition could be read. */
+export function recordGap(disk: Disk, directory: string, gap: Gap): boolean {
+  const definition = readSeriesFile(disk, directory);
+  if (definition === undefined) return false;
+  writeSeriesFile(disk, directory, { ...definition, gaps: [...definition.gaps, gap] });
+  return true;
+}
+
 function checksumText(body: string): string {
   return checksumOf(Buffer.from(body)).toString(16).padStart(8, "0");
 }

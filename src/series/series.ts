@@ -93,6 +93,11 @@ export class Series implements AsyncDisposable {
     return this.#definition.schema.knownKey;
   }
 
+  /** Rows of a full segment. */
+  get segmentRows(): number {
+    return this.#definition.segmentRows;
+  }
+
   /** Whether this handle may append. */
   get writable(): boolean {
     return this.#writer !== undefined;

@@ -27,6 +27,8 @@ export interface WorkerPool {
    * still end before the failure is told.
    */
   broadcast(job: Job, args: unknown, onReport?: (value: unknown) => void): Promise<unknown[]>;
+  /** Whether jobs begin at once: threads run already, or none are needed. */
+  readonly started: boolean;
   /** Starts the workers, so that the first job does not wait for them. */
   warm(): void;
   close(): Promise<void>;
@@ -113,6 +115,9 @@ export function createWorkerPool(size: number): WorkerPool {
   return {
     size,
     inline: false,
+    get started() {
+      return slots.length > 0;
+    },
     run<T>(job: Job, args: unknown): Promise<T> {
       if (closed) return Promise.reject(new StoreError("ERR_CLOSED", "the worker pool is closed"));
       return new Promise<T>((resolve, reject) => {
@@ -149,6 +154,7 @@ export function createInlinePool(): WorkerPool {
   return {
     size: 1,
     inline: true,
+    started: true,
     async run<T>(job: Job, args: unknown): Promise<T> {
       return (await runHere(job, args)) as T;
     },

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -260,6 +260,20 @@ describe("a save that is aborted", () => {
       expect(store.checkpoints.log("m").length).toBe(durable);
       expect(store.checkpoints.captureStats().stagingFreeBytes).toBe(1 << 20);
     });
+  });
+});
+
+describe("a spool that cannot be made", () => {
+  it("fails the save that needs it, holds nothing back, and is tried again", async () => {
+    store = await open({ workers: 0, stagingBytes: 1 << 20 });
+    const spool = join(directory, "store", "spool");
+    writeFileSync(spool, "no directory");
+    const model = store.checkpoints.allocate({ w: shape(600_000) });
+    const ticket = store.checkpoints.save("m", model);
+    expect(await codeOf(ticket.durable)).toBe("ERR_IO");
+    expect(store.checkpoints.captureStats().stagingFreeBytes).toBe(1 << 20);
+    rmSync(spool);
+    expect((await store.checkpoints.save("m", model, { onPressure: "skip" }).durable).version).toBe(1);
   });
 });
 

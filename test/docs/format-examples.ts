@@ -19,11 +19,11 @@ import { STORE_FORMAT_VERSION, writeStoreFile } from "../../src/store-file.ts";
 import { VersionStore } from "../../src/versions/version-store.ts";
 
 /** The worked examples of docs/formats, made by the code that makes them in a store. All have this id and time. */
-const storeId = Buffer.from("000102030405060708090a0b0c0d0e0f", "hex");
+export const storeId = Buffer.from("000102030405060708090a0b0c0d0e0f", "hex");
 const packId = 0x1122334455667788n;
-const timeUs = 1_700_000_000_000_000n;
+export const timeUs = 1_700_000_000_000_000n;
 
-async function inTemporaryDirectory<T>(use: (directory: string) => T | Promise<T>): Promise<T> {
+export async function inTemporaryDirectory<T>(use: (directory: string) => T | Promise<T>): Promise<T> {
   const directory = mkdtempSync(join(tmpdir(), "varve-example-"));
   try {
     return await use(directory);

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { DTYPES } from "../../formats/tensor.ts";
 import { columnsExample } from "./columns-example.ts";
 import { logExample, packExample, versionExample } from "./format-examples.ts";
+import { seriesExample } from "./series-example.ts";
 
 const pages = join(import.meta.dirname, "../../docs/formats");
 
@@ -64,6 +65,12 @@ describe("the worked examples of docs/formats are what the code writes", () => {
     const { "varve-json": storeFile, ...nodes } = await versionExample();
     holds("manifest.md", nodes);
     expect(blockOf("store-directory.md", "varve-json")).toBe(Buffer.from(storeFile!).toString("utf8"));
+  });
+
+  it("a sealed segment, a hot file and series.json", async () => {
+    const { "series-json": definition, ...files } = await seriesExample();
+    holds("series.md", files);
+    expect(blockOf("series.md", "series-json")).toBe(Buffer.from(definition!).toString("utf8"));
   });
 
   it("columns of decimals, of two values, and packed", async () => {

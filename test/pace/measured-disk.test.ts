@@ -73,12 +73,15 @@ describe("a measured disk", () => {
     const { w } = store.checkpoints.allocate({ w: { dtype: "F32", shape: [100_000] } });
     for (let i = 0; i < w.data.length; i++) w.data[i] = Math.random();
     const { storedBytes } = await store.checkpoints.save("m", { w }).durable;
-    const { io, capture } = await store.stats();
+    await store.checkpoints.restore("m");
+    const { io, capture, decodedCache } = await store.stats();
     expect(io.byCause.packs!.writtenBytes + io.byCause.versions!.writtenBytes).toBeGreaterThanOrEqual(
       storedBytes,
     );
     expect(io.byCause.packs!.syncs.count).toBeGreaterThan(0);
     expect(io.writtenBytes).toBeLessThan(storedBytes * 1.2 + 65_536);
+    expect(decodedCache.misses).toBeGreaterThan(0);
+    expect(decodedCache.usedBytes).toBeLessThanOrEqual(decodedCache.limitBytes);
     expect(capture).toMatchObject({ captures: 1, waits: 0, skips: 0 });
   });
 });

@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import { Random } from "../../src/disk/random.ts";
 import type { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
-import { openSeries, rowsOf, simulatedDisk } from "./open.ts";
+import { checkSeries } from "../../src/series/check-series.ts";
+import { healSeriesFile } from "../../src/series/repair-series.ts";
+import { openSeries, rowsOf, simulatedDisk, storeId } from "./open.ts";
 
 const columns = { ts: "ts_ns", price: "f64", note: "utf8" } as const;
 const rowAt = (i: number) => ({ ts: BigInt(i * i), price: i / 4, note: `n${i % 5}` });
@@ -54,6 +56,36 @@ describe("a flipped bit", () => {
       expect(named).toBeGreaterThan(bits / 11 / 3);
     });
   }
+
+  it("is turned back by repair, wherever it is", async () => {
+    const random = new Random(Math.floor(Math.random() * 2 ** 31));
+    const disk = await filled();
+    const directory = "/store/series/s";
+    for (const name of disk.list(directory).filter((each) => /seg|hot|json/.test(each))) {
+      const bits = disk.stat(`${directory}/${name}`)!.sizeBytes * 8;
+      for (let bit = random.below(97); bit < bits; bit += 97) {
+        const copy = disk.killed();
+        copy.flipBit(`${directory}/${name}`, bit);
+        if ((await readAll(copy, false)) !== "named") continue;
+        const damaged = disk.killed();
+        damaged.flipBit(`${directory}/${name}`, bit);
+        expect(healSeriesFile(damaged, `${directory}/${name}`), `bit ${bit} of ${name}`).toBe(true);
+        expect(await readAll(damaged, false), `bit ${bit} of ${name}`).toEqual(expected);
+      }
+    }
+  });
+
+  it("is found by a check, with its file and what it hit", async () => {
+    const disk = await filled();
+    const options = { directory: "/store/series", storeId, readData: true };
+    expect(await checkSeries(disk, options)).toMatchObject({ problems: [] });
+    const name = disk.list("/store/series/s").find((each) => each.endsWith(".seg"))!;
+    disk.flipBit(`/store/series/s/${name}`, 40 * 8);
+    const { problems } = await checkSeries(disk, options);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatchObject({ series: "s", path: `/store/series/s/${name}` });
+    expect(problems[0]!.what).toContain('column "ts"');
+  });
 
   it("in one column leaves the others readable", async () => {
     const disk = await filled();

@@ -1,0 +1,66 @@
+import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
+
+/** 64 equal tensors of `megabytes` together, filled like weights. */
+export function allocateModel(store, megabytes, tensors = 64) {
+  const elements = Math.floor((megabytes * 1e6) / 4 / tensors);
+  const specs = Object.fromEntries(
+    Array.from({ length: tensors }, (_, i) => [`layer.${i}`, { dtype: "F32", shape: [elements] }]),
+  );
+  const model = store.checkpoints.allocate(specs);
+  const random = generator(1);
+  for (const { data } of Object.values(model)) {
+    for (let i = 0; i < data.length; i++) data[i] = (random() / 2 ** 32 - 0.5) * 0.1;
+  }
+  return model;
+}
+
+/** Whole numbers below 2^32, the same every time. */
+export function generator(seed) {
+  let state = seed;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return state >>> 0;
+  };
+}
+
+export function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+}
+
+export const median = (values) => quantile(values, 0.5);
+export const ms = (value) => `${value < 10 ? value.toFixed(2) : value.toFixed(0)} ms`;
+
+export function spread(values) {
+  return `${ms(median(values))} median, ${ms(quantile(values, 0.9))} p90, ${ms(Math.max(...values))} max`;
+}
+
+/** What a save costs at least: the tensors written to a file and synced. */
+export function plainSave(model, path) {
+  const start = performance.now();
+  const fd = openSync(path, "w");
+  for (const { data } of Object.values(model)) writeWhole(fd, data);
+  fsyncSync(fd);
+  closeSync(fd);
+  return performance.now() - start;
+}
+
+function writeWhole(fd, data) {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  for (let at = 0; at < bytes.byteLength; )
+    at += writeSync(fd, bytes, at, Math.min(1 << 24, bytes.byteLength - at));
+}
+
+/** Works for so many milliseconds without giving the event loop a turn, as a training step does; counts its rounds. */
+export function compute(durationMs) {
+  const until = performance.now() + durationMs;
+  let rounds = 0;
+  let value = 1;
+  while (performance.now() < until) {
+    for (let i = 0; i < 10_000; i++) value = Math.sqrt(value + i);
+    rounds += 1;
+  }
+  return value > 0 ? rounds : 0;
+}

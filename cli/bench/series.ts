@@ -1,0 +1,179 @@
+import { closeSync, openSync, readdirSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { openStore } from "../../index.ts";
+import { Place } from "./place.ts";
+import { hundredths, median, turn } from "./samples.ts";
+
+export interface SeriesBenchOptions {
+  /** Where the store is made and removed again. */
+  directory: string;
+  /** Fewer rows. */
+  quick: boolean;
+  /** A directory of market data (CSV, gzip) to import; absent: none is. */
+  data: string | undefined;
+  signal: AbortSignal;
+  onStep: (what: string) => void;
+}
+
+export interface Quantiles {
+  p50: number;
+  p99: number;
+  p999: number;
+  max: number;
+}
+
+export interface SeriesBenchReport {
+  /** Microseconds of one append of five numbers, and of the bare write of as many bytes, one after the other. */
+  append: { rows: number; varveUs: Quantiles; floorUs: Quantiles; seals: number };
+  /** Nanoseconds a row of batches of 64 and 1,024 rows, the median batch. */
+  batches: { rows: number; nsPerRow: number }[];
+  /** As-of reads in a series of so many rows. */
+  asOf: { rows: number; openMs: number; firstUs: number; newBlockUs: number; cachedUs: number };
+  files: {
+    file: string;
+    rows: number;
+    rawBytes: number;
+    storedBytes: number;
+    ratio: number;
+    importMs: number;
+  }[];
+}
+
+const COLUMNS = { ts: "ts_ns", price: "f64", qty: "f64", id: "i64", side: "u8" } as const;
+const START = 1_723_161_255_088_176_367n;
+const BATCH_ROWS = 65_536;
+
+/** What appends, reads and imports of series cost on this machine. */
+export async function benchSeries(options: SeriesBenchOptions): Promise<SeriesBenchReport> {
+  const place = new Place(options.directory);
+  try {
+    options.onStep("appends of one row");
+    const append = await benchAppend(place, options.quick ? 60_000 : 300_000);
+    options.onStep("appends of batches");
+    const batches = [await benchBatches(place, 64), await benchBatches(place, 1024)];
+    options.onStep("as-of reads");
+    const asOf = await benchAsOf(place, options.quick ? 1_000_000 : 10_000_000, options.signal);
+    const files = options.data === undefined ? [] : await benchFiles(place, options.data, options);
+    return { append, batches, asOf, files };
+  } finally {
+    place.remove();
+  }
+}
+
+async function benchAppend(place: Place, rows: number): Promise<SeriesBenchReport["append"]> {
+  await using store = await openStore(place.path("append"), { create: true });
+  const series = store.series.open("s", { columns: COLUMNS, key: "ts", ring: { segmentRows: 32_768 } });
+  const floor = openSync(place.path("floor"), "w");
+  const bytes = new Uint8Array(72).fill(7);
+  const [varve, bare] = [new Float64Array(rows), new Float64Array(rows)];
+  const row = { ts: { hi: Number(START >> 32n), lo: 0 }, price: 0, qty: 1, id: 0, side: 0 };
+  for (let i = 0; i < rows; i++) {
+    row.ts.lo = i * 1000;
+    row.price = 61_800 + ((i * 7) % 100) / 10;
+    row.id = i;
+    row.side = i & 1;
+    const startMs = performance.now();
+    series.append(row);
+    const middleMs = performance.now();
+    writeSync(floor, bytes, 0, bytes.length, i * bytes.length);
+    varve[i] = (middleMs - startMs) * 1000;
+    bare[i] = (performance.now() - middleMs) * 1000;
+    if (i % 4096 === 0) await turn();
+  }
+  closeSync(floor);
+  await series.settled();
+  const { segments } = await series.stats();
+  return { rows, varveUs: quantiles(varve), floorUs: quantiles(bare), seals: segments };
+}
+
+async function benchBatches(place: Place, rows: number): Promise<{ rows: number; nsPerRow: number }> {
+  await using store = await openStore(place.path(`batch-${rows}`), { create: true });
+  const series = store.series.open("s", { columns: COLUMNS, key: "ts", ring: { segments: 2 } });
+  const samples: number[] = [];
+  for (let first = 0; first < 400_000; first += rows) {
+    const batch = columnsFrom(first, rows);
+    const startMs = performance.now();
+    series.appendColumns(batch);
+    samples.push(((performance.now() - startMs) * 1e6) / rows);
+    await turn();
+    await series.settled();
+  }
+  return { rows, nsPerRow: Math.round(median(samples)) };
+}
+
+function columnsFrom(first: number, rows: number) {
+  const each = <T>(make: (i: number) => T) => Array.from({ length: rows }, (_, i) => make(first + i));
+  return {
+    ts: BigInt64Array.from(each((i) => START + BigInt(i) * 1000n)),
+    price: Float64Array.from(each((i) => 61_800 + ((i * 7919) % 1000) / 10)),
+    qty: Float64Array.from(each((i) => ((i * 31) % 977) / 1000)),
+    id: BigInt64Array.from(each(BigInt)),
+    side: Uint8Array.from(each((i) => i & 1)),
+  };
+}
+
+async function benchAsOf(
+  place: Place,
+  rows: number,
+  signal: AbortSignal,
+): Promise<SeriesBenchReport["asOf"]> {
+  const path = place.path("as-of");
+  {
+    await using store = await openStore(path, { create: true });
+    const series = store.series.open("s", { columns: COLUMNS, key: "ts", profile: "light" });
+    for (let first = 0; first < rows; first += BATCH_ROWS) {
+      signal.throwIfAborted();
+      series.appendColumns(columnsFrom(first, Math.min(BATCH_ROWS, rows - first)));
+      await series.settled();
+    }
+    await series.seal();
+  }
+  await using store = await openStore(path, { readOnly: true });
+  const openedMs = performance.now();
+  const series = store.series.open("s", { readOnly: true });
+  const openMs = performance.now() - openedMs;
+  // The codec's kernels are compiled by the first read of a process, whatever it reads.
+  await series.first();
+  const timeUs = async (row: number) => {
+    const startMs = performance.now();
+    await series.asOf(START + BigInt(row) * 1000n + 500n);
+    return (performance.now() - startMs) * 1000;
+  };
+  const firstUs = await timeUs(Math.floor(rows * 0.37));
+  const elsewhere: number[] = [];
+  for (let i = 1; i < 40; i++) elsewhere.push(await timeUs(Math.floor((rows * i) / 40)));
+  const cached: number[] = [];
+  for (let i = 0; i < 4000; i++) cached.push(await timeUs(Math.floor(rows * 0.37) + (i % 500)));
+  return {
+    rows,
+    openMs: hundredths(openMs),
+    firstUs: hundredths(firstUs),
+    newBlockUs: hundredths(median(elsewhere)),
+    cachedUs: hundredths(median(cached)),
+  };
+}
+
+async function benchFiles(
+  place: Place,
+  directory: string,
+  { onStep, signal }: SeriesBenchOptions,
+): Promise<SeriesBenchReport["files"]> {
+  await using store = await openStore(place.path("files"), { create: true });
+  const results: SeriesBenchReport["files"] = [];
+  for (const file of readdirSync(directory).filter((name) => /\.(csv|ndjson)(\.gz|\.zst)?$/.test(name))) {
+    onStep(`import of ${file}`);
+    const startMs = performance.now();
+    const name = file.replace(/\..*$/, "");
+    await store.importSeries(name, join(directory, file), { signal });
+    const importMs = Math.round(performance.now() - startMs);
+    const { rows, rawBytes, storedBytes } = await store.series.open(name, { readOnly: true }).stats();
+    results.push({ file, rows, rawBytes, storedBytes, ratio: hundredths(rawBytes / storedBytes), importMs });
+  }
+  return results;
+}
+
+function quantiles(samples: Float64Array): Quantiles {
+  const sorted = samples.slice().sort();
+  const at = (share: number) => hundredths(sorted[Math.floor(share * (sorted.length - 1))]!);
+  return { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1) };
+}
