@@ -3,7 +3,7 @@ import { StoreError } from "../../errors.ts";
 import type { ColumnKernels } from "../../kernels/column-kernels.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { type NumberType, numberWidth } from "./column.ts";
-import { type CompactReader, readCompact } from "./compact.ts";
+import { type CompactReader, readCompact } from "./compact-reader.ts";
 import { classify } from "./contexts.ts";
 import { fromLattice, type Lattice, placeMisfits, readLattice, TYPE_CODE } from "./lattice.ts";
 import { BLOCK_ROWS, type LightReader, readLight } from "./light.ts";

@@ -2,7 +2,7 @@ import { type Codec, encodingName } from "../../codec/codec.ts";
 import type { ColumnKernels } from "../../kernels/column-kernels.ts";
 import { ByteSink } from "./byte-sink.ts";
 import { type NumberType, numberWidth } from "./column.ts";
-import { encodeCompact } from "./compact.ts";
+import { encodeCompact } from "./compact-writer.ts";
 import type { ContextSource } from "./contexts.ts";
 import { type Lattice, writeLattice } from "./lattice.ts";
 import { encodeLight } from "./light.ts";
