@@ -158,9 +158,9 @@ export class Store implements AsyncDisposable {
 
   /** Removes what no version needs: pruned versions' chunks, and what interrupted saves left. */
   gc(options: GcOptions = {}): Promise<GcResult> {
-    return this.checkpoints.collectGarbage(options, (chunks, visit) => {
-      this.features.markLive(chunks, visit);
-    });
+    // Asked for now: a collection that has begun goes on while the store closes.
+    const { features } = this;
+    return this.checkpoints.collectGarbage(options, (chunks, visit) => features.markLive(chunks, visit));
   }
 
   /** Checks every file of the store; `checkStore` does the same for a store that does not open. */
