@@ -5,7 +5,9 @@ export type { CheckOptions, CheckResult, Problem } from "./checkpoints/check.ts"
 export type { Checkpoint, TensorInfo } from "./checkpoints/checkpoint.ts";
 export type { Checkpoints } from "./checkpoints/checkpoints.ts";
 export type { DiffOptions, TensorDiff } from "./checkpoints/diff.ts";
+export type { EncodingUse, VersionEncodings } from "./checkpoints/encodings.ts";
 export type { FollowOptions } from "./checkpoints/follow.ts";
+export type { OptimizerSettings } from "./checkpoints/optimizer/settings.ts";
 export type { PinnedModel } from "./checkpoints/pins.ts";
 export type { RepairResult } from "./checkpoints/repair.ts";
 export type { RestoredFiles, RestoreFilesOptions } from "./checkpoints/restore-files.ts";
@@ -58,6 +60,7 @@ export {
 } from "./open-store.ts";
 export type { CaptureStats } from "./src/capture/captures.ts";
 export type { GcOptions, GcResult } from "./src/chunks/gc.ts";
+export type { RecompressOptions, RecompressResult } from "./src/chunks/recompress.ts";
 export type { AuditReport } from "./src/critical/audit.ts";
 export type { AuditChange, AuditEntry, LogQuery } from "./src/critical/audit-log.ts";
 export type {

@@ -87,6 +87,8 @@ export interface ReachOptions extends CriticalStoreOptions {
   create?: boolean;
   /** Before the partition is used here: opens maps with their schemas. Not called when an engine answers. */
   prepare?: (critical: Critical) => void;
+  /** Told what should be known while it is open here; a warning of the process without it. */
+  onWarning?: CriticalOptions["onWarning"];
 }
 
 /** So long a writer waits for another command, or an engine that is only just starting. */
@@ -100,7 +102,7 @@ const PAUSE_MS = 25;
  * @throws ERR_NO_STORE, ERR_STORE_LOCKED (a writer that has no socket), ERR_STORE_CORRUPT, ERR_STORE_VERSION
  */
 export async function reachCritical(directory: string, options: ReachOptions): Promise<ReachedCritical> {
-  const { access, create = false, prepare, ...rest } = options;
+  const { access, create = false, prepare, onWarning, ...rest } = options;
   const path = resolve(directory);
   const { storeId } = readStoreFile(realDisk, path) ?? (await createOrRefuse(path, create));
   const waitUntilMs = performance.now() + PATIENCE_MS;
@@ -114,7 +116,7 @@ export async function reachCritical(directory: string, options: ReachOptions): P
       };
     }
     try {
-      return openHere({ path, storeId, access, prepare, options: rest });
+      return openHere({ path, storeId, access, prepare, onWarning, options: rest });
     } catch (error) {
       if (!isStoreError(error, "ERR_STORE_LOCKED") || performance.now() > waitUntilMs) throw error;
       await new Promise((done) => setTimeout(done, PAUSE_MS));
@@ -148,16 +150,17 @@ interface Opening {
   path: string;
   storeId: Uint8Array;
   access: "read" | "write";
-  prepare: ((critical: Critical) => void) | undefined;
+  prepare: ReachOptions["prepare"];
+  onWarning: CriticalOptions["onWarning"];
   options: CriticalStoreOptions;
 }
 
 /** Holds the store's shared lock meanwhile, as every opening does: repair waits for it. */
-function openHere({ path, storeId, access, prepare, options }: Opening): ReachedCritical {
+function openHere({ path, storeId, access, prepare, onWarning, options }: Opening): ReachedCritical {
   const lock = lockStore(realDisk, path, "shared");
   try {
     const place = { disk: realDisk, directory: path, storeId, readOnly: access === "read" };
-    const critical = openCritical(place, { socket: false, ...options });
+    const critical = openCritical(place, { socket: false, ...options }, onWarning);
     const close = async () => {
       try {
         await critical.close();

@@ -158,7 +158,7 @@ export class Store implements AsyncDisposable {
 
   /** Removes what no version needs: pruned versions' chunks, and what interrupted saves left. */
   gc(options: GcOptions = {}): Promise<GcResult> {
-    // Asked for now: a collection that has begun goes on while the store closes.
+    // Taken now: a close that waits for the collection has begun by the time it marks.
     const { features } = this;
     return this.checkpoints.collectGarbage(options, (chunks, visit) => features.markLive(chunks, visit));
   }

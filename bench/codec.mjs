@@ -1,6 +1,9 @@
 // Ratios and speeds of the codec on real checkpoints, beside XOR + byte planes + zstd-3.
 //
-//   npm run build && node bench/codec.mjs [ratio] [speed] [compact|fast]
+//   npm run build && node bench/codec.mjs [store] [ratio] [entropy] [speed] [workers] [compact|fast]
+//
+// store: as saved through the library, and the same run under adverse conditions. ratio: chunk by chunk. entropy: the
+// bound that the contexts set. speed: on one core. workers: saving and restoring with one and two threads.
 //
 // Data: VARVE_DATA (default ../shared/data beside the project); a set that is not there is skipped and named.
 // Every chunk is decoded again and compared. Ratios count 100 bytes a chunk for its frame and manifest entry, and the
@@ -13,12 +16,16 @@ import { fileURLToPath } from "node:url";
 import { encodingName, loadCodec } from "../dist/src/codec/codec.js";
 import { loadZstd } from "../dist/src/codec/libraries.js";
 import { CHUNK_ELEMENTS } from "../dist/src/limits.js";
+import { boundOf } from "./lib/codec-entropy.mjs";
+import { adversities, storeRatios } from "./lib/codec-store.mjs";
+import { workerScaling } from "./lib/codec-workers.mjs";
 
 const FRAME_BYTES = 100;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const weights = join(process.env.VARVE_DATA ?? join(root, "../shared/data"), "weights");
 const asked = new Set(process.argv.slice(2));
-const wants = (what) => !["ratio", "speed"].some((name) => asked.has(name)) || asked.has(what);
+const MODES = ["store", "ratio", "entropy", "speed", "workers"];
+const wants = (what) => !MODES.some((name) => asked.has(name)) || asked.has(what);
 const profiles = ["compact", "fast"].filter(
   (name) => !["compact", "fast"].some((p) => asked.has(p)) || asked.has(name),
 );
@@ -157,6 +164,41 @@ function ratios(profile) {
   }
 }
 
+/** Each set's residual payloads beside the entropy of what they say. */
+function entropies() {
+  const floats = {
+    BF16: { widthBytes: 2, mantissaBits: 7, exponentMask: 255 },
+    F32: { widthBytes: 4, mantissaBits: 23, exponentMask: 255 },
+  };
+  for (const { set, file } of SETS) {
+    if (!existsSync(join(weights, set))) continue;
+    const chunks = filesOf(set, file).map((path) => chunksOf(tensorsOf(path)));
+    let bound = 0;
+    let stored = 0;
+    let raw = 0;
+    for (let v = 1; v < chunks.length; v++) {
+      for (const [i, { dtype, bytes }] of chunks[v].entries()) {
+        const bases = [chunks[v - 1][i].bytes, ...(v > 1 ? [chunks[v - 2][i].bytes] : [])];
+        const encoded = codec.encode({ bytes, element: ELEMENTS[dtype][0], bases, profile: "compact" });
+        if (encodingName(encoded.encoding) !== "residual") continue;
+        const { boundBits, payloadBits } = boundOf({
+          payload: encoded.payload,
+          bytes,
+          bases,
+          ...floats[dtype],
+        });
+        bound += boundBits;
+        stored += payloadBits;
+        raw += bytes.length * 8;
+      }
+    }
+    console.log(
+      `${set.padEnd(22)}${chunks[0][0].dtype.padEnd(6)} bound ${(raw / bound).toFixed(3).padStart(7)}` +
+        `  stored ${(raw / stored).toFixed(3).padStart(7)}  above the bound ${((stored / bound - 1) * 100).toFixed(2)} %`,
+    );
+  }
+}
+
 /** Microseconds of processor time: on a shared machine the clock on the wall measures the neighbours. */
 const processorUs = () => {
   const { user, system } = process.cpuUsage();
@@ -212,8 +254,13 @@ function timeCodec(way, jobs, tiles, sizeBytes) {
   let encoded;
   let start = processorUs();
   for (let tile = 0; tile < tiles; tile++)
-    encoded = jobs.map((job) => codec.encode({ ...job, profile: way.profile }));
+    for (const job of jobs) encoded = codec.encode({ ...job, profile: way.profile });
   way.encode.push((sizeBytes * tiles) / (processorUs() - start));
+  // A payload lasts until the next call: those to decode are copied, outside the clock.
+  encoded = jobs.map((job) => {
+    const { payload, ...rest } = codec.encode({ ...job, profile: way.profile });
+    return { ...rest, payload: payload.slice() };
+  });
   const targets = jobs.map(({ bytes }) => new Uint8Array(bytes.length));
   start = processorUs();
   for (let tile = 0; tile < tiles; tile++) {
@@ -247,5 +294,12 @@ function timeZstd(peer, planes, tiles, sizeBytes) {
   peer.decode.push((sizeBytes * tiles) / (processorUs() - start));
 }
 
+if (wants("store")) {
+  await storeRatios(SETS, weights, filesOf);
+  const everyStep = "gpt-adamw-every-step";
+  if (existsSync(join(weights, everyStep))) await adversities(everyStep, filesOf(everyStep));
+}
+if (wants("entropy")) entropies();
+if (wants("workers")) await workerScaling(filesOf("gpt-adamw", "model.bf16.safetensors"), weights);
 if (wants("ratio")) for (const profile of profiles) ratios(profile);
 if (wants("speed")) speeds();

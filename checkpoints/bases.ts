@@ -24,6 +24,11 @@ export class Bases {
     return bases;
   }
 
+  /** The parent's version of a file of tensors. */
+  parentOf(fileName: string): ManifestFile | undefined {
+    return this.#ancestors[0]?.fileOf(fileName);
+  }
+
   /** Where the parent's version of an opaque file has its chunks. */
   opaque(fileName: string): OpaqueBases | undefined {
     return this.#ancestors[0]?.opaque(fileName);
@@ -45,12 +50,16 @@ class FileBases {
   }
 
   find(fileName: string, chunk: PlannedChunk): ChunkRef | undefined {
-    const file = this.#files.get(fileName) ?? this.#onlyFile();
+    const file = this.fileOf(fileName);
     return (
       (file && this.#keys(file).get(chunk.key)) ??
       this.#inOthers(file, chunk) ??
       (file && this.#places(file).get(placeKey(chunk)))
     );
+  }
+
+  fileOf(fileName: string): ManifestFile | undefined {
+    return this.#files.get(fileName) ?? this.#onlyFile();
   }
 
   /** A run that names its one file after the step still has one file to compare with. */
@@ -98,8 +107,8 @@ function indexed(
   return index;
 }
 
-function placeKey({ offset, rawBytes, element }: PlannedChunk): string {
-  return `${element} ${offset} ${rawBytes}`;
+function placeKey({ place, rawBytes, element }: PlannedChunk): string {
+  return `${element} ${place} ${rawBytes}`;
 }
 
 /** Chunks of the parent's file to try as one chunk's bases: those it overlaps, at most this many. */

@@ -60,7 +60,9 @@ export class ByteReader {
     }
   }
 
-  magic(expected: string): void {
+  /** Reads one of the magics, which are given in order of their versions, and returns it. */
+  magic(...known: [string, ...string[]]): string {
+    const expected = known.at(-1)!;
     const found = Buffer.from(this.raw(expected.length)).toString("latin1");
     if (found.slice(0, -1) === expected.slice(0, -1) && found > expected) {
       throw new StoreError(
@@ -71,7 +73,8 @@ export class ByteReader {
         },
       );
     }
-    if (found !== expected) this.fail(`magic ${JSON.stringify(expected)} expected`);
+    if (!known.includes(found)) this.fail(`magic ${JSON.stringify(expected)} expected`);
+    return found;
   }
 
   end(): void {

@@ -2,7 +2,8 @@ import type { Tensor } from "../formats/tensor.ts";
 import { type CaptureStats, Captures } from "../src/capture/captures.ts";
 import type { ChunkStore } from "../src/chunks/chunk-store.ts";
 import type { GcOptions, GcResult } from "../src/chunks/gc.ts";
-import { isStoreError, StoreError } from "../src/errors.ts";
+import type { RecompressOptions, RecompressResult } from "../src/chunks/recompress.ts";
+import { StoreError } from "../src/errors.ts";
 import { IO_BUDGET_BYTES_PER_SECOND } from "../src/limits.ts";
 import { TokenBucket } from "../src/pace/token-bucket.ts";
 import type { Engine } from "../src/store.ts";
@@ -11,6 +12,7 @@ import { eachOf } from "./at-once.ts";
 import type { TensorChanges } from "./changes.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import type { DiffOptions, TensorDiff } from "./diff.ts";
+import type { VersionEncodings } from "./encodings.ts";
 import { ChunkExchange } from "./exchange.ts";
 import type { FollowOptions } from "./follow.ts";
 import { type PinnedModel, Pins } from "./pins.ts";
@@ -326,6 +328,24 @@ export class Checkpoints {
     return { ...toInfo(checkpoint.record), fileList: checkpoint.files.map(describeFile) };
   }
 
+  /** How a version is stored: bytes by tensor and encoding. */
+  async encodings(selector: string): Promise<VersionEncodings> {
+    const { versionEncodings } = await import("./encodings.ts");
+    const checkpoint = await this.open(selector);
+    return versionEncodings(this.#engine.chunks.reader, checkpoint.files);
+  }
+
+  /**
+   * Writes what the fast profile stored once more as the compact profile would have, paced: the versions of a ref, or
+   * of all refs, but the newest of each. What it replaces is freed by `gc`. Saves and reads go on meanwhile.
+   */
+  recompress(options: RecompressOptions & { ref?: string } = {}): Promise<RecompressResult> {
+    return this.#change(async () => {
+      const { recompressVersions } = await import("./upkeep.ts");
+      return recompressVersions(this.#engine, this.registry, options);
+    });
+  }
+
   /** Compares two versions tensor by tensor. */
   async diff(a: string, b: string, options: DiffOptions = {}): Promise<TensorDiff[]> {
     const { diffCheckpoints } = await import("./diff.ts");
@@ -351,33 +371,10 @@ export class Checkpoints {
 
   /** Removes chunks that no version needs any more, nor anything that `markOthers` names. */
   collectGarbage(options: GcOptions = {}, markOthers: MarkOthers = () => {}): Promise<GcResult> {
-    return this.#change(() => this.#collect(options, markOthers));
-  }
-
-  async #collect(options: GcOptions, markOthers: MarkOthers): Promise<GcResult> {
-    const { versions } = this.#engine;
-    const chunks = await this.#engine.openChunks();
-    const { collectGarbage } = await import("../src/chunks/gc.ts");
-    const { manifestChunks } = await import("./manifest-chunks.ts");
-    const visitVersion = (record: VersionRecord, visit: (digest: Uint8Array) => void): void => {
-      try {
-        for (const digest of manifestChunks(chunks, record.manifest)) visit(digest);
-      } catch (error) {
-        // A damaged version needs what is left of it; one that is not on record as damaged must be readable.
-        if (!record.damaged || !isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
-      }
-    };
-    const roots = {
-      seq: () => {
-        versions.refresh();
-        return versions.seq;
-      },
-      mark: (visit: (digest: Uint8Array) => void) => {
-        for (const record of this.registry.all()) visitVersion(record, visit);
-        markOthers(chunks, visit);
-      },
-    };
-    return collectGarbage(chunks, roots, options);
+    return this.#change(async () => {
+      const { collectVersions } = await import("./upkeep.ts");
+      return collectVersions(this.#engine, this.registry, options, markOthers);
+    });
   }
 
   #change<T>(step: () => Promise<T>): Promise<T> {

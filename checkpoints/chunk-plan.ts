@@ -1,11 +1,14 @@
-import type { FileLayout, TensorSpan } from "../formats/layout.ts";
+import type { TensorSpan } from "../formats/layout.ts";
 import { type DType, dtypeBits } from "../formats/tensor.ts";
 import type { Element } from "../src/codec/element.ts";
 import { CHUNK_BYTES_MAX, CHUNK_ELEMENTS } from "../src/limits.ts";
+import type { StoredLayout } from "./manifest-format.ts";
 
 /** A run of a file's bytes that is stored as one chunk. */
 export interface PlannedChunk {
   offset: number;
+  /** The same, from the file's first tensor on: headers grow and shrink. */
+  place: number;
   rawBytes: number;
   element: Element;
   /** What the chunk holds, in words that stay the same from version to version: its base is found by it. */
@@ -18,12 +21,17 @@ export interface PlannedChunk {
  * A tensor of 65,536 elements or more is cut every 65,536 elements from its own start, so that chunk *i* of a tensor
  * has a natural base, chunk *i* of the parent version. Smaller tensors of one dtype that lie back to back share a
  * chunk as long as they have 65,536 elements together. What lies between tensors (the skeleton) is cut every MiB.
+ *
+ * Where the layout says that families are together, a run of small tensors that look like a weight and its optimizer
+ * state (see `familyEnd`) is not parted: it joins the chunk before it only as a whole, and has one chunk for each tensor
+ * if it is too large for one. So what is predicted from each other lies in as few chunks as can be.
  */
-export function planChunks(layout: FileLayout, fileBytes: number): PlannedChunk[] {
-  const chunks: PlannedChunk[] = [];
+export function planChunks(layout: StoredLayout, fileBytes: number): PlannedChunk[] {
+  const chunks: Omit<PlannedChunk, "place">[] = [];
+  const dataAt = layout.spans[0]?.offset ?? 0;
   let end = 0;
   let skeletons = 0;
-  let group: { chunk: PlannedChunk; dtype: DType; elements: number } | undefined;
+  let group: { chunk: Omit<PlannedChunk, "place">; dtype: DType; elements: number } | undefined;
 
   const addSkeleton = (until: number) => {
     for (let offset = end; offset < until; offset += CHUNK_BYTES_MAX) {
@@ -32,7 +40,8 @@ export function planChunks(layout: FileLayout, fileBytes: number): PlannedChunk[
     }
   };
 
-  for (const span of layout.spans) {
+  let family: Run = { end: 0, elements: 0 };
+  for (const [i, span] of layout.spans.entries()) {
     if (span.sizeBytes === 0) continue;
     if (span.offset > end) {
       addSkeleton(span.offset);
@@ -40,6 +49,11 @@ export function planChunks(layout: FileLayout, fileBytes: number): PlannedChunk[
     }
     end = span.offset + span.sizeBytes;
     const elements = elementsOf(span);
+    if (layout.familiesTogether && i >= family.end) {
+      family = familyAt(layout.spans, i);
+      if (group !== undefined && group.elements + family.elements > CHUNK_ELEMENTS) group = undefined;
+    }
+    if (family.elements > CHUNK_ELEMENTS) group = undefined;
     if (elements >= CHUNK_ELEMENTS) {
       chunks.push(...cutTensor(span));
       group = undefined;
@@ -57,16 +71,47 @@ export function planChunks(layout: FileLayout, fileBytes: number): PlannedChunk[
     }
   }
   addSkeleton(fileBytes);
-  return chunks;
+  return chunks.map((chunk) => ({ ...chunk, place: chunk.offset - dataAt }));
+}
+
+/** Tensors up to place `end`, and how many elements they have. */
+interface Run {
+  end: number;
+  elements: number;
+}
+
+/**
+ * The tensors from one on that belong together: of one dtype and shape, lying back to back, and either all named after
+ * the first (`w`, `w.exp_avg`, `w.exp_avg_sq`) or all in one place (`state.0.exp_avg`, `state.0.exp_avg_sq`).
+ */
+function familyAt(spans: TensorSpan[], first: number): Run {
+  const one = spans[first]!;
+  const after = spans[first + 1];
+  const named = (span: TensorSpan) =>
+    span.name.startsWith(`${one.name}.`) || span.name.startsWith(`${one.name}/`);
+  const placed = (span: TensorSpan) => placeOf(span) !== "" && placeOf(span) === placeOf(one);
+  const belongs = after !== undefined && named(after) ? named : placed;
+  let end = first + 1;
+  for (let at = one.offset + one.sizeBytes; end < spans.length; end++) {
+    const span = spans[end]!;
+    const alike = span.dtype === one.dtype && span.shape.join() === one.shape.join();
+    if (span.offset !== at || !alike || !belongs(span)) break;
+    at += span.sizeBytes;
+  }
+  return { end, elements: elementsOf(one) * (end - first) };
+}
+
+function placeOf({ name }: TensorSpan): string {
+  return name.slice(0, Math.max(name.lastIndexOf("."), name.lastIndexOf("/"), 0));
 }
 
 function elementsOf(span: TensorSpan): number {
   return (span.sizeBytes * 8) / dtypeBits(span.dtype);
 }
 
-function cutTensor({ name, dtype, offset, sizeBytes }: TensorSpan): PlannedChunk[] {
+function cutTensor({ name, dtype, offset, sizeBytes }: TensorSpan): Omit<PlannedChunk, "place">[] {
   const chunkBytes = (CHUNK_ELEMENTS * dtypeBits(dtype)) / 8;
-  const chunks: PlannedChunk[] = [];
+  const chunks: Omit<PlannedChunk, "place">[] = [];
   for (let at = 0; at < sizeBytes; at += chunkBytes) {
     chunks.push({
       offset: offset + at,

@@ -1,13 +1,15 @@
-import type { FileLayout, TensorSpan } from "../formats/layout.ts";
+import type { TensorSpan } from "../formats/layout.ts";
 import { DTYPES, dtypeRank, tensorSizeBytes } from "../formats/tensor.ts";
 import { TENSOR_RANK_MAX } from "../src/limits.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { LAYOUT_MAGIC } from "./manifest-format.ts";
+import { FAMILY_LAYOUT_MAGIC, LAYOUT_MAGIC, type StoredLayout } from "./manifest-format.ts";
 
 /** The bytes of a layout node: where a file's tensors lie, relative to each other. */
-export function encodeLayout(layout: FileLayout): Uint8Array {
-  const writer = new ByteWriter().raw(Buffer.from(LAYOUT_MAGIC)).varint(layout.spans.length);
+export function encodeLayout(layout: StoredLayout): Uint8Array {
+  const writer = new ByteWriter()
+    .raw(Buffer.from(layout.familiesTogether ? FAMILY_LAYOUT_MAGIC : LAYOUT_MAGIC))
+    .varint(layout.spans.length);
   let end = 0;
   for (const { name, dtype, shape, offset, sizeBytes } of layout.spans) {
     writer
@@ -22,9 +24,9 @@ export function encodeLayout(layout: FileLayout): Uint8Array {
 }
 
 /** @throws `ERR_STORE_CORRUPT` for bytes `encodeLayout` cannot have written. */
-export function decodeLayout(bytes: Uint8Array, format: string): FileLayout {
+export function decodeLayout(bytes: Uint8Array, format: string): StoredLayout {
   const reader = new ByteReader(bytes, "layout node");
-  reader.magic(LAYOUT_MAGIC);
+  const familiesTogether = reader.magic(LAYOUT_MAGIC, FAMILY_LAYOUT_MAGIC) === FAMILY_LAYOUT_MAGIC;
   const spanCount = reader.count(4);
   const spans: TensorSpan[] = [];
   let offset = 0;
@@ -40,5 +42,5 @@ export function decodeLayout(bytes: Uint8Array, format: string): FileLayout {
     offset += sizeBytes;
   }
   reader.end();
-  return { format, spans };
+  return familiesTogether ? { format, spans, familiesTogether } : { format, spans };
 }

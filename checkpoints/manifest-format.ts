@@ -13,9 +13,10 @@
  *
  *     blob   = "VBL1" varint(size in bytes) digest{ceil(size / 1 MiB)}   stands for a root or layout over 1 MiB
  *
- *     layout = "VLY1" varint(spanCount) span*
+ *     layout = ("VLY1" | "VLY2") varint(spanCount) span*
  *     span   = varint(skeleton bytes before it) text(tensor name) byte(dtype) varint(rank) varint(axis){rank}
  *
+ * VLY2 says that weights and their optimizer state were put together into chunks (checkpoints/chunk-plan.ts).
  * kind is 0 for an opaque file, 1 for a file of tensors, 2 for a resume blob (no file: its name is empty).
  * A text is its UTF-8 length as a varint, then the UTF-8. A dtype is its place in `DTYPES` (formats/tensor.ts).
  * A tensor file's chunk sizes follow from its layout (checkpoints/chunk-plan.ts), the others' are listed.
@@ -25,6 +26,8 @@ import type { FileLayout } from "../formats/layout.ts";
 export const MANIFEST_MAGIC = "VMF1";
 export const LEAF_MAGIC = "VML1";
 export const LAYOUT_MAGIC = "VLY1";
+/** The same, of a file whose families are together (StoredLayout). */
+export const FAMILY_LAYOUT_MAGIC = "VLY2";
 export const BLOB_MAGIC = "VBL1";
 
 /** Chunks in one leaf: 4 KiB of digests, so that a single changed chunk rewrites little. */
@@ -38,12 +41,18 @@ export interface ChunkRef {
   rawBytes: number;
 }
 
+/** A file's layout, and by which rule its tensors were put together into chunks (checkpoints/chunk-plan.ts). */
+export interface StoredLayout extends FileLayout {
+  /** A weight and its optimizer state, small and next to each other, share a chunk or have one each. */
+  familiesTogether?: boolean;
+}
+
 export interface ManifestFile {
   kind: FileKind;
   name: string;
   sizeBytes: number;
   /** Files of tensors only. */
-  layout?: FileLayout;
+  layout?: StoredLayout;
   /** In file order, covering the file. */
   chunks: ChunkRef[];
 }

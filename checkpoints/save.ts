@@ -5,6 +5,7 @@ import { Bases } from "./bases.ts";
 import type { Manifest, ManifestFile } from "./manifest-format.ts";
 import { readManifest } from "./manifest-reader.ts";
 import { writeManifest } from "./manifest-writer.ts";
+import type { OptimizerSettings } from "./optimizer/settings.ts";
 import type { ParentRule, Registry, VersionRecord } from "./registry.ts";
 import { resolveSelector } from "./selector.ts";
 import type { SourceFile } from "./source.ts";
@@ -33,6 +34,11 @@ export interface SaveOptions {
   resume?: Uint8Array;
   /** `compact` (default) spends more time on fewer bytes than `fast`. */
   profile?: "fast" | "compact";
+  /**
+   * Hyperparameters of the optimizer, for versions that hold its state too: default, those that a safetensors file's
+   * `__metadata__` states. Wrong ones cost bytes, never exactness.
+   */
+  optimizer?: OptimizerSettings;
   /** Cancels until the version is durable; nothing is left behind. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
@@ -176,9 +182,11 @@ async function storeFiles(
     doneBytes += bytes;
     onProgress?.({ doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
   };
-  const options = { save, bases, jobsMax: engine.pool.size + 1, signal, onBytes };
+  const replays = request.profile !== "fast";
+  const options = { save, bases, jobsMax: engine.pool.size + 1, replays, signal, onBytes };
   const stored: ManifestFile[] = [];
-  for (const file of files) {
+  for (const given of files) {
+    const file = withOptimizer(given, request);
     const { kind, name, sizeBytes, layout, origin } = file;
     if ("capture" in origin) await origin.capture.captured;
     const chunks =
@@ -191,6 +199,13 @@ async function storeFiles(
     stored.push({ ...blob, chunks: await storeChunks({ ...blob, origin: { bytes: resume } }, options) });
   }
   return stored;
+}
+
+/** What the file's own metadata says of the optimizer, and what the caller says, who knows better. */
+function withOptimizer(file: SourceFile, { optimizer, step }: SaveRequest): SourceFile {
+  if (!file.layout?.familiesTogether) return file;
+  const atStep = step === undefined ? {} : { step };
+  return { ...file, optimizer: { ...atStep, ...file.optimizer, ...optimizer } };
 }
 
 function requireUnchanged(engine: Engine, { origin, sizeBytes }: SourceFile): void {

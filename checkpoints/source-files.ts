@@ -5,6 +5,8 @@ import { type DescribedFile, readLayout } from "../formats/read-layout.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
 import { VERSION_FILES_MAX } from "../src/limits.ts";
+import { storedLayout } from "./optimizer/families.ts";
+import { settingsIn } from "./optimizer/settings.ts";
 import type { SourceFile } from "./source.ts";
 
 export interface OpenedFile {
@@ -122,11 +124,20 @@ function openSourceFile(disk: Disk, path: string, name: string): OpenedFile {
     if (described === undefined) {
       return { file: { kind: "opaque", name, sizeBytes, origin }, metadata: new Map() };
     }
-    const { layout, metadata, external } = described;
+    const { metadata, external } = described;
+    const layout = storedLayout(described.layout);
+    const optimizer = settingsIn(metadata);
     const file: SourceFile =
       layout.spans.length === 0 && format !== "safetensors"
         ? { kind: "opaque", name, sizeBytes, origin }
-        : { kind: "tensors", name, sizeBytes, layout, origin };
+        : {
+            kind: "tensors",
+            name,
+            sizeBytes,
+            layout,
+            origin,
+            ...(optimizer === undefined ? {} : { optimizer }),
+          };
     return { file, metadata, ...(external === undefined ? {} : { external }) };
   } finally {
     handle.close();

@@ -1,8 +1,8 @@
-import type { FileLayout } from "../formats/layout.ts";
 import type { Capture } from "../src/capture/capture.ts";
 import type { CapturePlan } from "../src/capture/capture-plan.ts";
 import type { PlannedChunk } from "./chunk-plan.ts";
-import type { ChunkRef, FileKind } from "./manifest-format.ts";
+import type { ChunkRef, FileKind, StoredLayout } from "./manifest-format.ts";
+import type { OptimizerSettings } from "./optimizer/settings.ts";
 import type { TouchedAnswer } from "./touched.job.ts";
 
 /** A file on its way into a version: from the disk, made of captured tensors, or a few bytes in memory. */
@@ -11,7 +11,9 @@ export interface SourceFile {
   name: string;
   sizeBytes: number;
   /** Files of tensors only. */
-  layout?: FileLayout;
+  layout?: StoredLayout;
+  /** Hyperparameters of the optimizer whose state the file has, as far as they are known. */
+  optimizer?: OptimizerSettings;
   origin: PathOrigin | CapturedOrigin | TouchedOrigin | BytesOrigin;
 }
 

@@ -1,14 +1,15 @@
 import { invariant } from "../src/assert.ts";
 import type { ChunkSave, EncodedRun } from "../src/chunks/chunk-save.ts";
 import { sameDigest } from "../src/chunks/digest.ts";
-import type { ChunkSource, ChunkToEncode } from "../src/chunks/encode.job.ts";
+import type { ChunkSource, ChunkToEncode, OperandSource } from "../src/chunks/encode.job.ts";
 import { StoreError } from "../src/errors.ts";
-import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES } from "../src/limits.ts";
+import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES, REPLAY_LEVELS_MAX } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";
 import type { Bases } from "./bases.ts";
-import { batchesOf } from "./batches.ts";
-import { planChunks } from "./chunk-plan.ts";
+import { type Batch, batchesOf } from "./batches.ts";
+import { type PlannedChunk, planChunks } from "./chunk-plan.ts";
 import type { ChunkRef } from "./manifest-format.ts";
+import { type ChunkReplay, planReplay } from "./optimizer/replay-plan.ts";
 import type { CapturedOrigin, SourceFile } from "./source.ts";
 
 export interface StoreChunksOptions {
@@ -16,12 +17,17 @@ export interface StoreChunksOptions {
   bases: Bases;
   /** Jobs in flight at once: bounds the memory a save takes. */
   jobsMax: number;
+  /** Whether to try optimizer steps: only where the parent may be one step back. */
+  replays: boolean;
   signal: AbortSignal | undefined;
   onBytes: (bytes: number) => void;
 }
 
-interface ChunkAt extends ChunkToEncode {
+interface ChunkAt extends Omit<ChunkToEncode, "replay"> {
   offset: number;
+  /** Place in the file. */
+  index: number;
+  replay?: ChunkReplay;
 }
 
 /** Stores a file's chunks and says which they are, in file order. */
@@ -44,6 +50,10 @@ class Storing {
   readonly #refs: ChunkRef[] = [];
   readonly #inFlight: Promise<void>[] = [];
   readonly #staging: SharedArrayBuffer[] = [];
+  /** By chunk of a tensor file: the batch that it is captured in. */
+  readonly #batchOf: Batch<ChunkAt>[] = [];
+  /** Captured pieces are read again, by chunks of later levels: they are given back with the rest of the capture. */
+  #keepsPieces = false;
   #appended: Promise<void> = Promise.resolve();
 
   constructor(file: SourceFile, options: StoreChunksOptions) {
@@ -53,11 +63,37 @@ class Storing {
 
   async tensors(): Promise<void> {
     const { bases } = this.#options;
-    const chunks = planChunks(this.#file.layout!, this.#file.sizeBytes).map((chunk) => ({
-      ...chunk,
-      bases: bases.forTensors(this.#file.name, chunk),
-    }));
-    await this.#inBatches(chunks);
+    const planned = planChunks(this.#file.layout!, this.#file.sizeBytes);
+    const replays = this.#planReplay(planned);
+    const chunks = planned.map((chunk, index): ChunkAt => {
+      const replay = replays[index];
+      const given = { ...chunk, index, bases: bases.forTensors(this.#file.name, chunk) };
+      return replay === undefined ? given : { ...given, replay };
+    });
+    const batches = [...batchesOf(chunks)];
+    for (const batch of batches) for (const { index } of batch.chunks) this.#batchOf[index] = batch;
+    this.#keepsPieces = replays.some((replay) => (replay?.level ?? 0) > 0);
+    // What is predicted from other chunks of this version comes after them.
+    for (let level = 0; level <= REPLAY_LEVELS_MAX; level++) {
+      if (level > 0 && !chunks.some(({ replay }) => replay?.level === level)) continue;
+      if (level > 0) await this.#settled();
+      for (const batch of batches) {
+        const ofLevel = batch.chunks.filter(({ replay }) => (replay?.level ?? 0) === level);
+        for (const run of contiguous(ofLevel)) await this.#submit(run, batch, () => {});
+      }
+    }
+  }
+
+  #planReplay(chunks: PlannedChunk[]): (ChunkReplay | undefined)[] {
+    const { layout, optimizer, name } = this.#file;
+    const parent = this.#options.bases.parentOf(name);
+    if (parent?.layout === undefined || !this.#options.replays) return [];
+    return planReplay({
+      layout: layout!,
+      chunks,
+      parent: { ...parent, layout: parent.layout },
+      settings: optimizer ?? {},
+    });
   }
 
   /** A blob in memory: cut at fixed places. */
@@ -65,7 +101,7 @@ class Storing {
     const chunks: ChunkAt[] = [];
     for (let offset = 0; offset < this.#file.sizeBytes; offset += CHUNK_BYTES_MAX) {
       const rawBytes = Math.min(CHUNK_BYTES_MAX, this.#file.sizeBytes - offset);
-      chunks.push({ offset, rawBytes, element: "bytes", bases: [] });
+      chunks.push({ offset, rawBytes, element: "bytes", bases: [], index: chunks.length });
     }
     await this.#inBatches(chunks);
   }
@@ -76,6 +112,7 @@ class Storing {
     const { sizeBytes, name } = this.#file;
     const parent = bases.opaque(name);
     let offset = 0;
+    let index = 0;
     while (offset < sizeBytes) {
       const windowBytes = Math.min(CUT_WINDOW_BYTES, sizeBytes - offset);
       const last = offset + windowBytes === sizeBytes;
@@ -84,7 +121,8 @@ class Storing {
       const chunks = sizes.map((rawBytes) => {
         const at = offset;
         offset += rawBytes;
-        return { offset: at, rawBytes, element: "bytes" as const, bases: parent?.at(at, rawBytes) ?? [] };
+        const found = parent?.at(at, rawBytes) ?? [];
+        return { offset: at, rawBytes, element: "bytes" as const, bases: found, index: index++ };
       });
       await this.#inBatches(chunks, (chunk, digest) => parent?.learn(chunk.offset, digest));
     }
@@ -94,21 +132,31 @@ class Storing {
     chunks: ChunkAt[],
     onStored: (chunk: ChunkAt, digest: Uint8Array) => void = () => {},
   ): Promise<void> {
-    for (const batch of batchesOf(chunks)) await this.#submit(batch.chunks, batch.sizeBytes, onStored);
+    for (const batch of batchesOf(chunks)) await this.#submit(batch, batch, onStored);
   }
 
+  /** Encodes a run of chunks of a batch. */
   async #submit(
-    batch: ChunkAt[],
-    batchBytes: number,
+    run: Batch<ChunkAt>,
+    batch: Batch<ChunkAt>,
     onStored: (chunk: ChunkAt, digest: Uint8Array) => void,
   ): Promise<void> {
     throwIfAborted(this.#options.signal);
     if (this.#inFlight.length >= this.#options.jobsMax) await this.#inFlight.shift();
-    const { source, release } = this.#source(batch[0]!.offset, batchBytes);
-    const chunks = batch.map(({ rawBytes, element, bases }) => ({ rawBytes, element, bases }));
-    const encoded = this.#options.save.encode(source, chunks);
+    const { source, release } = this.#source(run, batch);
+    const { operands, releaseOperands, placeOf } = this.#operands(run.chunks);
+    const chunks = run.chunks.map(({ rawBytes, element, bases, replay }): ChunkToEncode => {
+      const chunk = { rawBytes, element, bases };
+      if (replay === undefined) return chunk;
+      const named = replay.bases.map((base) => ("chunk" in base ? placeOf(base.chunk) : base.stored.digest));
+      return { ...chunk, replay: { recipe: replay.recipe, bases: named } };
+    });
+    const encoded = this.#options.save.encode(source, chunks, operands);
     // Answers are appended in the order of the jobs: a chunk known from an earlier answer is there by then.
-    const step = this.#append(encoded, this.#appended, batch, onStored).finally(release);
+    const step = this.#append(encoded, this.#appended, run.chunks, onStored).finally(() => {
+      release();
+      releaseOperands();
+    });
     this.#appended = step;
     step.catch(() => {});
     this.#inFlight.push(step);
@@ -126,17 +174,53 @@ class Storing {
     batch.forEach((chunk, i) => {
       const { digest } = run.answers[i]!;
       this.#requireAsExpected(chunk, digest);
-      this.#refs.push({ digest, rawBytes: chunk.rawBytes });
+      this.#refs[chunk.index] = { digest, rawBytes: chunk.rawBytes };
       onStored(chunk, digest);
       this.#options.onBytes(chunk.rawBytes);
     });
+  }
+
+  /** The chunks of this file that the replays of a batch read; they were appended before. */
+  #operands(batch: ChunkAt[]): {
+    operands: OperandSource[];
+    releaseOperands: () => void;
+    placeOf: (chunk: number) => number;
+  } {
+    const places = new Map<number, number>();
+    const operands: OperandSource[] = [];
+    const releases: (() => void)[] = [];
+    for (const base of batch.flatMap(({ replay }) => replay?.bases ?? [])) {
+      if (!("chunk" in base) || places.has(base.chunk)) continue;
+      const { digest, rawBytes } = this.#refs[base.chunk]!;
+      const entry = this.#options.save.entryOf(digest);
+      invariant(entry !== undefined, "a chunk of a lower level was appended before");
+      const batch = this.#batchOf[base.chunk]!;
+      const { offset } = batch.chunks.find(({ index }) => index === base.chunk)!;
+      const { source, release } = this.#source({ offset, sizeBytes: rawBytes }, batch);
+      places.set(base.chunk, operands.length);
+      operands.push({ source, rawBytes, digest, depth: entry.depth, costKiB: entry.costKiB });
+      releases.push(release);
+    }
+    return {
+      operands,
+      releaseOperands: () => {
+        for (const release of releases) release();
+      },
+      placeOf: (chunk) => places.get(chunk)!,
+    };
+  }
+
+  /** Waits until everything submitted so far is appended. */
+  async #settled(): Promise<void> {
+    await Promise.all(this.#inFlight);
+    await this.#appended;
   }
 
   /** In strict mode: what was captured must be what was there when the save began. */
   #requireAsExpected(chunk: ChunkAt, digest: Uint8Array): void {
     const { origin, layout } = this.#file;
     if (!("capture" in origin) || origin.expected === undefined) return;
-    if (sameDigest(origin.expected[this.#refs.length]!, digest)) return;
+    if (sameDigest(origin.expected[chunk.index]!, digest)) return;
     const end = chunk.offset + chunk.rawBytes;
     const touched = layout!.spans.filter(
       (span) => span.offset < end && span.offset + span.sizeBytes > chunk.offset,
@@ -144,10 +228,14 @@ class Storing {
     throw writtenTooEarly(touched.map((span) => span.name));
   }
 
-  #source(offset: number, sizeBytes: number): { source: ChunkSource; release: () => void } {
+  #source({ offset, sizeBytes }: Stretch, batch: Stretch): { source: ChunkSource; release: () => void } {
     const { origin } = this.#file;
     if ("path" in origin) return { source: { path: origin.path, offset }, release: () => {} };
-    if ("capture" in origin) return capturedSource(origin, offset);
+    if ("capture" in origin) {
+      const { source, release } = capturedSource(origin, batch.offset);
+      const within = partOf(source, offset - batch.offset, sizeBytes);
+      return { source: within, release: this.#keepsPieces ? () => {} : release };
+    }
     invariant("bytes" in origin, "touched rows are stored by storeTouched");
     const bytes = new Uint8Array(this.#staging.pop() ?? new SharedArrayBuffer(STAGE_BYTES), 0, sizeBytes);
     bytes.set(origin.bytes.subarray(offset, offset + sizeBytes));
@@ -164,6 +252,32 @@ class Storing {
   async settle(): Promise<void> {
     await Promise.allSettled(this.#inFlight);
   }
+}
+
+/** A run of a file's bytes. */
+interface Stretch {
+  offset: number;
+  sizeBytes: number;
+}
+
+function partOf(source: ChunkSource, from: number, sizeBytes: number): ChunkSource {
+  if ("bytes" in source) return { bytes: source.bytes.subarray(from, from + sizeBytes) };
+  return { path: source.path, offset: source.offset + from };
+}
+
+/** Runs of chunks that lie one after the other. */
+function* contiguous(chunks: ChunkAt[]): Iterable<Batch<ChunkAt>> {
+  let run: Batch<ChunkAt> | undefined;
+  for (const chunk of chunks) {
+    if (run !== undefined && run.offset + run.sizeBytes === chunk.offset) {
+      run.chunks.push(chunk);
+      run.sizeBytes += chunk.rawBytes;
+      continue;
+    }
+    if (run !== undefined) yield run;
+    run = { offset: chunk.offset, sizeBytes: chunk.rawBytes, chunks: [chunk] };
+  }
+  if (run !== undefined) yield run;
 }
 
 /** Room for one batch of a blob. */

@@ -6,6 +6,7 @@ import { StoreError } from "../src/errors.ts";
 import { CHUNK_BYTES_MAX, JOB_BYTES } from "../src/limits.ts";
 import { batchesOf } from "./batches.ts";
 import { type PlannedChunk, planChunks } from "./chunk-plan.ts";
+import { storedLayout } from "./optimizer/families.ts";
 import type { SourceFile } from "./source.ts";
 
 /** Tensors by name, in any of the usual forms. */
@@ -73,7 +74,8 @@ function planTensors(entries: [string, Tensor][]): TensorSource {
     byName.set(name, tensor);
   }
   const descriptions = [...byName].map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
-  const { header, layout, sizeBytes } = planFile(descriptions);
+  const { header, layout: described, sizeBytes } = planFile(descriptions);
+  const layout = storedLayout(described);
   // Nobody writes the header: in shared memory it is captured like everything else.
   const shared = new Uint8Array(new SharedArrayBuffer(header.byteLength));
   shared.set(header);

@@ -1,6 +1,7 @@
 import { StoreError } from "../src/errors.ts";
 import { METADATA_ENTRIES_MAX, RESUME_BYTES_MAX } from "../src/limits.ts";
 import { checkName } from "../src/names.ts";
+import { checkOptimizer } from "./optimizer/settings.ts";
 import type { SaveOptions } from "./save.ts";
 
 /** Checks of what a caller says about a version; each error names the field and what it may be. */
@@ -52,6 +53,7 @@ export function checkSave(request: SaveOptions & { ref: string }): void {
   checkStep(request.step);
   checkMetrics(request.metrics ?? {});
   checkMetadata(request.metadata ?? {});
+  if (request.optimizer !== undefined) checkOptimizer(request.optimizer);
   if (request.resume !== undefined && request.resume.byteLength > RESUME_BYTES_MAX) {
     throw limitError("the resume blob", request.resume.byteLength, RESUME_BYTES_MAX);
   }

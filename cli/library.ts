@@ -35,6 +35,7 @@ export type {
   Progress,
   PruneOptions,
   PruneResult,
+  RecompressResult,
   RefInfo,
   RepairResult,
   RestoredFiles as RestoreResult,
@@ -48,6 +49,7 @@ export type {
   StoreStats,
   TensorDiff,
   VersionDetails,
+  VersionEncodings,
   VersionedEntry,
   VersionInfo,
 } from "../index.ts";
@@ -112,6 +114,8 @@ export type Checkpoints = Pick<
   | "refs"
   | "log"
   | "show"
+  | "encodings"
+  | "recompress"
   | "readResume"
   | "diff"
   | "tag"

@@ -13,6 +13,7 @@ import { addLog } from "./commands/log.ts";
 import { addMigrate } from "./commands/migrate.ts";
 import { addPin, addUnpin } from "./commands/pin.ts";
 import { addPrune } from "./commands/prune.ts";
+import { addRecompress } from "./commands/recompress.ts";
 import { addRefs } from "./commands/refs.ts";
 import { addRepair } from "./commands/repair.ts";
 import { addRestore } from "./commands/restore.ts";
@@ -45,6 +46,7 @@ const verbs = [
   addUnpin,
   addPrune,
   addGc,
+  addRecompress,
   addCritical,
   addSequence,
   addWal,

@@ -14,6 +14,7 @@ import { renderError } from "./render/error.ts";
 import { renderJson } from "./render/json.ts";
 import { startProgress } from "./render/progress.ts";
 import { type Style, styleFor } from "./render/style.ts";
+import { printable } from "./render/text.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Flags that every verb takes. */
@@ -102,7 +103,8 @@ export class Session {
   ): Promise<T> {
     this.signal.throwIfAborted();
     const { reachCritical } = await this.criticalLibrary();
-    const options = given({ access, create, prepare, mirror, witness });
+    const onWarning = (message: string) => this.remark(message);
+    const options = given({ access, create, prepare, mirror, witness, onWarning });
     const reached = await reachCritical(this.storePath, options);
     let result: T;
     try {
@@ -139,6 +141,12 @@ export class Session {
   /** A failure beside the one that ends the run. */
   warn(error: unknown): void {
     if (this.flags.quiet !== true) this.terminal.writeErr(renderError(error, this.errorStyle));
+  }
+
+  /** What went well and should be known all the same. */
+  remark(message: string): void {
+    if (this.flags.quiet === true) return;
+    this.terminal.writeErr(`${this.errorStyle.yellow("warning:")} ${printable(message)}\n`);
   }
 
   /** Before anything is opened: a command that asks must have someone to ask. */

@@ -62,6 +62,7 @@ function describe({ files }: Manifest) {
       ? {}
       : {
           format: layout.format,
+          ...(layout.familiesTogether ? { familiesTogether: true } : {}),
           tensors: layout.spans.map((span) => ({
             name: span.name,
             dtype: span.dtype,
@@ -87,7 +88,8 @@ function readFile(file: Record<string, unknown>, resolve: Resolve): ManifestFile
   const base = { kind: kind as FileKind, name, sizeBytes: whole(sizeBytes, "sizeBytes"), chunks };
   if (kind !== "tensors") return base;
   const spans = objects(tensors, "tensors").map(readSpan);
-  return { ...base, layout: { format: text(format, "format"), spans } };
+  const together = file["familiesTogether"] === true ? { familiesTogether: true } : {};
+  return { ...base, layout: { format: text(format, "format"), spans, ...together } };
 }
 
 function readSpan({ name, dtype, shape, offset }: Record<string, unknown>): TensorSpan {

@@ -93,6 +93,18 @@ export const VERSION_RECORD_BYTES_MAX = 1 << 20;
 /** Bases the codec looks at for one chunk: parent and grandparent; more only add memory copies. */
 export const CODEC_BASES_MAX = 2;
 
+/**
+ * Chunks of one version that a replayed chunk may need in a row: a weight needs the average of squares, that one the
+ * average of gradients. Each makes the chain of bases longer.
+ */
+export const REPLAY_LEVELS_MAX = 3;
+
+/** What recompression may read and write in a second: background writing that a trading day's disk does not notice. */
+export const RECOMPRESS_BYTES_PER_SECOND = 10_000_000;
+
+/** Chunks recompressed under one taking of the saves' lock: a few MB, so that gc waits for less than a second. */
+export const RECOMPRESS_BATCH_CHUNKS = 16;
+
 /** Smallest, mean and largest content-defined chunk of an opaque file: 64 KiB keeps the index small, deltas close. */
 export const CUT_BYTES_MIN = 16 * 1024;
 export const CUT_BYTES_AVG = 64 * 1024;

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { VersionDetails } from "../library.ts";
+import type { VersionDetails, VersionEncodings } from "../library.ts";
 import {
   formatBytes,
   formatCount,
@@ -19,7 +19,15 @@ export function addShow(program: Command, session: Session): void {
     .command("show")
     .description("show one version: its metadata, files and tensors")
     .argument("<version>", "REF, REF@12, REF@latest, REF@TAG, REF@step:600 or REF@best:METRIC[:max]")
-    .action(async (selector: string) => {
+    .option("--encodings", "show how it is stored: bytes by tensor and encoding")
+    .action(async (selector: string, flags: { encodings?: boolean }) => {
+      if (flags.encodings === true) {
+        const encodings = await session.withStore({ readOnly: true }, (store) =>
+          store.checkpoints.encodings(selector),
+        );
+        session.report(encodings, () => renderEncodings(encodings, session.style));
+        return;
+      }
       const version = await session.withStore({ readOnly: true }, (store) =>
         store.checkpoints.show(selector),
       );
@@ -50,6 +58,43 @@ function renderVersion(version: VersionDetails, style: Style): string {
     style,
   );
   return head + version.fileList.map((file) => renderFile(file, style)).join("");
+}
+
+function renderEncodings({ total, files }: VersionEncodings, style: Style): string {
+  const summary = renderTable(
+    total,
+    [
+      { title: "encoding", cell: ({ encoding }) => encoding },
+      { title: "chunks", align: "right", cell: ({ chunks }) => formatCount(chunks) },
+      { title: "raw", align: "right", cell: ({ rawBytes }) => formatBytes(rawBytes) },
+      { title: "stored", align: "right", cell: ({ storedBytes }) => formatBytes(storedBytes) },
+      { title: "ratio", align: "right", cell: (use) => formatRatio(use.rawBytes, use.storedBytes) },
+    ],
+    style,
+  );
+  return summary + files.map((file) => renderStoredFile(file, style)).join("");
+}
+
+function renderStoredFile(file: VersionEncodings["files"][number], style: Style): string {
+  const title = `\n${style.bold(printable(file.name))}  ${formatBytes(file.storedBytes)} stored\n`;
+  const rows = [
+    ...file.tensors.flatMap(({ name, dtype, encodings }) => encodings.map((use) => ({ name, dtype, use }))),
+    ...file.skeleton.map((use) => ({ name: "(no tensor)", dtype: "", use })),
+  ];
+  if (rows.length === 0) return title;
+  const table = renderTable(
+    rows,
+    [
+      { title: "tensor", cell: ({ name }) => name },
+      { title: "dtype", cell: ({ dtype }) => dtype },
+      { title: "encoding", cell: ({ use }) => use.encoding },
+      { title: "raw", align: "right", cell: ({ use }) => formatBytes(use.rawBytes) },
+      { title: "stored", align: "right", cell: ({ use }) => formatBytes(use.storedBytes) },
+      { title: "ratio", align: "right", cell: ({ use }) => formatRatio(use.rawBytes, use.storedBytes) },
+    ],
+    style,
+  );
+  return title + table;
 }
 
 function renderFile(file: VersionDetails["fileList"][number], style: Style): string {

@@ -7,12 +7,14 @@ import { CHAIN_DEPTH_MAX, DECODED_CACHE_BYTES, PATCH_DEPTH_MAX } from "../limits
 import type { ChunkEntry, ChunkIndex } from "./chunk-index.ts";
 import { DecodedCache, type DecodedCacheStats } from "./decoded-cache.ts";
 import { digestKey, digestOf, digestText, sameDigest } from "./digest.ts";
+import type { FrameHeader } from "./pack-format.ts";
 import { type Frame, FrameBuffer, PackReader } from "./pack-reader.ts";
 
 /** A chunk to encode another one against. */
 export interface Base {
   digest: Uint8Array;
-  entry: ChunkEntry;
+  /** How deep its own chain is, and what restoring it costs. */
+  entry: Pick<ChunkEntry, "depth" | "costKiB">;
   bytes: Uint8Array;
 }
 
@@ -84,6 +86,14 @@ export class ChunkReader {
         if (isStoreError(error, "ERR_STORE_CORRUPT")) return [];
         throw error;
       }
+    });
+  }
+
+  /** How a chunk is stored: its frame's header, checked, and its place. No payload is read. */
+  describe(digest: Uint8Array): { header: FrameHeader; entry: ChunkEntry } {
+    return this.#retrying(() => {
+      const entry = this.#lookUp(digest);
+      return { header: this.#packs.readHeader(entry.packId, entry.offset, entry.frameBytes), entry };
     });
   }
 

@@ -16,6 +16,7 @@ import {
   type EncodedChunk,
   type EncodeRequest,
   encodeJob,
+  type OperandSource,
 } from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
 import type { PackScan } from "./pack-scan.ts";
@@ -64,6 +65,8 @@ export class ChunkSave {
   readonly #lock: DiskFile;
   readonly #id = crypto.randomUUID();
   readonly #pending = new Map<string, { digest: Uint8Array; entry: ChunkEntry }>();
+  /** Of these, chunks that the store had already. */
+  readonly #replaced = new Set<string>();
   /** Memory for answers, used again once their frames are appended. */
   readonly #outputs: SharedArrayBuffer[] = [];
   #pack: CurrentPack | undefined;
@@ -83,7 +86,11 @@ export class ChunkSave {
   }
 
   /** Encodes a run of chunks on the worker pool. Nothing is written yet: pass the answer to `append`, in order. */
-  async encode(source: ChunkSource, chunks: ChunkToEncode[]): Promise<EncodedRun> {
+  async encode(
+    source: ChunkSource,
+    chunks: ChunkToEncode[],
+    operands: OperandSource[] = [],
+  ): Promise<EncodedRun> {
     const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
     const output = this.#outputs.pop() ?? new SharedArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
     const answers = await this.#pool.run<EncodedChunk[]>(encodeJob, {
@@ -92,6 +99,7 @@ export class ChunkSave {
       profile: this.#profile,
       source,
       chunks,
+      operands,
       output: new Uint8Array(output, 0, sizeBytes),
     } satisfies EncodeRequest);
     return { answers, output };
@@ -160,6 +168,17 @@ export class ChunkSave {
       await this.#appendFrame({ ...frame, payload: new Uint8Array(frame.payload) });
     }
     return digest;
+  }
+
+  /** Appends a frame of a chunk that the store has, to take the other one's place: not deeper than that one is. */
+  async replace(frame: FrameToWrite): Promise<void> {
+    for (const { digest } of frame.chunks) this.#replaced.add(digestKey(digest));
+    await this.#appendFrame(frame);
+  }
+
+  /** Where a chunk lies that this save appended or the store had: it may be named as a base. */
+  entryOf(digest: Uint8Array): ChunkEntry | undefined {
+    return this.#pending.get(digestKey(digest))?.entry ?? this.#store.index.get(digest);
   }
 
   /** Stores one chunk of bytes that are encoded already, as they are: it is read back at the speed of the disk. */
@@ -241,8 +260,11 @@ export class ChunkSave {
     this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew: false };
     const { index } = this.#store;
     const before = index.sizeBytes();
+    const isReplaced = ({ digest }: { digest: Uint8Array }) => this.#replaced.has(digestKey(digest));
+    const pending = [...this.#pending.values()];
     await index.commit({
-      puts: [...this.#pending.values()],
+      puts: pending.filter((each) => !isReplaced(each)),
+      moves: pending.filter(isReplaced),
       packEnds: [{ packId: writer.packId, goodBytes: writer.sizeBytes, frameCount: writer.frameCount }],
     });
     return { indexBytes: index.sizeBytes() - before };

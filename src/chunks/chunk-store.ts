@@ -9,6 +9,7 @@ import { type DecodeRequest, decodeJob } from "./decode.job.ts";
 import { lockGc } from "./gc-lock.ts";
 import { type ChunkPlace, forgetJobContext, registerJobContext } from "./job-context.ts";
 import { PackDirectory } from "./pack-directory.ts";
+import { type RecompressedChunk, type RecompressRequest, recompressJob } from "./recompress.job.ts";
 
 export interface ChunkStoreOptions {
   disk: Disk;
@@ -61,6 +62,11 @@ export class ChunkStore {
   /** Decodes a run of chunks on the worker pool, into shared memory or a file. */
   decode(request: Omit<DecodeRequest, "place">): Promise<void> {
     return this.#options.pool.run(decodeJob, { ...request, place: this.place });
+  }
+
+  /** Encodes chunks that are stored once more, on the worker pool: see recompress.ts. */
+  recompressed(digests: Uint8Array[]): Promise<RecompressedChunk[]> {
+    return this.#options.pool.run(recompressJob, { place: this.place, digests } satisfies RecompressRequest);
   }
 
   /** Begins a save: from here until its `end`, gc removes nothing it finds. */

@@ -1,6 +1,6 @@
 import type { Codec } from "../codec/codec.ts";
 import { elementCode } from "../codec/element.ts";
-import type { ChunkReader } from "./chunk-reader.ts";
+import type { Base, ChunkReader } from "./chunk-reader.ts";
 import type { ChunkToEncode } from "./encode.job.ts";
 import type { FrameToWrite } from "./pack-writer.ts";
 import { basesCostKiB, mayExtendChain, restoreCostKiB } from "./restore-cost.ts";
@@ -9,25 +9,32 @@ export interface ChunkEncoding extends ChunkToEncode {
   digest: Uint8Array;
   raw: Uint8Array;
   profile: "fast" | "compact";
+  /** What the replay names by place. */
+  operands?: Base[];
 }
 
 /** The smallest frame for one chunk: alone, or against the bases that can be read and whose chain may grow. */
 export function encodeChunk(codec: Codec, reader: ChunkReader, chunk: ChunkEncoding): FrameToWrite {
   const { digest, raw, element, profile } = chunk;
-  const bases = reader.readBases(chunk.bases);
+  const stored = reader.readBases([...chunk.bases, ...storedBasesOfReplay(chunk)]);
+  const bases = chunk.bases.flatMap((digest) => stored.find((base) => base.digest === digest) ?? []);
   const usable = mayExtendChain(
     raw.byteLength,
     bases.map((base) => base.entry),
   )
     ? bases
     : [];
-  const { encoding, payload, basesUsed } = codec.encode({
+  const replayBases = profile === "fast" ? undefined : basesOfReplay(chunk, stored);
+  const { encoding, payload, basesUsed, replayed } = codec.encode({
     bytes: raw,
     element,
     bases: usable.map((base) => base.bytes),
     profile,
+    ...(replayBases === undefined
+      ? {}
+      : { replay: { recipe: chunk.replay!.recipe, bases: replayBases.map((base) => base.bytes) } }),
   });
-  const used = usable.slice(0, basesUsed);
+  const used = replayed ? replayBases! : usable.slice(0, basesUsed);
   const basesKiB = basesCostKiB(used.map((base) => base.entry));
   return {
     encoding,
@@ -38,4 +45,22 @@ export function encodeChunk(codec: Codec, reader: ChunkReader, chunk: ChunkEncod
     costKiB: restoreCostKiB(payload.byteLength, raw.byteLength, basesKiB),
     payload,
   };
+}
+
+function storedBasesOfReplay({ replay, profile }: ChunkEncoding): Uint8Array[] {
+  if (replay === undefined || profile === "fast") return [];
+  return replay.bases.filter((base) => typeof base !== "number");
+}
+
+/** The replay's bases in its order; undefined unless all of them are there and their chains may grow. */
+function basesOfReplay({ replay, operands, raw }: ChunkEncoding, stored: Base[]): Base[] | undefined {
+  if (replay === undefined) return undefined;
+  const bases: Base[] = [];
+  for (const name of replay.bases) {
+    const base = typeof name === "number" ? operands?.[name] : stored.find(({ digest }) => digest === name);
+    if (base === undefined) return undefined;
+    bases.push(base);
+  }
+  const entries = bases.map(({ entry }) => entry);
+  return mayExtendChain(raw.byteLength, entries) ? bases : undefined;
 }

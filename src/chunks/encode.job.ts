@@ -1,9 +1,11 @@
 import { loadCodec } from "../codec/codec.ts";
 import type { Element } from "../codec/element.ts";
+import type { Recipe } from "../codec/replay/recipe.ts";
 import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { ENCODED_DIGESTS_MAX, JOB_BYTES } from "../limits.ts";
 import type { Job } from "../workers/job.ts";
+import type { Base } from "./chunk-reader.ts";
 import { digestKey, digestOf } from "./digest.ts";
 import { encodeChunk } from "./encode-chunk.ts";
 import { type ChunkPlace, jobContext } from "./job-context.ts";
@@ -22,6 +24,8 @@ export interface EncodeRequest {
   profile: "fast" | "compact";
   source: ChunkSource;
   chunks: ChunkToEncode[];
+  /** Chunks of this save that replays name by their place here; stored before, but not yet in the index. */
+  operands: OperandSource[];
   /** Shared memory for the answer's payloads, as large as the chunks together: no payload is larger than its chunk. */
   output: Uint8Array;
 }
@@ -39,6 +43,22 @@ export interface ChunkToEncode {
   element: Element;
   /** Digests of chunks to try as bases, the most promising first. */
   bases: Uint8Array[];
+  replay?: ReplayToTry;
+}
+
+/** A chunk's raw bytes, and what its frame says of it. */
+export interface OperandSource {
+  source: ChunkSource;
+  rawBytes: number;
+  digest: Uint8Array;
+  depth: number;
+  costKiB: number;
+}
+
+/** How an optimizer's step may have made the chunk: bases are digests of stored chunks or places among the operands. */
+export interface ReplayToTry {
+  recipe: Recipe;
+  bases: (Uint8Array | number)[];
 }
 
 export interface EncodedChunk {
@@ -59,7 +79,17 @@ export async function encodeChunks(request: EncodeRequest): Promise<EncodedChunk
     lastSave = { saveId: request.saveId, encoded: new Set() };
   }
   const bytes =
-    "bytes" in request.source ? request.source.bytes : readSource(disk, request.source, request.chunks);
+    "bytes" in request.source
+      ? request.source.bytes
+      : readSource(disk, request.source, request.chunks, scratch);
+  const operands = request.operands.map((operand): Base => {
+    const { source, digest, depth, costKiB } = operand;
+    return {
+      digest,
+      entry: { depth, costKiB },
+      bytes: "bytes" in source ? source.bytes : readSource(disk, source, [operand], ownMemory),
+    };
+  });
   const answers: EncodedChunk[] = [];
   let at = 0;
   let outputBytes = 0;
@@ -73,7 +103,7 @@ export async function encodeChunks(request: EncodeRequest): Promise<EncodedChunk
       continue;
     }
     lastSave.encoded.add(key);
-    const frame = encodeChunk(codec, reader, { ...chunk, digest, raw, profile: request.profile });
+    const frame = encodeChunk(codec, reader, { ...chunk, digest, raw, profile: request.profile, operands });
     const payload = request.output.subarray(outputBytes, outputBytes + frame.payload.byteLength);
     payload.set(frame.payload);
     outputBytes += payload.byteLength;
@@ -85,10 +115,21 @@ export async function encodeChunks(request: EncodeRequest): Promise<EncodedChunk
 /** Memory for the stretch of a file that is being encoded, kept from job to job. */
 let fileBytes = new Uint8Array(0);
 
-function readSource(disk: Disk, { path, offset }: FileRange, chunks: ChunkToEncode[]): Uint8Array {
-  const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
+function scratch(sizeBytes: number): Uint8Array {
   if (fileBytes.byteLength < sizeBytes) fileBytes = new Uint8Array(Math.max(sizeBytes, JOB_BYTES));
-  const bytes = fileBytes.subarray(0, sizeBytes);
+  return fileBytes.subarray(0, sizeBytes);
+}
+
+const ownMemory = (sizeBytes: number) => new Uint8Array(sizeBytes);
+
+function readSource(
+  disk: Disk,
+  { path, offset }: FileRange,
+  chunks: { rawBytes: number }[],
+  allocate: (sizeBytes: number) => Uint8Array,
+): Uint8Array {
+  const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
+  const bytes = allocate(sizeBytes);
   const file = disk.open(path, { access: "read" });
   try {
     if (file.readSync(bytes, offset) !== sizeBytes) {

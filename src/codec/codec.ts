@@ -7,13 +7,15 @@ import type { Candidate, DecodeInput, EncodeInput, Workshop } from "./encoding.t
 import { lazyDelta, loadLz4, loadZstd } from "./libraries.ts";
 import { PayloadRooms } from "./payload.ts";
 import { stepsFor } from "./selection.ts";
-import { ENCODINGS, raw } from "./table.ts";
+import { ENCODINGS, raw, replay } from "./table.ts";
 
 export type { DecodeInput, EncodeInput, Profile } from "./encoding.ts";
 
 export interface Encoded extends Candidate {
   /** Id of the encoding, a u8. */
   encoding: number;
+  /** The bases used are those of the replay's plan. */
+  replayed: boolean;
 }
 
 /** Turns raw chunks into payloads and back. Not reentrant; one per thread. */
@@ -59,6 +61,7 @@ async function load(): Promise<Codec> {
 function encode(workshop: Workshop, input: EncodeInput): Encoded {
   requireChunkSize("chunk", input.bytes);
   for (const base of input.bases) requireChunkSize("base", base);
+  for (const base of input.replay?.bases ?? []) requireChunkSize("base", base);
   let best: Encoded | undefined;
   for (const { encodings, enough } of stepsFor(workshop, input)) {
     for (const encoding of encodings) {
@@ -67,13 +70,13 @@ function encode(workshop: Workshop, input: EncodeInput): Encoded {
         candidate !== undefined &&
         candidate.payload.length < (best?.payload.length ?? input.bytes.length)
       ) {
-        best = { encoding: encoding.id, ...candidate };
+        best = { encoding: encoding.id, replayed: encoding === replay, ...candidate };
         workshop.payloads.keep(candidate.payload);
       }
     }
     if (best !== undefined && best.payload.length <= input.bytes.length * enough) break;
   }
-  return best ?? { encoding: raw.id, payload: input.bytes, basesUsed: 0 };
+  return best ?? { encoding: raw.id, replayed: false, payload: input.bytes, basesUsed: 0 };
 }
 
 function decode(workshop: Workshop, input: DecodeInput, target: Uint8Array): void {

@@ -2,6 +2,7 @@ import type { Kernels } from "../kernels/kernels.ts";
 import type { Element } from "./element.ts";
 import type { DeltaLibrary, Lz4Library, ZstdLibrary } from "./libraries.ts";
 import type { PayloadRooms } from "./payload.ts";
+import type { Recipe } from "./replay/recipe.ts";
 
 /** What every encoding works with; one per thread, since the kernels' memory is shared scratch space. */
 export interface Workshop {
@@ -19,6 +20,14 @@ export interface EncodeInput {
   /** Raw bytes of the offered bases: parent, then grandparent. Lengths may differ from the chunk's. Not kept. */
   bases: Uint8Array[];
   profile: Profile;
+  /** How an optimizer's step may have made the chunk. Its bases are other ones than `bases`. */
+  replay?: ReplayPlan;
+}
+
+/** A recipe and raw bytes of the bases that it counts from 1. */
+export interface ReplayPlan {
+  recipe: Recipe;
+  bases: Uint8Array[];
 }
 
 export type Profile = "fast" | "compact";
@@ -32,7 +41,10 @@ export interface DecodeInput {
   bases: Uint8Array[];
 }
 
-/** One encoding's result: the payload is the caller's, and the first `basesUsed` bases are needed to decode it. */
+/**
+ * One encoding's result: the payload is the caller's, and the first `basesUsed` bases are needed to decode it; of a
+ * replay, those are the plan's.
+ */
 export interface Candidate {
   payload: Uint8Array;
   basesUsed: number;

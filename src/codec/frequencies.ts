@@ -1,3 +1,5 @@
+import { CHUNK_ELEMENTS } from "../limits.ts";
+
 /** Frequencies of a plane's bytes add up to this. */
 const TOTAL = 4096;
 
@@ -27,9 +29,22 @@ export function frequenciesOf(counts: Uint32Array, total: number): Uint16Array {
 
 /** Bits that the bytes take at their frequencies. */
 export function entropyBits(counts: Uint32Array, total: number): number {
-  let bits = total * Math.log2(total);
-  for (const count of counts) if (count > 1) bits -= count * Math.log2(count);
+  let bits = timesLog2(total);
+  for (let byte = 0; byte < 256; byte++) bits -= timesLog2(counts[byte]!);
   return bits;
+}
+
+/** n log2(n) of as many as an element's plane has, filled when first needed. */
+const TIMES_LOG2 = new Float64Array(CHUNK_ELEMENTS + 1);
+
+function timesLog2(n: number): number {
+  if (n <= 1) return 0;
+  if (n > CHUNK_ELEMENTS) return n * Math.log2(n);
+  const known = TIMES_LOG2[n]!;
+  if (known !== 0) return known;
+  const value = n * Math.log2(n);
+  TIMES_LOG2[n] = value;
+  return value;
 }
 
 /**
@@ -37,23 +52,25 @@ export function entropyBits(counts: Uint32Array, total: number): number {
  * gamma code (n - 1 zeros, then the n bits, least significant bit of a byte first), filled with zeros to a whole byte.
  */
 export function writeFrequencies(frequencies: Uint16Array): Uint8Array {
-  const first = frequencies.findIndex((frequency) => frequency > 0);
-  const last = frequencies.findLastIndex((frequency) => frequency > 0);
-  const bits: number[] = [];
+  let first = 0;
+  let last = 255;
+  while (first < 255 && frequencies[first] === 0) first++;
+  while (last > first && frequencies[last] === 0) last--;
+  const bytes = new Uint8Array(WRITTEN_BYTES_MAX);
+  bytes[0] = first;
+  bytes[1] = last;
+  let at = 16;
   for (let byte = first; byte <= last; byte++) {
     const value = frequencies[byte]! + 1;
     const length = 32 - Math.clz32(value);
-    for (let i = 1; i < length; i++) bits.push(0);
-    for (let i = length - 1; i >= 0; i--) bits.push((value >> i) & 1);
+    at += length - 1;
+    for (let i = length - 1; i >= 0; i--, at++) bytes[at >> 3]! |= ((value >> i) & 1) << (at & 7);
   }
-  const bytes = new Uint8Array(2 + Math.ceil(bits.length / 8));
-  bytes[0] = first;
-  bytes[1] = last;
-  bits.forEach((bit, i) => {
-    bytes[2 + (i >> 3)]! |= bit << (i & 7);
-  });
-  return bytes;
+  return bytes.subarray(0, (at + 7) >> 3);
 }
+
+/** 256 numbers of up to 25 bits, and which they are. */
+const WRITTEN_BYTES_MAX = 2 + (256 * 25) / 8;
 
 /** Reads what `writeFrequencies` wrote; undefined for anything that is no table. `sizeBytes` is how long it was. */
 export function readFrequencies(

@@ -24,8 +24,9 @@ const SAVES_MIN = { fast: 0.04, compact: 0.005 };
 /** Other bytes than the most frequent one, as a share, up to which a plane is sparse: larger, but sooner decoded. */
 const SPARSE_SHARE_MAX = { fast: 0.1, compact: 0.03 };
 
-/** Parts a plane may be split into; the first are most parts, and fewer join them. */
-const SPLITS = [16, 4];
+/** Parts a plane may be split into: most of them, and as many fewer as join so many of those. */
+const PARTS_MAX = 16;
+const JOINED = 4;
 /** Planes shorter than this are not split: each part pays for its own frequencies. */
 const SPLIT_BYTES_MIN = 4096;
 /** What a part's mode, sizes and frequencies take, about. */
@@ -33,39 +34,68 @@ const PART_BITS = 64 * 8;
 
 /** Codes the plane of `count` bytes at an address, onto the end of the payload. */
 export function writePlane(workshop: Workshop, plane: number, count: number, profile: Profile): void {
-  const parts = profile === "compact" ? partsFor(workshop, plane, count) : 1;
+  const { parts, counts } = profile === "compact" ? partsFor(workshop, plane, count) : ONE_PART;
   if (parts === 1) {
-    writePart(workshop, plane, count, profile);
+    writePart(workshop, { plane, count, counts }, profile);
     return;
   }
   workshop.payloads.put([SPLIT, parts]);
-  for (const { from, size } of partsOf(count, parts)) writePart(workshop, plane + from, size, profile);
+  for (const { from, size } of partsOf(count, parts)) {
+    writePart(workshop, { plane: plane + from, count: size, counts: undefined }, profile);
+  }
 }
+
+/** What is known of a plane before it is coded. */
+interface Split {
+  parts: number;
+  /** How often each byte occurs in the whole plane, if that was counted. */
+  counts: Uint32Array | undefined;
+}
+
+const ONE_PART: Split = { parts: 1, counts: undefined };
 
 function* partsOf(count: number, parts: number): Iterable<{ from: number; size: number }> {
   const size = Math.ceil(count / parts);
   for (let from = 0; from < count; from += size) yield { from, size: Math.min(size, count - from) };
 }
 
-/** How many parts are least, judged by their entropy: 1 unless splitting gains for certain. */
-function partsFor(workshop: Workshop, plane: number, count: number): number {
-  if (count < SPLIT_BYTES_MIN) return 1;
-  let best = { parts: 1, bits: Math.min(count * 8, entropyBits(countsOf(workshop, plane, count), count)) };
-  for (const parts of SPLITS) {
-    let bits = parts * PART_BITS;
-    for (const { from, size } of partsOf(count, parts)) {
-      bits += Math.min(size * 8, entropyBits(countsOf(workshop, plane + from, size), size));
-    }
-    if (bits < best.bits) best = { parts, bits };
+/** How many parts are least, judged by their entropy: 1 unless splitting gains for certain. The plane is read once. */
+function partsFor(workshop: Workshop, plane: number, count: number): Split {
+  if (count < SPLIT_BYTES_MIN) return ONE_PART;
+  const all = new Uint32Array(256);
+  const joined = new Uint32Array(256);
+  let mostBits = PARTS_MAX * PART_BITS;
+  let fewerBits = (PARTS_MAX / JOINED) * PART_BITS;
+  let joinedBytes = 0;
+  let part = 0;
+  for (const { from, size } of partsOf(count, PARTS_MAX)) {
+    const counts = countsOf(workshop, plane + from, size);
+    mostBits += Math.min(size * 8, entropyBits(counts, size));
+    for (let byte = 0; byte < 256; byte++) joined[byte]! += counts[byte]!;
+    joinedBytes += size;
+    part++;
+    if (part % JOINED !== 0 && from + size < count) continue;
+    fewerBits += Math.min(joinedBytes * 8, entropyBits(joined, joinedBytes));
+    for (let byte = 0; byte < 256; byte++) all[byte]! += joined[byte]!;
+    joined.fill(0);
+    joinedBytes = 0;
   }
-  return best.parts;
+  const oneBits = Math.min(count * 8, entropyBits(all, count));
+  if (oneBits <= Math.min(mostBits, fewerBits)) return { parts: 1, counts: all };
+  return { parts: mostBits <= fewerBits ? PARTS_MAX : PARTS_MAX / JOINED, counts: undefined };
 }
 
 function countsOf({ kernels: { exports, memory } }: Workshop, plane: number, count: number): Uint32Array {
   return new Uint32Array(memory.buffer, exports.histogram(plane, count), 256);
 }
 
-function writePart(workshop: Workshop, plane: number, count: number, profile: Profile): void {
+interface Part {
+  plane: number;
+  count: number;
+  counts: Uint32Array | undefined;
+}
+
+function writePart(workshop: Workshop, { plane, count, counts: known }: Part, profile: Profile): void {
   const { exports, memory, at } = workshop.kernels;
   const { payloads } = workshop;
   const raw = () => payloads.put([RAW]).put(memory.subarray(plane, plane + count));
@@ -73,7 +103,11 @@ function writePart(workshop: Workshop, plane: number, count: number, profile: Pr
     raw();
     return;
   }
-  const counts = countsOf(workshop, plane, count).slice();
+  if (profile === "fast" && count >= PROBED_BYTES_MIN && looksRandom(workshop, plane, count)) {
+    raw();
+    return;
+  }
+  const counts = known ?? countsOf(workshop, plane, count).slice();
   let most = 0;
   for (let byte = 1; byte < 256; byte++) if (counts[byte]! > counts[most]!) most = byte;
   const others = count - counts[most]!;
@@ -101,6 +135,18 @@ function writePart(workshop: Workshop, plane: number, count: number, profile: Pr
       .put([CODED, ...u24(streamBytes)])
       .put(written)
       .put(memory.subarray(stream, stream + streamBytes));
+}
+
+/** Planes from this size on are judged by a part of them first, where speed counts. */
+const PROBED_BYTES_MIN = 32_768;
+/** The share of a plane that is looked at. */
+const PROBED = 1 / 8;
+
+/** Whether the middle of a plane saves too little: mantissas do, and counting all of them is for nothing. */
+function looksRandom(workshop: Workshop, plane: number, count: number): boolean {
+  const size = Math.floor(count * PROBED);
+  const counts = countsOf(workshop, plane + ((count - size) >> 1), size);
+  return entropyBits(counts, size) > size * 8 * (1 - SAVES_MIN.fast);
 }
 
 /** Reads a plane of `count` bytes to an address; the bytes it took, or undefined for what no encoder writes. */

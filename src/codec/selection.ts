@@ -1,7 +1,17 @@
 import { CHUNK_ELEMENTS } from "../limits.ts";
 import { laneWidth } from "./element.ts";
 import type { EncodeInput, Encoding, Workshop } from "./encoding.ts";
-import { delta, differencePlanes, lz4, planes, planesZstd, residual, xorPlanesZstd, zstd } from "./table.ts";
+import {
+  delta,
+  differencePlanes,
+  lz4,
+  planes,
+  planesZstd,
+  replay,
+  residual,
+  xorPlanesZstd,
+  zstd,
+} from "./table.ts";
 
 /** One step of the selection: encodings to try, and whether to go on to the next step, given the best share so far. */
 export interface Step {
@@ -31,7 +41,9 @@ export function stepsFor(workshop: Workshop, input: EncodeInput): Step[] {
   // seldom get below two thirds, those of four below four fifths.
   const enough = laneWidth(element) <= 2 ? 0.6 : 0.78;
   const alone = { encodings: [planes], enough: ALL_BUT_NOTHING };
-  return hasBase ? [{ encodings: [against], enough }, alone, repeats] : [alone, repeats];
+  // A replay that foresees what it should is far below anything else.
+  const foreseen = { encodings: input.replay === undefined ? [] : [replay], enough: REPLAYED };
+  return hasBase ? [foreseen, { encodings: [against], enough }, alone, repeats] : [alone, repeats];
 }
 
 /** Bytes without elements: what moved, a delta finds; what changed where it lies, residuals tell in less. */
@@ -44,6 +56,9 @@ function repeating(profile: "fast" | "compact", hasBase: boolean): Encoding[] {
   if (profile === "fast") return [lz4];
   return hasBase ? [planesZstd, xorPlanesZstd, zstd] : [planesZstd, zstd];
 }
+
+/** Residuals against the parent, the next best, take more than this of moments and weights of float32. */
+const REPLAYED = 0.45;
 
 /** A chunk that comes down to this share is one value or nearly so: nothing is left to gain. */
 const ALL_BUT_NOTHING = 0.005;

@@ -5,14 +5,27 @@ import { patch } from "./encodings/patch.ts";
 import { differencePlanes, planes } from "./encodings/planes.ts";
 import { planesZstd, xorPlanesZstd } from "./encodings/planes-zstd.ts";
 import { raw } from "./encodings/raw.ts";
+import { replay } from "./encodings/replay.ts";
 import { residual } from "./encodings/residual.ts";
 import { zstd } from "./encodings/zstd.ts";
 
-export { delta, differencePlanes, lz4, patch, planes, planesZstd, raw, residual, xorPlanesZstd, zstd };
+export {
+  delta,
+  differencePlanes,
+  lz4,
+  patch,
+  planes,
+  planesZstd,
+  raw,
+  replay,
+  residual,
+  xorPlanesZstd,
+  zstd,
+};
 
 /** Every encoding a frame may name, by its id on disk. */
 export const ENCODINGS: ReadonlyMap<number, Encoding> = new Map(
-  [raw, lz4, zstd, delta, planesZstd, xorPlanesZstd, residual, planes, differencePlanes, patch].map(
+  [raw, lz4, zstd, delta, planesZstd, xorPlanesZstd, residual, planes, differencePlanes, replay, patch].map(
     (encoding) => [encoding.id, encoding],
   ),
 );

@@ -1,27 +1,17 @@
 import { invariant } from "../assert.ts";
 import { InvariantError, isStoreError, StoreError } from "../errors.ts";
-import {
-  ANNOTATION_BYTES_MAX,
-  BASED_ON_MAX,
-  COMMITS_IN_FLIGHT_MAX,
-  CUT_RECORD_BYTES_MAX,
-  WAL_QUEUE_BYTES_MAX,
-} from "../limits.ts";
+import { COMMITS_IN_FLIGHT_MAX, CUT_RECORD_BYTES_MAX, WAL_QUEUE_BYTES_MAX } from "../limits.ts";
 import type { Journal, Waiter } from "../wal/journal.ts";
 import type { Annotations, LogRecord, RecordKind } from "./change.ts";
 import type { Clock } from "./clock.ts";
 import { messagePack } from "./codec.ts";
+import { type CommitOptions, checkAnnotations, checkText } from "./commit-options.ts";
 import { Histogram } from "./histogram.ts";
 import type { RememberedCommit } from "./idempotency.ts";
 import type { RecordPlace } from "./record-reader.ts";
 import { RecordWriter } from "./record-writer.ts";
 import type { State } from "./state.ts";
 import { Transaction } from "./transaction.ts";
-
-export interface CommitOptions extends Annotations {
-  /** A retry with the same key within the time keys are remembered returns the first receipt and does nothing. */
-  idempotencyKey?: string;
-}
 
 /** Proof of a durable commit. */
 export interface Receipt<T> {
@@ -424,29 +414,4 @@ function tooManyInFlight(): StoreError {
     context: { limit: COMMITS_IN_FLIGHT_MAX, limitBytes: QUEUED_BYTES_MAX },
     hint: "Await some of them before committing more.",
   });
-}
-
-function checkText(what: string, text: unknown): void {
-  if (typeof text === "string" && text.length > 0 && Buffer.byteLength(text) <= ANNOTATION_BYTES_MAX) return;
-  throw new StoreError(
-    "ERR_INVALID_ARGUMENT",
-    `${what} must be a string of 1 to ${ANNOTATION_BYTES_MAX} bytes`,
-    { context: { what, limitBytes: ANNOTATION_BYTES_MAX } },
-  );
-}
-
-function checkAnnotations({ actor, reason, basedOn }: Annotations): void {
-  if (actor !== undefined) checkText("actor", actor);
-  if (reason !== undefined) checkText("reason", reason);
-  if (basedOn === undefined) return;
-  const whole =
-    Array.isArray(basedOn) &&
-    basedOn.length <= BASED_ON_MAX &&
-    basedOn.every((digest) => typeof digest === "string" && /^(?:[0-9a-f]{2}){1,64}$/.test(digest));
-  if (whole) return;
-  throw new StoreError(
-    "ERR_INVALID_ARGUMENT",
-    `basedOn must be up to ${BASED_ON_MAX} digests in lower-case hex`,
-    { context: { basedOn } },
-  );
 }

@@ -8,7 +8,8 @@ import { type AuditEntry, auditLog, type LogQuery } from "./audit-log.ts";
 import { type BackupOptions, type BackupResult, backupCritical } from "./backup.ts";
 import type { Annotations, LogRecord } from "./change.ts";
 import { type Clock, createClock } from "./clock.ts";
-import { type CommitOptions, Committer, type Receipt } from "./committer.ts";
+import type { CommitOptions } from "./commit-options.ts";
+import { Committer, type Receipt } from "./committer.ts";
 import { adoptMoved, adoptSequence, recognizeCopy, showFence } from "./fencing.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
@@ -30,7 +31,8 @@ import type { Transaction } from "./transaction.ts";
 import { verbsOf } from "./verbs.ts";
 import type { Witness } from "./witness.ts";
 
-export type { CommitOptions, Receipt } from "./committer.ts";
+export type { CommitOptions } from "./commit-options.ts";
+export type { Receipt } from "./committer.ts";
 export type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
 
 /** The critical partition: maps, sequences and counters under transactions that are durable on return. */

@@ -1,4 +1,4 @@
-import type { CommitOptions } from "./committer.ts";
+import type { CommitOptions } from "./commit-options.ts";
 import type { State } from "./state.ts";
 import type { Table } from "./table.ts";
 import type { Transaction } from "./transaction.ts";

@@ -1,9 +1,12 @@
 import type { Codec } from "../../src/codec/codec.ts";
 import { ELEMENTS, elementWidth } from "../../src/codec/element.ts";
 import type { Workshop } from "../../src/codec/encoding.ts";
+import { PROGRAMS, ZERO } from "../../src/codec/replay/programs.ts";
+import type { Recipe } from "../../src/codec/replay/recipe.ts";
 import { ENCODINGS } from "../../src/codec/table.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { chunkOf, SHAPES, stepped } from "../codec/chunks.ts";
+import { anyRecipe } from "../codec/recipes.ts";
 import { noise } from "../codec/seeded.ts";
 
 export interface FuzzReport {
@@ -33,8 +36,10 @@ export function fuzzDecoders(workshop: Workshop, codec: Codec, seed: number, sec
     const bytes = chunkOf(element, SHAPES[next() % SHAPES.length]!, count, next(), next() % width);
     const parent = stepped(bytes, width, 1 + (next() % 9), next());
     const bases = [parent, stepped(parent, width, 1 + (next() % 9), next())];
+    // Of weights that moved as foreseen: a replay declines what it does not foresee.
+    const replay = { recipe: foreseen(anyRecipe(Math.max(count, 1), next)), bases };
     for (const encoding of ENCODINGS.values()) {
-      const encoded = encoding.encode(workshop, { bytes, element, bases, profile: "compact" });
+      const encoded = encoding.encode(workshop, { bytes, element, bases, profile: "compact", replay });
       if (encoded === undefined) continue;
       report.payloads++;
       const sound = { encoding: encoding.id, element, payload: encoded.payload, bases };
@@ -61,6 +66,14 @@ export function fuzzDecoders(workshop: Workshop, codec: Codec, seed: number, sec
     }
   }
   return report;
+}
+
+/** The recipe without what could foresee badly: every rule is what the first stage may have. */
+function foreseen({ rules, segments }: Recipe): Recipe {
+  const early = segments.map((segment) =>
+    PROGRAMS[rules[segment.rule]!.program]!.stage === 0 ? segment : { ...segment, rule: ZERO, operands: [] },
+  );
+  return { rules, segments: early };
 }
 
 function damaged(payload: Uint8Array, next: () => number): Uint8Array {

@@ -41,7 +41,7 @@ function nextModel(random: Random, parent: Model | undefined, large: boolean): M
   return model;
 }
 
-/** Runs random saves, tags, prunes, collections and reopenings on a disk that remembers them all. */
+/** Runs random saves, tags, prunes, collections, recompressions and reopenings on a disk that remembers them all. */
 export async function runScenario(
   random: Random,
   index: IndexKind,
@@ -55,14 +55,15 @@ export async function runScenario(
   for (let step = 1; step <= operations; step++) {
     const ref = random.pick(REFS);
     const known = versionsOf(store, ref);
-    const dice = known.length === 0 ? 0 : random.below(12);
+    const dice = known.length === 0 ? 0 : random.below(14);
     if (dice < 6) {
       // Some saves bring an old model back: its chunks may lie in a pack, dead or alive.
       const again = models.size > 2 && random.chance(0.25) ? random.pick([...models.values()]) : undefined;
       const model = again ?? nextModel(random, newest.get(ref), large);
       models.set(step, model);
       newest.set(ref, model);
-      const options = { step, resume: Uint8Array.of(step), metrics: { loss: 1 / step } };
+      const profile = random.pick(["fast", "compact"] as const);
+      const options = { step, profile, resume: Uint8Array.of(step), metrics: { loss: 1 / step } };
       disk.mark({ kind: "saving", ref, step } satisfies Note);
       const { version } = await store.checkpoints.save(ref, model, options).durable;
       disk.mark({ kind: "durable", ref, version, step } satisfies Note);
@@ -76,6 +77,10 @@ export async function runScenario(
       await store.checkpoints.prune(ref, { keepLast: 2 });
     } else if (dice < 11) {
       await store.gc();
+    } else if (dice < 13) {
+      const recompressing = store.checkpoints.recompress({ bytesPerSecond: 1e12 });
+      if (random.chance(0.5)) await store.gc();
+      await recompressing;
     } else {
       await store.close();
       store = await openSimulated(disk, index);

@@ -474,6 +474,83 @@ describe("varve repair", () => {
   });
 });
 
+const encodings = {
+  total: [{ encoding: "residual", chunks: 2, rawBytes: 4096, storedBytes: 1024 }],
+  files: [
+    {
+      name: "model.safetensors",
+      storedBytes: 1024,
+      skeleton: [{ encoding: "zstd", rawBytes: 90, storedBytes: 60 }],
+      tensors: [
+        {
+          name: "w1",
+          dtype: "F32",
+          storedBytes: 964,
+          encodings: [{ encoding: "residual", rawBytes: 4006, storedBytes: 964 }],
+        },
+      ],
+    },
+  ],
+};
+
+describe("varve show --encodings", () => {
+  it("prints bytes by encoding, then by tensor, or the library's fields as JSON", async () => {
+    const props = { answers: { encodings: () => encodings } };
+    const stage = setStage(props);
+    const { out } = await stage.run("show", "r@3", "--encodings");
+    expect(stage.calls).toEqual([["encodings", "r@3"]]);
+    expect(stage.opened[0]?.options.readOnly).toBe(true);
+    expect(out).toBe(
+      "encoding  chunks       raw    stored  ratio\n" +
+        "residual       2  4.00 KiB  1.00 KiB  4.00×\n" +
+        "\n" +
+        "model.safetensors  1.00 KiB stored\n" +
+        "tensor       dtype  encoding       raw  stored  ratio\n" +
+        "w1           F32    residual  3.91 KiB   964 B  4.16×\n" +
+        "(no tensor)         zstd          90 B    60 B  1.50×\n",
+    );
+    const json = await setStage(props).run("show", "r@3", "--encodings", "--json");
+    expect(JSON.parse(json.out)).toEqual(encodings);
+  });
+});
+
+const recompressed = {
+  chunks: 70,
+  frameBytes: 2_000_000,
+  rewritten: 60,
+  deadBytes: 1_800_000,
+  writtenBytes: 1_500_000,
+};
+
+describe("varve recompress", () => {
+  const props = { answers: { recompress: () => recompressed } };
+
+  it("rewrites a ref's older versions within the rate asked for", async () => {
+    const stage = setStage(props);
+    const { out } = await stage.run("recompress", "r", "--rate", "5000000");
+    expect(stage.calls).toEqual([["recompress", { ref: "r", bytesPerSecond: 5_000_000, dryRun: false }]]);
+    expect(out).toBe(
+      "70 chunks of the fast profile, 1.91 MiB; 60 rewritten: 1.72 MiB became 1.43 MiB; gc frees the rest\n",
+    );
+  });
+
+  it("only says what there is with --dry-run, on a store opened for reading", async () => {
+    const stage = setStage(props);
+    const { out } = await stage.run("recompress", "--dry-run");
+    expect(stage.calls).toEqual([["recompress", { dryRun: true }]]);
+    expect(stage.opened[0]?.options.readOnly).toBe(true);
+    expect(out).toBe("70 chunks of the fast profile, 1.91 MiB\n");
+    const json = await setStage(props).run("recompress", "--dry-run", "--json");
+    expect(JSON.parse(json.out)).toEqual({ ...recompressed, dryRun: true });
+  });
+
+  it("refuses a rate that is no whole number above zero", async () => {
+    const { exitCode, err } = await setStage(props).run("recompress", "--rate", "0");
+    expect(exitCode).toBe(2);
+    expect(err).toMatch(/--rate/);
+  });
+});
+
 describe("varve pin, unpin and follow", () => {
   it("pins a ref and waits until its image is there and whole", async () => {
     const waited: string[] = [];

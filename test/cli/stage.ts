@@ -94,6 +94,8 @@ export function setStage(props: Props = {}): Stage {
     "refs",
     "log",
     "show",
+    "encodings",
+    "recompress",
     "readResume",
     "diff",
     "tag",

@@ -73,7 +73,7 @@ describe("the codec", () => {
 
   it("refuses payloads longer than any chunk, whatever encoding they claim", () => {
     const payload = new Uint8Array(CHUNK_BYTES_MAX + 1);
-    for (let encoding = 0; encoding <= 8; encoding++) {
+    for (let encoding = 0; encoding <= 9; encoding++) {
       const decode = () => codec.decode({ encoding, element: "u8", payload, bases: [] }, new Uint8Array(9));
       expect(decode).toThrow(/over 1048576/);
     }

@@ -121,6 +121,20 @@ describe("the residual encoding", () => {
     expect(encoded?.payload.length).toBeLessThan(20 * 64 + 250);
   });
 
+  it("is exact where the sample sees nothing of what changed", () => {
+    // Rows whose first columns are frozen: evenly spaced samples of sixteen lanes would see those alone.
+    for (const row of [64, 128, 256, 512, 1024, 4096]) {
+      for (const frozen of [16, 32, 240]) {
+        const parent = new Uint16Array(CHUNK_ELEMENTS).map((_, i) => 0x3f80 + ((i * 7919) % 64));
+        const values = parent.map((value, i) => (i % row < frozen ? value : value + 1 + ((i * 31) % 5)));
+        everyWay(new Uint8Array(values.buffer), "bf16", [new Uint8Array(parent.buffer)]);
+        const one = parent.slice();
+        one[(row * 7 + frozen) % one.length]! ^= 0x8000;
+        everyWay(new Uint8Array(one.buffer), "f16", [new Uint8Array(parent.buffer)]);
+      }
+    }
+  });
+
   it("says which flags, bases and lengths a damaged header asks for", () => {
     const bytes = chunkOf("bf16", "gaussian", 400, 2);
     const parent = stepped(bytes, 2, 2, 3);

@@ -15,6 +15,7 @@ interface Golden {
   payload: string;
 }
 
+const f32 = (values: number[]) => new Uint8Array(new Float32Array(values).buffer);
 const text = (words: string) => new TextEncoder().encode(words);
 const ones = u16(repeated(16, 0x3f80));
 const stepped = u16([0x3f81, 0x3f7f, ...repeated(14, 0x3f80)]);
@@ -88,6 +89,14 @@ const GOLDEN: Golden[] = [
     bases: [ones],
     payload: "00 02 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 02 00 00 00 00 00 00 00",
   },
+  {
+    encoding: "replay",
+    element: "f32",
+    chunk: f32([...repeated(16, 0.75), 0.5 + 2 ** -24, ...repeated(15, 0.5)]),
+    bases: [f32([...repeated(16, 1), ...repeated(16, 0.5)])],
+    payload:
+      "02 05 00 00 00 bf 01 00 00 00 3f 02 00 10 01 00 00 10 01 10 01 10 00 eb 10 00 00 84 e1 34 00 84 e1 34 00 84 e1 34 00 84 e1 34 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 04 64 10 00 00 00 00 02 00 00 00 01 00 00 00 01 00 00 00 01 00",
+  },
 ];
 
 let codec: Codec;
@@ -117,6 +126,7 @@ describe("payloads of the first format", () => {
       "6 residual",
       "7 planes",
       "8 difference-planes",
+      "9 replay",
       "32 patch",
     ]);
   });

@@ -1,6 +1,6 @@
-import { CHUNK_ELEMENTS } from "../../limits.ts";
+import { CHUNK_BYTES_MAX, CHUNK_ELEMENTS } from "../../limits.ts";
 import { corrupt } from "../corrupt.ts";
-import type { Candidate, DecodeInput, EncodeInput, Encoding, Workshop } from "../encoding.ts";
+import type { Encoding, Workshop } from "../encoding.ts";
 import { type Lane, laneOf } from "../lanes.ts";
 import { lay } from "../regions.ts";
 
@@ -24,15 +24,32 @@ export const residual: Encoding = {
     if (parent === undefined || count === 0 || count > MAX_LANES) return undefined;
     layBases(workshop, parent, input.bases[1], count * lane.widthBytes);
     lay(workshop.kernels.memory, workshop.kernels.at.input, input.bytes, count * lane.widthBytes);
+    workshop.payloads.begin();
+    const drift = writeResiduals(workshop, lane, count, input.bases.length > 1);
+    const payload = workshop.payloads.put(input.bytes.subarray(count * lane.widthBytes)).finish();
     // Residuals of noise take more bits than the lanes have, and no decoder takes what is larger than its chunk.
-    const candidate = assemble(workshop, input, lane, count);
-    return candidate.payload.length < input.bytes.length ? candidate : undefined;
+    return payload.length < input.bytes.length ? { payload, basesUsed: drift ? 2 : 1 } : undefined;
   },
-  decode: (workshop, input, target) => {
-    const lane = laneOf(input.element);
+  decode: (workshop, { element, payload, bases }, target) => {
+    const lane = laneOf(element);
     const count = Math.floor(target.length / lane.widthBytes);
+    const lanesBytes = count * lane.widthBytes;
     if (count > MAX_LANES) throw corrupt("residual", `stands for ${count} elements, over ${MAX_LANES}`);
-    decodeLanes(workshop, input, lane, count, target);
+    const parent = bases[0];
+    if (parent === undefined) throw corrupt("residual", "needs 1 bases, the frame names none");
+    const tailBytes = target.length - lanesBytes;
+    if (payload.length < HEADER_BYTES + tailBytes) throw corrupt("residual", "is shorter than its header");
+    layBases(workshop, parent, bases[1], lanesBytes);
+    const coded = payload.subarray(0, payload.length - tailBytes);
+    const sizeBytes = readResiduals(
+      workshop,
+      { name: "residual", lane, count, hasDrift: bases.length > 1 },
+      coded,
+    );
+    if (sizeBytes !== coded.length) throw corrupt("residual", "does not end with its raw bits");
+    const { memory, at } = workshop.kernels;
+    target.set(memory.subarray(at.output, at.output + lanesBytes));
+    target.set(payload.subarray(coded.length), lanesBytes);
   },
 };
 
@@ -52,6 +69,9 @@ const SAMPLE_LANES = 4096;
 
 /** Raw bytes of one lane, at most: 64 bits, and six more where it lies far beyond the bins. */
 const RAW_BYTES_MAX = 9;
+
+/** What the region of raw bits holds. */
+const BITS_BYTES = CHUNK_BYTES_MAX + 1024;
 
 const groups16 = (count: number) => Math.ceil(count / 16) * 16;
 
@@ -80,19 +100,25 @@ function setup({ kernels: { exports } }: Workshop, lane: Lane, parameters: Param
   exports.coderSetup(threshold, Number(relative), Number(zeros), lane.widthBytes);
 }
 
-/** Codes what lies in the input region and puts the payload together. */
-function assemble(workshop: Workshop, input: EncodeInput, lane: Lane, count: number): Candidate {
+/**
+ * Codes the `count` lanes in the input region against those in the base region, and in the second one where that
+ * helps, onto the end of the payload; says whether the second one is needed. The regions are continued with zeros.
+ */
+export function writeResiduals(
+  workshop: Workshop,
+  lane: Lane,
+  count: number,
+  hasGrandparent: boolean,
+): boolean {
   const { exports, memory, at } = workshop.kernels;
   const lanes = groups16(count);
-  const chosen = choose(workshop, lane, lanes, input.bases.length > 1);
+  const chosen = choose(workshop, lane, lanes, hasGrandparent);
   setup(workshop, lane, chosen);
   exports.residualEncode(lanes, lane.widthBytes, Number(chosen.mapped));
   const stream = exports.encodedStream();
   const streamBytes = exports.encodedStreamBytes();
   const rawBytes = Math.ceil(exports.encodedRawBits() / 8);
-  const tail = input.bytes.subarray(count * lane.widthBytes);
-  const payload = workshop.payloads
-    .begin()
+  workshop.payloads
     .put([
       flagsOf(chosen),
       chosen.threshold & 255,
@@ -101,10 +127,8 @@ function assemble(workshop: Workshop, input: EncodeInput, lane: Lane, count: num
       streamBytes >> 16,
     ])
     .put(memory.subarray(stream, stream + streamBytes))
-    .put(memory.subarray(at.bits, at.bits + rawBytes))
-    .put(tail)
-    .finish();
-  return { payload, basesUsed: chosen.drift ? 2 : 1 };
+    .put(memory.subarray(at.bits, at.bits + rawBytes));
+  return chosen.drift;
 }
 
 function flagsOf({ drift, zeros, mapped, relative }: Parameters): number {
@@ -128,7 +152,9 @@ function choose(workshop: Workshop, lane: Lane, lanes: number, hasGrandparent: b
   };
   /** Walks from the threshold that nine of ten lanes suggest to where the cost is least. */
   const search = (relative: boolean) => {
-    let threshold = exports.sampleThreshold(widthBytes, Number(relative));
+    // A sample in which nothing changed suggests anything; the header holds what fits an i8.
+    const suggested = exports.sampleThreshold(widthBytes, Number(relative));
+    let threshold = Math.max(-THRESHOLD_MAX, Math.min(suggested, THRESHOLD_MAX));
     let parameters: Parameters = { ...start, mapped, relative, threshold };
     let cost = costOf(parameters);
     for (const step of [1, -1]) {
@@ -162,33 +188,42 @@ function choose(workshop: Workshop, lane: Lane, lanes: number, hasGrandparent: b
 /** Thresholds past this leave every bin as it is. */
 const THRESHOLD_MAX = 100;
 
-function decodeLanes(
+/** What a run of residuals stands for; `name` is the encoding they are part of. */
+interface Residuals {
+  name: string;
+  lane: Lane;
+  count: number;
+  /** Whether the second base region holds anything. */
+  hasDrift: boolean;
+}
+
+/**
+ * Fills the output region from the residuals at the beginning of `payload` and the base regions; returns how many
+ * bytes they took.
+ * @throws StoreError ERR_STORE_CORRUPT for anything no encoder writes.
+ */
+export function readResiduals(
   workshop: Workshop,
-  { payload, bases }: DecodeInput,
-  lane: Lane,
-  count: number,
-  target: Uint8Array,
-): void {
+  { name, lane, count, hasDrift }: Residuals,
+  payload: Uint8Array,
+): number {
   const { exports, memory, at } = workshop.kernels;
-  const tailBytes = target.length - count * lane.widthBytes;
-  if (payload.length < HEADER_BYTES + tailBytes) throw corrupt("residual", "is shorter than its header");
+  if (payload.length < HEADER_BYTES) throw corrupt(name, "is shorter than its header");
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   const flags = view.getUint8(0);
-  if (flags > (USES_DRIFT | ZEROS | MAPPED | RELATIVE))
-    throw corrupt("residual", `has unknown flags ${flags}`);
+  if (flags > (USES_DRIFT | ZEROS | MAPPED | RELATIVE)) throw corrupt(name, `has unknown flags ${flags}`);
   const drift = (flags & USES_DRIFT) !== 0;
-  if (bases[0] === undefined || (drift && bases[1] === undefined)) {
-    throw corrupt("residual", `needs ${drift ? 2 : 1} bases, the frame names ${bases.length}`);
-  }
+  if (drift && !hasDrift) throw corrupt(name, "needs 2 bases, the frame names 1");
   const streamBytes = view.getUint16(2, true) | (view.getUint8(4) << 16);
-  const rawBytes = payload.length - HEADER_BYTES - streamBytes - tailBytes;
-  if (streamBytes < 16 || rawBytes < 0 || rawBytes > groups16(count) * RAW_BYTES_MAX) {
-    throw corrupt("residual", `has a stream of ${streamBytes} bytes that does not fit`);
+  const rest = payload.length - HEADER_BYTES - streamBytes;
+  const rawBytesMax = groups16(count) * RAW_BYTES_MAX;
+  if (streamBytes < 16 || rest < 0) {
+    throw corrupt(name, `has a stream of ${streamBytes} bytes that does not fit`);
   }
-  layBases(workshop, bases[0], drift ? bases[1] : undefined, count * lane.widthBytes);
   // The stream goes where the chunk lies when encoding; a decoder has no use for that region.
-  memory.set(payload.subarray(HEADER_BYTES, HEADER_BYTES + streamBytes), at.input);
-  memory.set(payload.subarray(HEADER_BYTES + streamBytes, payload.length - tailBytes), at.bits);
+  const rawAt = HEADER_BYTES + streamBytes;
+  memory.set(payload.subarray(HEADER_BYTES, rawAt), at.input);
+  memory.set(payload.subarray(rawAt, rawAt + Math.min(rest, rawBytesMax, BITS_BYTES)), at.bits);
   const mapped = (flags & MAPPED) !== 0;
   const zeros = (flags & ZEROS) !== 0;
   const relative = (flags & RELATIVE) !== 0;
@@ -196,7 +231,7 @@ function decodeLanes(
   const lanes = groups16(count);
   exports.residualExponent(lanes, lane.widthBytes);
   const rawBits = exports.residualDecode(lanes, lane.widthBytes, Number(mapped), at.input, streamBytes);
-  if (rawBits < 0 || Math.ceil(rawBits / 8) !== rawBytes) throw corrupt("residual", "does not decode");
-  target.set(memory.subarray(at.output, at.output + count * lane.widthBytes));
-  target.set(payload.subarray(payload.length - tailBytes), count * lane.widthBytes);
+  const rawBytes = Math.ceil(rawBits / 8);
+  if (rawBits < 0 || rawBytes > Math.min(rest, rawBytesMax)) throw corrupt(name, "does not decode");
+  return rawAt + rawBytes;
 }

@@ -9,7 +9,7 @@
 import { BITS, CONTEXTS, LIST, LIST_CONTEXTS, LIST_SYMBOLS, RESIDUALS, SYMBOLS } from "./memory";
 import { decodePass, encodePass } from "./models";
 import { symbols32 } from "./residual32";
-import { LEVELS, lookUp, SHIFTS, unitsHigh, unitsLow } from "./residual";
+import { factorsHigh, factorsLow, LEVELS, lookUp, SHIFTS, unitsHigh, unitsLow } from "./residual";
 
 export const BEYOND_MODEL: u32 = LEVELS * 8;
 
@@ -70,19 +70,17 @@ export function binsSymbols(count: usize, width: usize): void {
   }
 }
 
-/** Counts how many of the bins' lower edges r reaches; those are at most seven units of 2^11 from 0. */
+/** Eight symbols: r / 2^shift rounded down, by a product with 2^(14 - shift) of which 14 bits are dropped. */
 // @ts-ignore: decorator
 @inline
-function reached16(r: v128, unit: v128): v128 {
-  let edge = v128.sub<i16>(unit, v128.shl<i16>(unit, 3));
-  let reached = i16x8.splat(0);
-  if (!zeros) reached = v128.ge<i16>(r, edge);
-  for (let k = -6; k <= 7; k++) {
-    edge = v128.add<i16>(edge, unit);
-    reached = v128.add<i16>(reached, v128.ge<i16>(r, edge));
-  }
-  reached = v128.neg<i16>(reached);
-  return zeros ? v128.bitselect(i16x8.splat(15), reached, v128.eq<i16>(r, i16x8.splat(0))) : reached;
+function symbolsOf16(r: v128, factor: v128): v128 {
+  const low = v128.shr<i32>(i32x4.extmul_low_i16x8_s(r, factor), 14);
+  const high = v128.shr<i32>(i32x4.extmul_high_i16x8_s(r, factor), 14);
+  // Adding to what is as large as it gets would turn it over: it is cut off first.
+  const q = v128.max<i16>(v128.min<i16>(i16x8.narrow_i32x4_s(low, high), i16x8.splat(16)), i16x8.splat(-16));
+  const shifted = v128.add<i16>(q, i16x8.splat(<i16>middle));
+  const symbol = v128.max<i16>(v128.min<i16>(shifted, i16x8.splat(<i16>highest)), i16x8.splat(0));
+  return zeros ? v128.bitselect(i16x8.splat(15), symbol, v128.eq<i16>(r, i16x8.splat(0))) : symbol;
 }
 
 // @ts-ignore: decorator
@@ -95,8 +93,8 @@ function levels16(i: usize): v128 {
 function symbols16(count: usize): void {
   for (let i: usize = 0; i < count; i += 16) {
     const levels = levels16(i);
-    const low = reached16(v128.load(RESIDUALS + (i << 1)), unitsLow(levels));
-    const high = reached16(v128.load(RESIDUALS + (i << 1), 16), unitsHigh(levels));
+    const low = symbolsOf16(v128.load(RESIDUALS + (i << 1)), factorsLow(levels));
+    const high = symbolsOf16(v128.load(RESIDUALS + (i << 1), 16), factorsHigh(levels));
     v128.store(SYMBOLS + i, i8x16.narrow_i16x8_u(low, high));
   }
 }

@@ -21,12 +21,16 @@ export function histogram(plane: usize, count: usize): usize {
   memory.fill(HISTOGRAMS, 0, 4096);
   let i: usize = 0;
   // Four tables: counting one byte twice in a row would wait for the first store.
-  for (; i + 4 <= count; i += 4) {
-    const word = load<u32>(plane + i);
-    bump(HISTOGRAMS + ((word & 255) << 2));
-    bump(HISTOGRAMS + 1024 + (((word >>> 8) & 255) << 2));
-    bump(HISTOGRAMS + 2048 + (((word >>> 16) & 255) << 2));
-    bump(HISTOGRAMS + 3072 + ((word >>> 24) << 2));
+  for (; i + 8 <= count; i += 8) {
+    const word = load<u64>(plane + i);
+    bump(HISTOGRAMS + ((<usize>word & 255) << 2));
+    bump(HISTOGRAMS + 1024 + (<usize>(word >> 6) & 1020));
+    bump(HISTOGRAMS + 2048 + (<usize>(word >> 14) & 1020));
+    bump(HISTOGRAMS + 3072 + (<usize>(word >> 22) & 1020));
+    bump(HISTOGRAMS + (<usize>(word >> 30) & 1020));
+    bump(HISTOGRAMS + 1024 + (<usize>(word >> 38) & 1020));
+    bump(HISTOGRAMS + 2048 + (<usize>(word >> 46) & 1020));
+    bump(HISTOGRAMS + 3072 + (<usize>(word >> 54) & 1020));
   }
   for (; i < count; i++) bump(HISTOGRAMS + (<usize>load<u8>(plane + i) << 2));
   for (let at = HISTOGRAMS; at < HISTOGRAMS + 1024; at += 16) {
@@ -190,30 +194,34 @@ export function bytesDecode(plane: usize, count: usize, sizeBytes: usize): bool 
 
 /** Where the bytes other than `value` lie: gaps u8 to BITS (255: 255 on, and none there), values to `values`; how many gaps. */
 export function sparseList(plane: usize, count: usize, value: u32, values: usize): usize {
-  let gaps = BITS, gap: u32 = 0;
+  listedGaps = BITS;
+  listedValues = values;
+  listedEnd = 0;
   const splat = i8x16.splat(<i8>value);
-  for (let i: usize = 0; i < count; i++) {
-    while (i + 16 <= count && !v128.any_true(v128.ne<i8>(v128.load(plane + i), splat))) {
-      i += 16;
-      gap += 16;
-    }
-    if (i >= count) break;
-    const byte = load<u8>(plane + i);
-    if (byte == value) {
-      gap++;
-      continue;
-    }
-    for (; gap >= 255; gap -= 255) {
-      store<u8>(gaps, 255);
-      gaps++;
-    }
-    store<u8>(gaps, gap);
-    gaps++;
-    gap = 0;
-    store<u8>(values, byte);
-    values++;
+  const whole = count & ~15;
+  for (let i: usize = 0; i < whole; i += 16) {
+    let others = <u32>v128.bitmask<i8>(v128.ne<i8>(v128.load(plane + i), splat));
+    for (; others != 0; others &= others - 1) listOne(plane, i + <usize>ctz(others));
   }
-  return gaps - BITS;
+  for (let i = whole; i < count; i++) if (<u32>load<u8>(plane + i) != value) listOne(plane, i);
+  return listedGaps - BITS;
+}
+
+let listedGaps: usize = 0, listedValues: usize = 0, listedEnd: usize = 0;
+
+// @ts-ignore: decorator
+@inline
+function listOne(plane: usize, i: usize): void {
+  let gap = i - listedEnd;
+  for (; gap >= 255; gap -= 255) {
+    store<u8>(listedGaps, 255);
+    listedGaps++;
+  }
+  store<u8>(listedGaps, gap);
+  listedGaps++;
+  store<u8>(listedValues, load<u8>(plane + i));
+  listedValues++;
+  listedEnd = i + 1;
 }
 
 /** The inverse, gaps and then values at BITS, `gapCount` of the one; returns how many values, or -1. */

@@ -34,12 +34,16 @@ export function mapAll(count: usize): void {
   memory.fill(MAP, 1, count >> 4);
 }
 
-/** Of the marked groups keeps every `stride`-th: a sample. */
+/**
+ * Of the marked groups keeps about every `stride`-th: a sample. Multiples of the golden ratio say which, since rows of
+ * a tensor may be a multiple of the stride, and evenly spaced groups would all see the same columns.
+ */
 export function mapThin(count: usize, stride: usize): void {
-  let seen: usize = 0;
+  let seen: u32 = 0;
+  const most: u32 = 0xffffffff / <u32>stride;
   for (let g: usize = 0; g < count >> 4; g++) {
     if (!load<u8>(MAP + g)) continue;
-    store<u8>(MAP + g, u8(seen % stride == 0));
+    store<u8>(MAP + g, u8(seen * 0x9e3779b1 <= most));
     seen++;
   }
 }

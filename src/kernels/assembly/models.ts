@@ -19,6 +19,8 @@ const STATE_MIN: u32 = 1 << 16;
 /** What pads a pass to whole groups of four: a symbol of certainty, which changes no state. */
 const NO_STEP: u32 = 1 << PROBABILITY_BITS;
 
+const RECIPROCAL_BITS: u64 = 47;
+
 const AGE_OFFSET: usize = 34;
 const AGE_MAX: u32 = 256;
 const LAST_WORD: usize = END - 64;
@@ -34,8 +36,8 @@ export function fillTables(): void {
       store<u16>(TARGETS + s * 32 + i * 2, <u16>(i <= s ? i : 32768 - 16 + i));
     }
   }
-  // A little above the true reciprocal: x * r then truncates to floor(x / f) for every x < 2^32, f <= 2^15.
-  for (let f: usize = 1; f <= 32768; f++) store<f64>(RECIPROCALS + f * 8, (1.0 / <f64>f) * (1.0 + 8.8817841970012523e-16));
+  // A little above the true reciprocal: x * r >> 47 is floor(x / f) for every x < f * 2^17, f <= 2^15, within 64 bits.
+  for (let f: u64 = 1; f <= 32768; f++) store<u64>(RECIPROCALS + (<usize>f << 3), (((<u64>1) << RECIPROCAL_BITS) + f - 1) / f);
 }
 
 let stepCount: usize = 0;
@@ -161,8 +163,8 @@ export function encodePass(symbols: usize, contexts: usize, count: usize): void 
 @inline
 function put(state: u32, step: u32): u32 {
   const frequency = step & 0xffff;
-  const quotient = <u32>(<f64>state * load<f64>(RECIPROCALS + (<usize>frequency << 3)));
-  return (quotient << PROBABILITY_BITS) + (state - quotient * frequency) + (step >>> 16);
+  const quotient = <u32>((<u64>state * load<u64>(RECIPROCALS + (<usize>frequency << 3))) >> RECIPROCAL_BITS);
+  return state + (step >>> 16) + quotient * ((1 << PROBABILITY_BITS) - frequency);
 }
 
 /** 1 if the state must shed 16 bits before it takes this step; arithmetic, since a branch would be a coin toss. */

@@ -23,6 +23,9 @@ export const LEVELS: u32 = 24;
 export const SHIFTS = memory.data(32);
 const UNITS_LOW = memory.data(32);
 const UNITS_HIGH = memory.data(32);
+/** 1 << (14 - shift), in the same way: products with it stand in for shifts that differ from lane to lane. */
+const FACTORS_LOW = memory.data(32);
+const FACTORS_HIGH = memory.data(32);
 
 export let isFloat: bool = false;
 export let mantissaBits: u64 = 0;
@@ -55,6 +58,9 @@ export function residualBins(threshold: i32, relative: bool, width: usize): void
     const unit: u32 = shift < 16 ? <u32>1 << shift : 0;
     store<u8>(UNITS_LOW + level, <u8>unit);
     store<u8>(UNITS_HIGH + level, <u8>(unit >>> 8));
+    const factor: u32 = shift < 15 ? <u32>1 << (14 - shift) : 0;
+    store<u8>(FACTORS_LOW + level, <u8>factor);
+    store<u8>(FACTORS_HIGH + level, <u8>(factor >>> 8));
   }
 }
 
@@ -239,6 +245,20 @@ export function lookUp(table: usize, index: v128): v128 {
 @inline
 export function unitsLow(levels: v128): v128 {
   return v128.shuffle<i8>(lookUp(UNITS_LOW, levels), lookUp(UNITS_HIGH, levels), 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+/** 1 << (14 - shift) of sixteen levels (u8): the first eight, u16. */
+// @ts-ignore: decorator
+@inline
+export function factorsLow(levels: v128): v128 {
+  return v128.shuffle<i8>(lookUp(FACTORS_LOW, levels), lookUp(FACTORS_HIGH, levels), 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+/** The other eight. */
+// @ts-ignore: decorator
+@inline
+export function factorsHigh(levels: v128): v128 {
+  return v128.shuffle<i8>(lookUp(FACTORS_LOW, levels), lookUp(FACTORS_HIGH, levels), 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 /** The other eight. */

@@ -5,13 +5,14 @@ import { mapAll, mapChanged, mapThin } from "./map";
 import { CONTEXTS, SYMBOLS } from "./memory";
 import { LEVELS, residualPrepare, SHIFTS } from "./residual";
 
-/** Lanes of a sample, at most; their counts index LOGS. */
+/** Lanes of a sample, about at most; LOGS, which their counts index, has room for a few groups more. */
 const SAMPLE_MAX: usize = 4096;
+const LOGS_MAX: usize = SAMPLE_MAX + 512;
 const CONTEXT_COUNT: u32 = LEVELS * 8;
 
 const COUNTS = memory.data(192 * 16 * 4);
 /** n * log2(n), f64. */
-const LOGS = memory.data((4096 + 1) * 8);
+const LOGS = memory.data((4096 + 512 + 1) * 8);
 let logsFilled = false;
 
 /** Bits that a model costs until it knows its context: some for itself, and some for every symbol it meets. */
@@ -43,7 +44,7 @@ export function samplePrepare(count: usize, width: usize): void {
  */
 export function sampleCost(width: usize): f64 {
   if (!logsFilled) {
-    for (let n: usize = 1; n <= SAMPLE_MAX; n++) store<f64>(LOGS + (n << 3), <f64>n * Math.log2(<f64>n));
+    for (let n: usize = 1; n <= LOGS_MAX; n++) store<f64>(LOGS + (n << 3), <f64>n * Math.log2(<f64>n));
     logsFilled = true;
   }
   const lanes = sampled;

@@ -1,0 +1,86 @@
+// Saving and restoring a large checkpoint with one worker thread and with two, alternately: real versions, tiled.
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { openStore } from "../../dist/index.js";
+
+const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+
+export async function workerScaling(files, weights) {
+  if (!existsSync(weights)) return console.log(`workers: skipped, no ${weights}`);
+  const megabytes = Number(process.env.VARVE_BENCH_MB ?? 256);
+  const directory = mkdtempSync(join(process.env.VARVE_BENCH_DIR ?? tmpdir(), "varve-workers-"));
+  const paths = files.slice(-2).map((file, i) => {
+    const path = join(directory, `${i}.safetensors`);
+    writeFileSync(path, tiled(readFileSync(file), megabytes * 1e6));
+    return path;
+  });
+  const times = { 1: { save: [], restore: [] }, 2: { save: [], restore: [] } };
+  try {
+    for (let round = 0; round < 3; round++) {
+      for (const workers of [1, 2]) await measure(directory, paths, workers, times[workers]);
+    }
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+  for (const what of ["save", "restore"]) {
+    const [one, two] = [median(times[1][what]), median(times[2][what])];
+    console.log(
+      `${what} ${megabytes} MB of bf16 against its parent: one worker ${((megabytes * 1000) / one).toFixed(0)} MB/s,` +
+        ` two ${((megabytes * 1000) / two).toFixed(0)} MB/s, ${(one / two).toFixed(2)} times (${availableParallelism()} cores)`,
+    );
+  }
+}
+
+async function measure(directory, [parent, child], workers, times) {
+  const path = join(directory, "store");
+  const store = await openStore(path, { create: true, workers });
+  try {
+    await store.checkpoints.saveFiles("run", [parent]);
+    let start = performance.now();
+    await store.checkpoints.saveFiles("run", [child]);
+    times.save.push(performance.now() - start);
+    start = performance.now();
+    await store.checkpoints.restoreFiles("run", { out: join(directory, "out") });
+    times.restore.push(performance.now() - start);
+  } finally {
+    await store.close();
+    rmSync(path, { recursive: true });
+    rmSync(join(directory, "out"), { force: true });
+  }
+}
+
+/** A file of as many copies of another one's tensors, each under a name of its own and a little different. */
+function tiled(file, sizeBytes) {
+  const dataAt = 8 + Number(file.readBigUInt64LE(0));
+  const { __metadata__: _, ...entries } = JSON.parse(file.subarray(8, dataAt).toString());
+  const data = file.subarray(dataAt);
+  const copies = Math.ceil(sizeBytes / data.length);
+  const header = {};
+  const parts = [];
+  for (let copy = 0; copy < copies; copy++) {
+    for (const [
+      name,
+      {
+        dtype,
+        shape,
+        data_offsets: [from, to],
+      },
+    ] of Object.entries(entries)) {
+      header[`${copy}.${name}`] = {
+        dtype,
+        shape,
+        data_offsets: [copy * data.length + from, copy * data.length + to],
+      };
+    }
+    // One mantissa bit here and there, so that no copy is a chunk that is there already.
+    const part = Buffer.from(data);
+    for (let at = copy * 2; at < part.length; at += 8192) part[at] ^= 1;
+    parts.push(part);
+  }
+  const text = JSON.stringify(header);
+  const padded = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(padded.length));
+  return Buffer.concat([length, padded, ...parts]);
+}
