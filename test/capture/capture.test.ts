@@ -270,7 +270,7 @@ describe("a spool that cannot be made", () => {
     writeFileSync(spool, "no directory");
     const model = store.checkpoints.allocate({ w: shape(600_000) });
     const ticket = store.checkpoints.save("m", model);
-    expect(await codeOf(ticket.durable)).toBe("ERR_IO");
+    expect(await codeOf(ticket.durable)).toBe("ERR_EXISTS");
     expect(store.checkpoints.captureStats().stagingFreeBytes).toBe(1 << 20);
     rmSync(spool);
     expect((await store.checkpoints.save("m", model, { onPressure: "skip" }).durable).version).toBe(1);
