@@ -4,7 +4,7 @@ import { type Column, isNull, type Table } from "../tables/table.ts";
 const ROWS_AT_ONCE = 4096;
 
 /**
- * A table as newline-delimited JSON: one object a line, nulls left out, integers with all their digits. Floats that
+ * A table as newline-delimited JSON: one object a line, integers with all their digits. Floats that
  * JSON cannot write (`nan`, `inf`, `-inf`, NaN payloads) are strings, and read back as the same bits.
  */
 export async function* writeNdjson(
@@ -19,8 +19,9 @@ export async function* writeNdjson(
     for (let from = 0; from < table.rows; from += ROWS_AT_ONCE) {
       const lines: string[] = [];
       for (let row = from; row < Math.min(from + ROWS_AT_ONCE, table.rows); row++) {
-        const parts: string[] = [];
-        for (const { column, key, value } of fields) if (!isNull(column, row)) parts.push(key + value(row));
+        const parts = fields.map(
+          ({ column, key, value }) => key + (isNull(column, row) ? "null" : value(row)),
+        );
         lines.push(`{${parts.join(",")}}`);
       }
       yield Buffer.from(`${lines.join("\n")}\n`);

@@ -8,8 +8,9 @@ export function elementOf(field: ColumnField): SchemaElement {
   const base = { name, repetition_type: "OPTIONAL" } as const;
   if (unit !== undefined) {
     if (unit === "s") throw unwritable(field, "Parquet knows no timestamps in seconds");
+    // Not as instants of UTC: what reads those keeps microseconds only.
     const logical = { ms: "MILLIS", us: "MICROS", ns: "NANOS" } as const;
-    const logical_type = { type: "TIMESTAMP", isAdjustedToUTC: true, unit: logical[unit] } as const;
+    const logical_type = { type: "TIMESTAMP", isAdjustedToUTC: false, unit: logical[unit] } as const;
     return { ...base, type: "INT64", logical_type };
   }
   if (typeof type === "object") throw unwritable(field, "lists are not written to Parquet");
@@ -23,9 +24,10 @@ export function elementOf(field: ColumnField): SchemaElement {
   const isSigned = type.startsWith("i");
   const physical = bitWidth === 64 ? "INT64" : "INT32";
   if (isSigned && bitWidth >= 32) return { ...base, type: physical };
+  // Not the newer logical type beside it: its writer gives it a width that strict readers refuse.
   const converted_type = `${isSigned ? "INT" : "UINT"}_${bitWidth}` as SchemaElement["converted_type"] &
     string;
-  return { ...base, type: physical, converted_type, logical_type: { type: "INTEGER", bitWidth, isSigned } };
+  return { ...base, type: physical, converted_type };
 }
 
 function unwritable(field: ColumnField, what: string): StoreError {

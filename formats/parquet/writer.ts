@@ -44,7 +44,10 @@ export async function* writeParquet(
       createdBy: "varve",
     });
     if (table.rows === 0) continue;
-    const columnData = table.columns.map((column) => ({ name: column.name, data: valuesOf(column) }));
+    const columnData = table.columns.map((column) => {
+      const encoding = confusesDictionary(column) ? { encoding: "PLAIN" as const } : {};
+      return { name: column.name, data: valuesOf(column), ...encoding };
+    });
     await writer.write({ columnData, rowGroupSize: table.rows });
     yield drain();
   }
@@ -60,19 +63,14 @@ export async function* writeParquet(
 
 /** The column as hyparquet-writer takes it: the typed array itself where no row is null. */
 function valuesOf(column: Column): DecodedArray {
-  const { type, values, offsets, rows } = column;
+  const { type, values, offsets } = column;
   const nullable = column.validity !== undefined;
-  if (type === "f64" || type === "f32" || type === "i64" || type === "i32") {
+  if (type === "f64" || type === "f32" || type === "i64" || type === "u64" || type === "i32") {
     return nullable ? withNulls(column, (row) => values[row]) : (values as DecodedArray);
   }
   if (type === "bool") return withNulls(column, (row) => bitAt(values as Uint8Array, row));
   if (type === "utf8" || type === "binary") {
     return withNulls(column, (row) => (values as Uint8Array).subarray(offsets![row]!, offsets![row + 1]!));
-  }
-  // Narrow and unsigned integers stand as the signed integer of the physical type's bits.
-  if (type === "u64") {
-    const signed = new BigInt64Array(values.buffer as ArrayBuffer, values.byteOffset, rows);
-    return nullable ? withNulls(column, (row) => signed[row]) : signed;
   }
   return nullable
     ? withNulls(column, (row) => values[row])
@@ -81,4 +79,10 @@ function valuesOf(column: Column): DecodedArray {
 
 function withNulls(column: Column, at: (row: number) => unknown): unknown[] {
   return Array.from({ length: column.rows }, (_, row) => (isNull(column, row) ? null : at(row)));
+}
+
+/** A dictionary takes all NaNs, and both zeros, for one value: columns that have such are written without. */
+function confusesDictionary({ type, values }: Column): boolean {
+  if (type !== "f64" && type !== "f32") return false;
+  return (values as Float64Array).some((value) => Number.isNaN(value) || Object.is(value, -0));
 }

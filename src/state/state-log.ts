@@ -48,9 +48,11 @@ export class StateLog {
     return `${this.#options.directory}/log`;
   }
 
+  /** A log without records was never used: whatever its header is, its creator may have died writing it. */
   #exists(): boolean {
-    const stat = this.#options.disk.stat(this.#path);
-    return stat !== undefined && stat.sizeBytes >= LOG_HEADER_BYTES;
+    const { disk, directory } = this.#options;
+    if ((disk.stat(this.#path)?.sizeBytes ?? 0) > LOG_HEADER_BYTES) return true;
+    return disk.stat(`${directory}/mark`) !== undefined;
   }
 
   #open(readOnly: boolean): void {
@@ -82,7 +84,6 @@ export class StateLog {
     makeDurableDirectory(disk, directory);
     const lock = lockDirectory(disk, directory);
     try {
-      // A log shorter than its header was never used: its creator died.
       if (!this.#exists()) VersionStore.create({ disk, directory, storeId });
       this.#open(false);
       this.#lock = lock;
