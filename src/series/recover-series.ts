@@ -27,8 +27,13 @@ export function recoverSeries(
   storeId: Uint8Array,
   gaps: readonly Gap[],
 ): RecoveredSeries {
-  for (const name of disk.list(directory)) if (name.endsWith(".new")) disk.remove(`${directory}/${name}`);
   let dropped = false;
+  for (const name of disk.list(directory)) {
+    if (!name.endsWith(".new")) continue;
+    disk.remove(`${directory}/${name}`);
+    // A rename of the next file of that name must not find this one after a power cut.
+    dropped = true;
+  }
   const names = listSegments(disk, directory);
   const sealed = names
     .filter(({ kind }) => kind === "sealed")
