@@ -24,6 +24,8 @@ async function prepare(store: Store): Promise<void> {
     data: Float32Array.from({ length: WEIGHTS }, (_, i) => Math.sin(i) / 8),
   };
   await store.checkpoints.save("strategy-model", { weights }).durable;
+  // The image is what a start reads: the model's bytes as they are, mapped where that is possible.
+  await (await store.checkpoints.pin("strategy-model")).imaged;
   const names = Array.from({ length: FEATURES }, (_, i) => `f${i}`);
   const feature = (at: number) =>
     Float64Array.from({ length: FEATURE_ROWS }, (_, i) => Math.cos(i * (at + 1)));

@@ -10,6 +10,9 @@ import { digestKey, digestOf, digestText, sameDigest } from "./digest.ts";
 import type { FrameHeader } from "./pack-format.ts";
 import { type Frame, FrameBuffer, PackReader } from "./pack-reader.ts";
 
+/** Chunks that other threads read while one is hashed: enough to keep them busy, few enough to stay in the cache. */
+const READS_AHEAD = 8;
+
 /** A chunk to encode another one against. */
 export interface Base {
   digest: Uint8Array;
@@ -67,6 +70,35 @@ export class ChunkReader {
       } else this.#decodeInto(entry, digest, target, 0);
     });
     if (!checked) verify(digest, target);
+  }
+
+  /**
+   * Like `readInto` for many chunks: the next ones are read by other threads while this one hashes what has come. No
+   * target may be touched until it resolves or rejects.
+   */
+  async readManyInto(wanted: readonly { digest: Uint8Array; target: Uint8Array }[]): Promise<void> {
+    const coming: Promise<boolean>[] = [];
+    try {
+      for (let next = 0; next < wanted.length; next++) {
+        while (coming.length < wanted.length && coming.length < next + READS_AHEAD)
+          coming.push(this.#readAside(wanted[coming.length]!));
+        const { digest, target } = wanted[next]!;
+        // Anything else than the right bytes goes the way that retries, decodes, or names what is wrong.
+        if (!((await coming[next]!) && sameDigest(digestOf(target), digest))) this.readInto(digest, target);
+      }
+    } finally {
+      await Promise.all(coming);
+    }
+  }
+
+  async #readAside({ digest, target }: { digest: Uint8Array; target: Uint8Array }): Promise<boolean> {
+    try {
+      const entry = this.index.get(digest);
+      if (entry === undefined || entry.depth > 0 || entry.rawBytes !== target.byteLength) return false;
+      return await this.#packs.readStoredAside(entry, digest, target);
+    } catch {
+      return false;
+    }
   }
 
   /**

@@ -188,17 +188,37 @@ export class PackReader {
     digest: Uint8Array,
     target: Uint8Array,
   ): boolean {
+    const payloadOffset = this.#storedPayload(place, digest, target.byteLength);
+    if (payloadOffset === undefined) return false;
+    return this.#file(place.packId).readSync(target, payloadOffset) === target.byteLength;
+  }
+
+  /** Like `readStored`, with the payload read by another thread: `target` must not be touched until it resolves. */
+  async readStoredAside(
+    place: { packId: bigint; offset: number; frameBytes: number },
+    digest: Uint8Array,
+    target: Uint8Array,
+  ): Promise<boolean> {
+    const payloadOffset = this.#storedPayload(place, digest, target.byteLength);
+    if (payloadOffset === undefined) return false;
+    return (await this.#file(place.packId).read(target, payloadOffset)) === target.byteLength;
+  }
+
+  /** Where the payload of a chunk that is stored as it is lies; `undefined` when the frame is another. */
+  #storedPayload(
+    place: { packId: bigint; offset: number; frameBytes: number },
+    digest: Uint8Array,
+    rawBytes: number,
+  ): number | undefined {
     const headerBytes = frameHeaderBytes(1, 0);
-    if (place.frameBytes !== headerBytes + target.byteLength) return false;
-    const file = this.#file(place.packId);
+    if (place.frameBytes !== headerBytes + rawBytes) return undefined;
     const bytes = this.#headerBytes.subarray(0, headerBytes);
-    const count = file.readSync(bytes, place.offset);
+    const count = this.#file(place.packId).readSync(bytes, place.offset);
     const header = decodeFrameHeader(bytes.subarray(0, count), place.packId, place.offset);
     if (typeof header === "string" || header.encoding !== STORED_ENCODING || header.bases.length > 0)
-      return false;
-    const chunk = header.chunks[0]!;
-    if (header.payloadBytes !== target.byteLength || !sameDigest(chunk.digest, digest)) return false;
-    return file.readSync(target, place.offset + headerBytes) === target.byteLength;
+      return undefined;
+    const isChunk = header.payloadBytes === rawBytes && sameDigest(header.chunks[0]!.digest, digest);
+    return isChunk ? place.offset + headerBytes : undefined;
   }
 
   /** The header of the frame at a place, checked; its payload is not read. */

@@ -22,7 +22,7 @@ import {
   PLAIN,
 } from "./format.ts";
 
-export type Reader = Pick<ChunkReader, "read" | "readInto">;
+export type Reader = Pick<ChunkReader, "read" | "readInto" | "readManyInto">;
 
 /** What Arrow aligns buffers to, and what a cache line holds. */
 const ALIGNMENT = 64;
@@ -44,10 +44,9 @@ export async function loadTable(
   const buffer = new ArrayBuffer(places.sizeBytes);
   const codec = await loadColumnCodec();
   const loader = new Loader(chunks, codec, manifest, buffer);
-  return {
-    rows: manifest.rows,
-    columns: chosen.map((column, at) => loader.load(column, places.columns[at]!)),
-  };
+  const loaded = chosen.map((column, at) => loader.load(column, places.columns[at]!));
+  await loader.readPlain();
+  return { rows: manifest.rows, columns: loaded };
 }
 
 function columnNamed(manifest: FeatureManifest, name: string): ColumnManifest {
@@ -113,6 +112,8 @@ class Loader {
   readonly #bounds: [number, number][];
   readonly #tailFrom: number;
   readonly #tails = new Map<string, TailColumn>();
+  /** Pieces of plain numbers and where they go: read together, once everything else is in its place. */
+  readonly #plain: { digest: Uint8Array; target: Uint8Array }[] = [];
 
   constructor(chunks: Reader, codec: ColumnCodec, manifest: FeatureManifest, buffer: ArrayBuffer) {
     this.#chunks = chunks;
@@ -161,7 +162,7 @@ class Loader {
       numbers === undefined ? undefined : out.values.subarray(from * numbers.perRow, to * numbers.perRow);
     if (form === PLAIN) {
       if (target === undefined) throw corruptManifest(`column ${JSON.stringify(out.name)} has no plain form`);
-      this.#readInto(pieces, bytesOf(target));
+      this.#plain.push(...placed(pieces, bytesOf(target)));
       return;
     }
     const sizeBytes = pieces.reduce((sum, piece) => sum + piece.rawBytes, 0);
@@ -223,15 +224,25 @@ class Loader {
     }
   }
 
-  #readInto(pieces: Piece[], target: Uint8Array): void {
-    let at = 0;
-    for (const { digest, rawBytes } of pieces) {
-      if (at + rawBytes > target.length) throw corruptManifest("a chunk holds more rows than its place");
-      this.#chunks.readInto(digest, target.subarray(at, at + rawBytes));
-      at += rawBytes;
-    }
-    if (at !== target.length) throw corruptManifest("a chunk holds fewer rows than its place");
+  readPlain(): Promise<void> {
+    return this.#chunks.readManyInto(this.#plain);
   }
+
+  #readInto(pieces: Piece[], bytes: Uint8Array): void {
+    for (const { digest, target } of placed(pieces, bytes)) this.#chunks.readInto(digest, target);
+  }
+}
+
+/** Where each piece of a chunk goes; together they fill `bytes`. */
+function placed(pieces: Piece[], bytes: Uint8Array): { digest: Uint8Array; target: Uint8Array }[] {
+  let at = 0;
+  const places = pieces.map(({ digest, rawBytes }) => {
+    if (at + rawBytes > bytes.length) throw corruptManifest("a chunk holds more rows than its place");
+    at += rawBytes;
+    return { digest, target: bytes.subarray(at - rawBytes, at) };
+  });
+  if (at !== bytes.length) throw corruptManifest("a chunk holds fewer rows than its place");
+  return places;
 }
 
 interface TailColumn {

@@ -42,8 +42,8 @@ export class TokenBucket {
     const waitMs = this.take(sizeBytes);
     if (waitMs <= 0) return;
     try {
-      // Nobody waits for background work to end a process.
-      await delay(waitMs, undefined, { ref: false, ...(signal === undefined ? {} : { signal }) });
+      // Somebody may await the work, so the wait keeps the process alive; closing the store ends it.
+      await delay(waitMs, undefined, signal === undefined ? {} : { signal });
     } catch (cause) {
       throw new StoreError("ERR_ABORTED", "background writing was stopped", { cause });
     }
