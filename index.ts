@@ -29,6 +29,7 @@ export type {
   PublishOptions,
   PublishResult,
 } from "./features/features.ts";
+export { type InferredRecipes, inferRecipes } from "./features/infer-recipes.ts";
 export type { FeatureJoin, TableJoin, TrainingSetOptions } from "./features/training-set.ts";
 export { fromFloat32, toFloat32 } from "./formats/floats.ts";
 export {
@@ -93,6 +94,8 @@ export { type ErrorCode, InvariantError, isStoreError, StoreError } from "./src/
 export type { IoStats } from "./src/pace/io-stats.ts";
 export type { IoCause, IoCauseStats } from "./src/pace/measured-disk.ts";
 export type { Value } from "./src/series/column-slice.ts";
+export type { InferredRecipe } from "./src/series/columns/column-codec.ts";
+export type { Recipe, Recipes } from "./src/series/columns/recipe.ts";
 export type { Pair } from "./src/series/key-value.ts";
 export type { RangeRead } from "./src/series/range-read.ts";
 export type { ArrowColumn, BatchInput, ColumnInput, PairColumn, RowInput } from "./src/series/row-encoder.ts";
@@ -116,6 +119,10 @@ export type { LogInspection } from "./src/wal/inspect.ts";
 export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";
 export type { LogStats } from "./src/wal/log.ts";
 export type { OpenReport } from "./src/wal/open-log.ts";
-export type { ExportFileOptions, PublishFileOptions } from "./transfer/feature-files.ts";
+export {
+  type ExportFileOptions,
+  inferFileRecipes,
+  type PublishFileOptions,
+} from "./transfer/feature-files.ts";
 export type { SeriesExportOptions } from "./transfer/series-export.ts";
 export type { SeriesImportOptions, SeriesImportResult } from "./transfer/series-import.ts";

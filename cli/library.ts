@@ -24,6 +24,7 @@ export type {
   FeatureInfo,
   GcResult,
   HistogramSummary,
+  InferredRecipe,
   KeyRange,
   LogInspection,
   LogQuery,
@@ -35,6 +36,7 @@ export type {
   Progress,
   PruneOptions,
   PruneResult,
+  Recipes,
   RecompressResult,
   RefInfo,
   RepairResult,
@@ -73,7 +75,10 @@ export type OpenOptions = Pick<
 >;
 
 export interface Library
-  extends Pick<typeof import("../index.ts"), "compressionOfName" | "formatOfName" | "StoreError"> {
+  extends Pick<
+    typeof import("../index.ts"),
+    "compressionOfName" | "formatOfName" | "inferFileRecipes" | "StoreError"
+  > {
   openStore(directory: string, options: OpenOptions): Promise<Store>;
   checkStore(directory: string, options: CheckOptions): Promise<CheckResult>;
   repairStore(directory: string, options: Running & { mirror?: string }): Promise<RepairResult>;

@@ -365,6 +365,15 @@ export const SERIES_SORT_ROWS_MAX = 20_000_000;
 /** Rows a recipe may look back: a week of minutes. A window costs its length a row, so this bounds what decoding takes. */
 export const RECIPE_ROWS_MAX = 10_080;
 
+/**
+ * Recipes that follow one from the other: with the eight columns that sources may hang on, a reader stays well within
+ * `COLUMN_CHAIN_MAX`.
+ */
+export const RECIPE_CHAIN_MAX = 24;
+
+/** Bytes of a series' recipes as JSON: three long names for each of its columns. */
+export const SERIES_RECIPES_BYTES_MAX = 1 << 20;
+
 /** Graphs, nodes and tensors inside one another in an ONNX model: a loop in a branch in a loop nests a dozen. */
 export const ONNX_DEPTH_MAX = 128;
 

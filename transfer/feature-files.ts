@@ -1,5 +1,6 @@
 import { createReadStream } from "node:fs";
 import type { Features, LoadOptions, PublishOptions, PublishResult } from "../features/features.ts";
+import { type InferredRecipes, inferRecipes } from "../features/infer-recipes.ts";
 import { sliceTable } from "../formats/tables/combine.ts";
 import { type ReadTablesOptions, readTable, type TableFormat, writeTables } from "../formats/tables/files.ts";
 import type { Table, TimeUnit } from "../formats/tables/table.ts";
@@ -19,18 +20,35 @@ export async function publishFeatureFile(
   path: string,
   { units = {}, signal, asOf, schemaVersion, sources, ...reading }: PublishFileOptions,
 ): Promise<PublishResult> {
+  const table = withUnits(await readFile(path, reading, signal), units);
+  return features.publish(name, table, {
+    ...(asOf === undefined ? {} : { asOf }),
+    ...(schemaVersion === undefined ? {} : { schemaVersion }),
+    ...(sources === undefined ? {} : { sources }),
+  });
+}
+
+function readFile(path: string, options: ReadTablesOptions, signal: AbortSignal | undefined): Promise<Table> {
   const stream = async function* () {
     for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
       signal?.throwIfAborted();
       yield chunk as Uint8Array;
     }
   };
-  const table = withUnits(await readTable({ name: path, stream }, reading), units);
-  return features.publish(name, table, {
-    ...(asOf === undefined ? {} : { asOf }),
-    ...(schemaVersion === undefined ? {} : { schemaVersion }),
-    ...(sources === undefined ? {} : { sources }),
-  });
+  return readTable({ name: path, stream }, options);
+}
+
+/**
+ * `inferRecipes` of a table file (CSV, NDJSON, Arrow IPC or Parquet; text also with gzip or zstd).
+ * @throws `ERR_FORMAT_CSV` naming row and column, and its like of the other formats
+ */
+export async function inferFileRecipes(
+  path: string,
+  { signal, ...reading }: Omit<ReadTablesOptions, "batchRows"> & { signal?: AbortSignal } = {},
+): Promise<InferredRecipes & { rows: number; columns: number }> {
+  const table = await readFile(path, reading, signal);
+  signal?.throwIfAborted();
+  return { rows: table.rows, columns: table.columns.length, ...(await inferRecipes(table)) };
 }
 
 function withUnits(table: Table, units: Readonly<Record<string, TimeUnit>>): Table {

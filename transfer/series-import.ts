@@ -24,6 +24,8 @@ export interface SeriesImportOptions {
   keep?: string | number;
   /** Columns to take as text whatever they look like. */
   text?: readonly string[];
+  /** How computed columns follow from others; see `SeriesOptions`. Default: as the series has it. */
+  derive?: SeriesOptions["derive"];
   format?: TableFormat;
   segmentRows?: number;
   signal?: AbortSignal;
@@ -142,7 +144,7 @@ function openOptions(
   key: string | undefined,
   options: SeriesImportOptions,
 ): SeriesOptions {
-  const { order = "allow", keep, segmentRows } = options;
+  const { order = "allow", keep, segmentRows, derive } = options;
   if (order !== "allow" && key === undefined) {
     throw new StoreError("ERR_INVALID_ARGUMENT", `order ${order} needs a time column`, {
       hint: "Name it with `ts`.",
@@ -154,6 +156,7 @@ function openOptions(
     ...((keep !== undefined || segmentRows !== undefined) && {
       ring: { ...(keep !== undefined && { keep }), ...(segmentRows !== undefined && { segmentRows }) },
     }),
+    ...(derive !== undefined && { derive }),
     profile: "compact",
   };
 }

@@ -203,6 +203,14 @@ export function widenSchema(old: Schema, wanted: Schema): Schema {
   return { ...wanted, columns: [...kept, ...added] };
 }
 
+/** Whether a column by this name holds one double a row: what recipes are about. */
+export function isFloatIn({ columns }: Schema): (column: string) => boolean {
+  const floats = new Set(
+    columns.filter(({ type, listSize }) => type === "f64" && listSize === 0).map(({ name }) => name),
+  );
+  return (column) => floats.has(column);
+}
+
 export function sameSchema(a: Schema, b: Schema): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }

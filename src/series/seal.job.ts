@@ -5,8 +5,10 @@ import type { Job } from "../workers/job.ts";
 import { type ColumnSlice, concatenate } from "./column-slice.ts";
 import type { ColumnValues } from "./columns/column.ts";
 import { type ColumnCodec, type EncodedColumn, loadColumnCodec } from "./columns/column-codec.ts";
+import type { Recipes } from "./columns/recipe.ts";
+import { recipesWithin } from "./columns/recipe-check.ts";
 import { HotReader } from "./hot-segment.ts";
-import type { Schema } from "./schema.ts";
+import { isFloatIn, type Schema } from "./schema.ts";
 import { hotFileName, segmentFileName } from "./segment-format.ts";
 import { codecType, encodeSegment } from "./segment-writer.ts";
 
@@ -20,6 +22,8 @@ export interface SealRequest {
   /** Rows the writer has put into the segment: the file must give exactly these. */
   rows: number;
   profile: "light" | "compact";
+  /** Recipes of the series; those that the segment's columns do not fit are left out. */
+  derive?: Recipes;
   /** The writer's disk, where jobs run on its thread; the operating system's otherwise. */
   disk?: Disk;
 }
@@ -34,11 +38,13 @@ export interface SealResult {
  * What was encoded is decoded again and compared before it counts.
  */
 export async function sealSegment(request: SealRequest): Promise<SealResult> {
-  const { directory, storeId, firstRow, rows, profile, disk = realDisk } = request;
+  const { directory, storeId, firstRow, rows, profile, derive = {}, disk = realDisk } = request;
   const hotPath = `${directory}/${hotFileName(firstRow)}`;
   const codec = await loadColumnCodec();
   const { schema, slices } = readHot(disk, hotPath, rows);
-  const encoded = codec.encode(slices.map(columnValues), { profile });
+  // A segment may be older than the columns that the recipes are about.
+  const recipes = recipesWithin(derive, isFloatIn(schema));
+  const encoded = codec.encode(slices.map(columnValues), { profile, derive: recipes });
   verify(codec, slices, encoded, hotPath);
   const bytes = encodeSegment({ storeId, firstRow, schema, slices, encoded });
   const path = `${directory}/${segmentFileName(firstRow, rows)}`;

@@ -1,6 +1,8 @@
 import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import { SERIES_RECIPES_BYTES_MAX } from "../limits.ts";
 import { checksumOf } from "./checksum.ts";
+import type { Recipes } from "./columns/recipe.ts";
 import { type Schema, schemaFromJson, schemaToJson } from "./schema.ts";
 
 /** What happens to a row that is older than the newest one. */
@@ -35,6 +37,8 @@ export interface SeriesDefinition {
   /** The sorting window in the key's unit, for order `sort`. */
   windowKeys: bigint | undefined;
   duplicates: DuplicatesPolicy;
+  /** How columns follow from others when they are sealed; absent: each is stored for itself. */
+  derive?: Recipes | undefined;
   createdUs: bigint;
   gaps: Gap[];
 }
@@ -42,8 +46,8 @@ export interface SeriesDefinition {
 export const SERIES_FILE = "series.json";
 export const SERIES_FORMAT_VERSION = 1;
 
-/** Bytes of the file: the widest schema fits. */
-const SERIES_FILE_BYTES_MAX = 1 << 20;
+/** Bytes of the file: the widest schema fits, and the most recipes. */
+const SERIES_FILE_BYTES_MAX = (1 << 20) + SERIES_RECIPES_BYTES_MAX;
 
 /** A directory's name for a series: names hold no `~`, and a directory's name no `/`. */
 export function directoryName(name: string): string {
@@ -133,6 +137,7 @@ export function decodeSeriesFile(bytes: Buffer, path: string): SeriesDefinition 
     order: fields["order"] as OrderPolicy,
     windowKeys: big(fields["windowKeys"]),
     duplicates: fields["duplicates"] as DuplicatesPolicy,
+    ...(fields["derive"] !== undefined && { derive: fields["derive"] as Recipes }),
     createdUs: BigInt(fields["createdUs"] as string),
     gaps: fields["gaps"] as Gap[],
   };

@@ -1,6 +1,16 @@
 import { StoreError } from "../errors.ts";
-import { SERIES_SEGMENT_ROWS, SERIES_SEGMENT_ROWS_MAX } from "../limits.ts";
-import { makeSchema, requireColumn, type SchemaOptions, unitNs, widenSchema } from "./schema.ts";
+import { SERIES_RECIPES_BYTES_MAX, SERIES_SEGMENT_ROWS, SERIES_SEGMENT_ROWS_MAX } from "../limits.ts";
+import type { Recipes } from "./columns/recipe.ts";
+import { checkRecipes } from "./columns/recipe-check.ts";
+import {
+  isFloatIn,
+  makeSchema,
+  requireColumn,
+  type Schema,
+  type SchemaOptions,
+  unitNs,
+  widenSchema,
+} from "./schema.ts";
 import type { DuplicatesPolicy, OrderPolicy, Retention, SeriesDefinition } from "./series-file.ts";
 
 export interface SeriesOptions {
@@ -24,6 +34,12 @@ export interface SeriesOptions {
   duplicates?: DuplicatesPolicy;
   /** The most milliseconds of appended rows a power cut may take; 0 makes each append durable. Default: 1000. */
   flushIntervalMs?: number;
+  /**
+   * How computed f64 columns follow from others of the series: `{ ema12: { ema: { of: "close", span: 12 } } }`. A sealed
+   * segment then holds of them what is left beside the recipe; every value comes back as the same bits whatever computed
+   * it. Counts for segments sealed from now on; kept with the series until other recipes (`{}`: none) are given.
+   */
+  derive?: Recipes;
   /** How sealed segments are encoded: the smallest (`compact`, default) or the fastest to read (`light`). */
   profile?: "light" | "compact";
   /** Only read; another process may be appending. Default: false, or true in a store opened read-only. */
@@ -56,6 +72,7 @@ export function defineSeries(name: string, options: SeriesOptions, nowUs: bigint
     duplicates: options.duplicates ?? "keep",
     createdUs: nowUs,
     gaps: [],
+    ...deriveOf(options, schema),
   };
   if (
     definition.retention.ns !== undefined &&
@@ -143,7 +160,27 @@ export function redefineSeries(found: SeriesDefinition, options: SeriesOptions):
       typeof options.order === "object" ? windowOf(changed, options.order.sortWithinMs) : undefined;
   }
   if (options.duplicates !== undefined) changed.duplicates = options.duplicates;
-  return changed;
+  return options.derive === undefined
+    ? changed
+    : { ...changed, derive: undefined, ...deriveOf(options, schema) };
+}
+
+/** The recipes of a definition; the field is absent when there are none. */
+function deriveOf({ derive = {} }: SeriesOptions, schema: Schema): { derive?: Recipes } {
+  if (typeof derive !== "object" || derive === null || Array.isArray(derive)) {
+    throw invalid(`derive names a recipe for each computed column, not ${JSON.stringify(derive)}`);
+  }
+  if (Object.keys(derive).length === 0) return {};
+  checkRecipes(derive, isFloatIn(schema));
+  const text = JSON.stringify(derive);
+  if (Buffer.byteLength(text) > SERIES_RECIPES_BYTES_MAX) {
+    throw new StoreError("ERR_LIMIT", `the recipes take ${Buffer.byteLength(text)} bytes as JSON`, {
+      context: { limit: SERIES_RECIPES_BYTES_MAX },
+      hint: "Leave out those that save least.",
+    });
+  }
+  // A copy: what the caller does with the object later must not change the series.
+  return { derive: JSON.parse(text) as Recipes };
 }
 
 function invalid(message: string): StoreError {

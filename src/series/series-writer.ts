@@ -347,7 +347,9 @@ export class SeriesWriter {
       // Rows carried out of its window must be durable where they are now before this file goes.
       const next = this.#full[1] ?? this.#hot;
       if (hot.segment.window !== undefined) await next?.journal.sync();
-      const request: SealRequest = { directory, storeId, firstRow, rows, profile: this.#options.profile };
+      const { profile } = this.#options;
+      const { derive } = this.#definition;
+      const request: SealRequest = { directory, storeId, firstRow, rows, profile, ...(derive && { derive }) };
       await pool.run<SealResult>(sealJob, pool.inline ? { ...request, disk } : request);
       const name = { name: segmentFileName(firstRow, rows), kind: "sealed" as const, firstRow, rows };
       this.#sealed.push(readSealed(disk, directory, name, storeId));

@@ -116,6 +116,7 @@ export function setStage(props: Props = {}): Stage {
     compressionOfName,
     formatOfName,
     StoreError,
+    inferFileRecipes: async (path, options) => answer("inferFileRecipes")(path, options) as never,
     openStore: async (directory, options) => {
       stage.opened.push({ directory, options });
       props.open?.(directory, options);

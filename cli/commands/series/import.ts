@@ -1,6 +1,8 @@
+import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { collect, given, parseChoice, parseWhole } from "../../arguments.ts";
-import type { SeriesImportOptions } from "../../library.ts";
+import { UsageError } from "../../exit-codes.ts";
+import type { Recipes, SeriesImportOptions } from "../../library.ts";
 import { formatBytes, formatCount, formatRatio, plural } from "../../render/quantities.ts";
 import { printable } from "../../render/text.ts";
 import type { Session } from "../../session.ts";
@@ -14,6 +16,7 @@ interface ImportFlags {
   text?: string[];
   format?: string;
   segmentRows?: string;
+  derive?: string;
 }
 
 /** `varve series import NAME FILE`: appends a file's rows. */
@@ -38,8 +41,12 @@ export function addImport(series: Command, session: Session): void {
     )
     .option("--format <format>", "csv, ndjson, arrow or parquet (default: by the file)")
     .option("--segment-rows <n>", "rows of a segment, for a new series")
+    .option(
+      "--derive <file>",
+      "recipes by which columns follow from others, as JSON; see features infer-recipes",
+    )
     .action(async (name: string, file: string, flags: ImportFlags) => {
-      const options = readOptions(flags);
+      const options = given({ ...readOptions(flags), derive: await readDerive(flags.derive) });
       const { result, stats } = await session.withStore({ create: true }, async (store) => {
         const imported = await session.running("importing", (running) =>
           store.importSeries(name, file, { ...options, ...running }),
@@ -69,4 +76,17 @@ function readOptions(flags: ImportFlags): SeriesImportOptions {
     segmentRows:
       flags.segmentRows === undefined ? undefined : parseWhole("--segment-rows", flags.segmentRows, 1),
   });
+}
+
+async function readDerive(path: string | undefined): Promise<Recipes | undefined> {
+  if (path === undefined) return undefined;
+  const text = await readFile(path, "utf8");
+  try {
+    return JSON.parse(text) as Recipes;
+  } catch (error) {
+    throw new UsageError(
+      `--derive: ${path} is no JSON: ${(error as Error).message}`,
+      "`varve features infer-recipes` ends with what it takes.",
+    );
+  }
 }

@@ -1,5 +1,8 @@
+import { RECIPE_CHAIN_MAX } from "../../limits.ts";
+import { bitAt } from "./bitmap.ts";
 import type { ColumnValues } from "./column.ts";
 import { columnOf, formulaOf, type Recipe, SOURCE_SUFFIX } from "./recipe.ts";
+import { recipesWithin } from "./recipe-check.ts";
 import { differenceOfRange, emaWeight, predict, sourceOfAverage } from "./recipe-values.ts";
 
 /** A recipe that fits a column, and what it leaves of a value on average, in bits of ulps. */
@@ -40,7 +43,10 @@ interface Trial {
  * Recipes never lead back to themselves.
  */
 export function findRecipes(columns: readonly ColumnValues[]): FittingRecipe[] {
-  const floats = columns.filter(({ type, rows }) => type === "f64" && rows >= 32).slice(0, COLUMNS_MAX);
+  const floats = columns
+    .filter(({ type, rows }) => type === "f64" && rows >= 32)
+    .slice(0, COLUMNS_MAX)
+    .map(nullsAsNaN);
   const leading = floats.map(({ values }) => leadingNaNs(values as Float64Array));
   const length = Math.max(...leading.filter((rows) => rows <= LEADING_MAX), 0) + TRIAL_ROWS;
   const trials = floats.map(({ name, values }) => trialOf(name, values as Float64Array, length));
@@ -56,7 +62,34 @@ export function findRecipes(columns: readonly ColumnValues[]): FittingRecipe[] {
       ownDifference(column, [...trials.filter((t) => t.isDecimal), ...sources]),
     ),
   );
-  return choose(found);
+  return withinChains(choose(found));
+}
+
+/** Whoever computes a column has no other word for what is missing than these two. */
+function nullsAsNaN(column: ColumnValues): ColumnValues {
+  const { values, validity } = column;
+  if (validity === undefined) return column;
+  const filled = (values as Float64Array).map((value, row) => (bitAt(validity, row) ? value : Number.NaN));
+  return { ...column, values: filled };
+}
+
+/** Leaves out what follows from too many others in a row. */
+function withinChains(fits: FittingRecipe[]): FittingRecipe[] {
+  const recipes = new Map(fits.map(({ column, recipe }) => [column, recipe]));
+  const chains = new Map<string, number>();
+  const chainOf = (column: string): number => {
+    const recipe = recipes.get(column);
+    if (recipe === undefined) return 0;
+    const known = chains.get(column);
+    if (known !== undefined) return known;
+    const { sources } = formulaOf(column, recipe);
+    const chain = 1 + Math.max(0, ...sources.map((source) => chainOf(columnOf(source))));
+    chains.set(column, chain);
+    return chain;
+  };
+  const short = [...recipes].filter(([column]) => chainOf(column) <= RECIPE_CHAIN_MAX);
+  const left = recipesWithin(Object.fromEntries(short), () => true);
+  return fits.filter(({ column }) => Object.hasOwn(left, column));
 }
 
 function leadingNaNs(values: Float64Array): number {

@@ -1,8 +1,8 @@
-import { StoreError } from "../../errors.ts";
 import { type ColumnKernels, PAGE_ROWS } from "../../kernels/column-kernels.ts";
 import { bytesOf } from "./column.ts";
 import { type EncodedRun, encodeRuns, type Workbench } from "./numbers.ts";
-import { columnOf, type Formula, formulaOf, type Recipes, SOURCE_SUFFIX } from "./recipe.ts";
+import { columnOf, type Formula, type Recipes, SOURCE_SUFFIX } from "./recipe.ts";
+import { checkRecipes } from "./recipe-check.ts";
 import { differenceOfRange, predict, sourceOfAverage } from "./recipe-values.ts";
 
 /** A column as its recipe leaves it. */
@@ -21,7 +21,7 @@ export type Values = ReadonlyMap<string, Float64Array>;
 
 /**
  * Applies recipes to the columns they name; those that do not fit are left out.
- * @throws StoreError ERR_INVALID_ARGUMENT for a recipe over columns that are not there, or over itself.
+ * @throws StoreError as `checkRecipes`
  */
 export function deriveColumns(
   workbench: Workbench,
@@ -29,8 +29,7 @@ export function deriveColumns(
   recipes: Recipes,
   profile: "light" | "compact",
 ): Map<string, DerivedColumn> {
-  const formulas = new Map(Object.entries(recipes).map(([name, recipe]) => [name, formulaOf(name, recipe)]));
-  for (const name of formulas.keys()) checkSources(name, formulas, values, []);
+  const formulas = checkRecipes(recipes, (column) => values.has(column));
   const hidden = new Map<string, Float64Array>();
   const valuesOf = (source: string): Float64Array =>
     source.endsWith(SOURCE_SUFFIX) ? hiddenOf(columnOf(source)) : values.get(source)!;
@@ -66,35 +65,14 @@ export function deriveColumns(
 
 /** A source that is kept by a recipe goes with it: what follows from it cannot be derived either. */
 function dropBroken(derived: Map<string, DerivedColumn>): void {
-  for (const [name, { formula }] of derived) {
-    const missing = formula.sources.some(
-      (source) => source.endsWith(SOURCE_SUFFIX) && !derived.has(columnOf(source)),
-    );
-    if (missing) derived.delete(name);
+  const isBroken = ([, { formula }]: [string, DerivedColumn]) =>
+    formula.sources.some((source) => source.endsWith(SOURCE_SUFFIX) && !derived.has(columnOf(source)));
+  for (let broken = [...derived].find(isBroken); broken; broken = [...derived].find(isBroken)) {
+    derived.delete(broken[0]);
   }
 }
 
 const sizeOf = (run: EncodedRun | undefined) => run?.pages.reduce((sum, page) => sum + page.length, 0) ?? 0;
-
-function checkSources(name: string, formulas: Map<string, Formula>, values: Values, above: string[]): void {
-  const refuse = (problem: string) => {
-    throw new StoreError("ERR_INVALID_ARGUMENT", `recipe of column "${name}" ${problem}`, {
-      context: { column: name },
-      hint: "Recipes make f64 columns of other f64 columns of the same table.",
-    });
-  };
-  if (!values.has(name)) refuse("makes no f64 column of this table");
-  if (above.includes(name)) refuse("leads back to itself");
-  for (const source of formulas.get(name)?.sources ?? []) {
-    const column = columnOf(source);
-    if (!values.has(column)) refuse(`needs column "${column}", which is no f64 column of this table`);
-    if (source.endsWith(SOURCE_SUFFIX)) {
-      const of = formulas.get(column);
-      if (of === undefined || of.digits < 0) refuse(`needs the source of "${column}", which keeps none`);
-    }
-    checkSources(column, formulas, values, [...above, name]);
-  }
-}
 
 function ulpsBeside(kernels: ColumnKernels, own: Float64Array, predicted: Float64Array): BigInt64Array {
   const { exports, memory, at } = kernels;

@@ -69,19 +69,52 @@ const KINDS = [
 const DIGITS_MAX = 15;
 export const SOURCE_SUFFIX = "#source";
 
-/** @throws StoreError ERR_INVALID_ARGUMENT for what is no recipe. */
+/** What each formula is told beside its columns, and what it must be told. */
+const SETTINGS: Record<Formula["kind"], { may: string[]; must?: string }> = {
+  return: { may: ["lag"] },
+  logReturn: { may: [] },
+  ema: { may: ["span", "digits"], must: "span" },
+  sma: { may: ["window"], must: "window" },
+  sum: { may: ["window"], must: "window" },
+  macd: { may: [] },
+  rsi: { may: ["period"], must: "period" },
+  zscore: { may: ["window", "ddof"], must: "window" },
+  bollinger: { may: ["window", "width", "ddof"], must: "window" },
+  volatility: { may: ["window", "ddof", "scale"], must: "window" },
+  range: { may: ["digits"] },
+};
+const SOURCE_KEYS = ["of", "fast", "slow", "high", "low"];
+
+/** The columns a recipe names, `#source` behind them as they are written. */
+export function sourcesOf(recipe: Recipe): string[] {
+  const [said = {}] = Object.values(recipe) as Record<string, unknown>[];
+  return SOURCE_KEYS.map((key) => said[key]).filter((name): name is string => typeof name === "string");
+}
+
+/** @throws StoreError ERR_INVALID_ARGUMENT naming the column, for what is no recipe. */
 export function formulaOf(column: string, recipe: Recipe): Formula {
-  const [[kind, said] = ["", {}]] = Object.entries(recipe) as [string, Record<string, unknown>][];
   const refuse = (problem: string): never => {
     throw new StoreError("ERR_INVALID_ARGUMENT", `recipe of column "${column}": ${problem}`, {
       context: { column, recipe },
       hint: 'Write a recipe such as { ema: { of: "close", span: 12 } }.',
     });
   };
+  const entries = isObject(recipe) ? Object.entries(recipe) : [];
+  if (entries.length !== 1 || !isObject(entries[0]![1]))
+    return refuse("it is not one formula and its settings");
+  const [kind, said] = entries[0] as [string, Record<string, unknown>];
   const known = KINDS.find((name) => name === kind) ?? refuse(`unknown formula "${kind}"`);
-  const sources = ["of", "fast", "slow", "high", "low"]
-    .map((key) => said[key])
-    .filter((name): name is string => typeof name === "string");
+  const { may, must } = SETTINGS[known];
+  for (const [key, value] of Object.entries(said)) {
+    if (value === undefined) continue;
+    const isSource = SOURCE_KEYS.includes(key);
+    if (!isSource && !may.includes(key)) refuse(`${known} has no "${key}"`);
+    if (typeof value !== (isSource ? "string" : "number")) {
+      refuse(`"${key}" is ${isSource ? "the name of a column" : "a number"}, not ${JSON.stringify(value)}`);
+    }
+  }
+  if (must !== undefined && said[must] === undefined) refuse(`${known} needs "${must}"`);
+  const sources = sourcesOf(recipe);
   const rows = Number(said["span"] ?? said["window"] ?? said["period"] ?? said["lag"] ?? 1);
   const ddof = Number(said["ddof"] ?? 0);
   const scale = Number(said["scale"] ?? said["width"] ?? (known === "bollinger" ? 2 : 1));
@@ -91,16 +124,21 @@ export function formulaOf(column: string, recipe: Recipe): Formula {
     (known === "ema" && sources.length === 0) || (known === "range" && sources.length === 1)
       ? Number(said["digits"] ?? 2)
       : -1;
+  if (said["digits"] !== undefined && digits !== said["digits"]) refuse("it has its sources and keeps none");
+  if (Number(said["digits"] ?? 0) < 0) refuse(`${digits} digits are none`);
   const formula = { kind: known, sources, rows, digits, ddof, scale };
   const problem = sources.length !== needed ? `needs ${needed} columns` : problemOf(formula);
   return problem === undefined ? formula : refuse(problem);
 }
 
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
+
 function problemOf({ rows, digits, ddof, scale, kind }: Formula): string | undefined {
   if (!Number.isInteger(rows) || rows < 1 || rows > RECIPE_ROWS_MAX) {
     return `${rows} rows are none or over ${RECIPE_ROWS_MAX}`;
   }
-  if (!Number.isInteger(digits) || digits > DIGITS_MAX) return `${digits} digits are over ${DIGITS_MAX}`;
+  if (!Number.isInteger(digits) || digits < -1 || digits > DIGITS_MAX)
+    return `${digits} digits are over ${DIGITS_MAX}`;
   if (ddof !== 0 && ddof !== 1) return `ddof ${ddof} is neither 0 nor 1`;
   if (kind === "zscore" || kind === "bollinger" || kind === "volatility") {
     if (rows <= ddof) return "the window is too short";

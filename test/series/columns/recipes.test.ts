@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { RECIPE_ROWS_MAX } from "../../../src/limits.ts";
+import { RECIPE_CHAIN_MAX, RECIPE_ROWS_MAX } from "../../../src/limits.ts";
 import type { ColumnValues } from "../../../src/series/columns/column.ts";
 import { loadColumnCodec } from "../../../src/series/columns/column-codec.ts";
 import { logarithm } from "../../../src/series/columns/logarithm.ts";
@@ -160,10 +160,78 @@ describe("recipes", () => {
     ["of no known formula", { sma: { median: { of: "close" } } as unknown as Recipe }],
     ["of a window past the limit", { sma: { sma: { of: "close", window: RECIPE_ROWS_MAX + 1 } } }],
     ["of no window", { sma: { sma: { of: "close", window: 0 } } }],
+    ["without their window", { sma: { sma: { of: "close" } } as unknown as Recipe }],
+    [
+      "with a setting of another formula",
+      { sma: { sma: { of: "close", window: 3, span: 3 } } as unknown as Recipe },
+    ],
+    ["with text for a number", { sma: { sma: { of: "close", window: "3" } } as unknown as Recipe }],
+    ["with digits that are none", { sma: { ema: { span: 3, digits: -1 } } }],
+    ["with digits beside a source", { sma: { ema: { of: "close", span: 3, digits: 1 } } }],
+    [
+      "of two formulas",
+      { sma: { sum: { of: "close", window: 3 }, sma: { of: "close", window: 3 } } as Recipe },
+    ],
+    ["that are null", { sma: null as unknown as Recipe }],
+    ["whose formula is null", { sma: { sma: null } as unknown as Recipe }],
   ])("%s are refused", (_, derive) => {
     expect(() => codec.encode(table, { derive })).toThrowError(
       expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }) as Error,
     );
+  });
+
+  it("may follow one from the other as often as the limit, and are read then", () => {
+    const chain = (length: number) =>
+      Object.fromEntries(
+        Array.from({ length }, (_, i): [string, Recipe] => [`c${i + 1}`, { ema: { of: `c${i}`, span: 3 } }]),
+      );
+    const columns = [(table[0]!.values as Float64Array).slice(0, 700)];
+    for (let i = 1; i <= RECIPE_CHAIN_MAX + 1; i++) {
+      let average = columns[i - 1]![0]!;
+      columns.push(
+        columns[i - 1]!.map((value) => {
+          average = 0.5 * value + 0.5 * average;
+          return average;
+        }),
+      );
+    }
+    const named = columns.map((values, i) => numberColumn(`c${i}`, "f64", values));
+    bytesWith(named, chain(RECIPE_CHAIN_MAX));
+    expect(() => codec.encode(named, { derive: chain(RECIPE_CHAIN_MAX + 1) })).toThrowError(
+      expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }) as Error,
+    );
+    const backwards = Object.fromEntries(Object.entries(chain(RECIPE_CHAIN_MAX + 1)).reverse());
+    expect(() => codec.encode(named, { derive: backwards })).toThrowError(/more than 24/);
+    const found = codec.inferRecipes(named);
+    bytesWith(named, Object.fromEntries(found.map(({ column, recipe }) => [column, recipe])));
+  });
+
+  it("are found in columns whose first values are missing", () => {
+    const withNulls = table.map((column): ColumnValues => {
+      if (column.name !== "sma") return column;
+      const validity = new Uint8Array(Math.ceil(rows / 8)).fill(255);
+      const values = (column.values as Float64Array).map((value) => (Number.isNaN(value) ? 0 : value));
+      for (let row = 0; row < 19; row++) validity[row >> 3]! &= ~(1 << (row & 7));
+      return { ...column, values, validity };
+    });
+    const found = new Map(codec.inferRecipes(withNulls).map(({ column, recipe }) => [column, recipe]));
+    expect(found.get("sma")).toEqual({ sma: { of: "close", window: 20 } });
+  });
+
+  it("go with the source that one of them would have kept, however long the row of them", () => {
+    const next = noise(5);
+    const random = (name: string) =>
+      numberColumn(
+        name,
+        "f64",
+        Float64Array.from({ length: 500 }, () => next() / 7),
+      );
+    bytesWith(["a", "b", "c", "d"].map(random), {
+      a: { range: { of: "b#source", digits: 3 } },
+      b: { range: { of: "c#source", digits: 3 } },
+      c: { ema: { span: 5, digits: 3 } },
+      d: { sma: { of: "a#source", window: 4 } },
+    });
   });
 
   it("may look back as far as the limit", () => {
