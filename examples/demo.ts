@@ -1,7 +1,8 @@
 /**
  * varve's main jobs in under a minute: train a small model, save it as it learns, kill the trainer in the middle of a
- * save, go on from what was durable, and end with the very weights of a run that was never interrupted. Then run a
- * trading engine, kill it between orders, and show that nothing it acknowledged is missing and no nonce comes twice.
+ * save, go on from what was durable, and end with the very weights of a run that was never interrupted. Ticks are appended
+ * to the same store meanwhile; features are published and loaded, and a price is read as of an instant. Then run a trading
+ * engine, kill it between orders, and show that nothing it acknowledged is missing and no nonce comes twice.
  *
  *     npm run demo
  */
@@ -13,6 +14,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { openStore } from "../index.ts";
 import { killBetweenOrders } from "./demo/kill-engine.ts";
+import { appendTicksDuring, readTicks } from "./demo/ticks.ts";
 import { REF, STEPS, Training } from "./demo/trainer.ts";
 
 const KILL_AT_STEP = 240;
@@ -100,7 +102,7 @@ print(
 );
 
 print("\n2. Start the trainer again: it goes on from the newest durable version");
-const second = await train();
+const second = await appendTicksDuring(directory, train(), print);
 const [start] = second;
 print(`  it went on from version ${start!.version} (step ${start!.step})`);
 if (start!.version < durable.version) throw new Error("an acknowledged version is missing");
@@ -112,6 +114,8 @@ print("\n4. The history, and the best version as a file that other tools read");
 await varve("log", REF);
 await varve("restore", `${REF}@best:loss`, "--out", best);
 await varve("check", "--read-data");
-print("\n5. Run a trading engine beside it and kill it between orders, again and again");
+print("\n5. The ticks that came meanwhile: features of them, and a price as of an instant");
+await readTicks(directory, print, varve);
+print("\n6. Run a trading engine beside it and kill it between orders, again and again");
 await killBetweenOrders(directory, print, varve);
 print(`\nLook around: npx varve --store ${directory} diff ${REF}@1 ${REF}@latest`);
