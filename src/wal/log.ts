@@ -21,8 +21,6 @@ import { createThreadCarrier } from "./thread-carrier.ts";
 import { blocksFor, type Chain } from "./writer.ts";
 
 const SEAL_AFTER_MS = 1000;
-/** A write begins ahead of the turn's end when it has half the records of the one before, from so many on. */
-const EARLY_RECORDS_MIN = 8;
 
 export interface LogStats {
   /** How writes become durable on this file system. */
@@ -84,8 +82,6 @@ export class WriteAheadLog implements Journal {
   #inFlight: GatheredWrite | undefined;
   #carrier: WriteCarrier | undefined;
   #isFlushScheduled = false;
-  /** Records gathered that begin a write before the turn ends. */
-  #earlyRecords = Number.POSITIVE_INFINITY;
   #poison: StoreError | undefined;
   #isClosed = false;
   #isSealed = true;
@@ -130,9 +126,7 @@ export class WriteAheadLog implements Journal {
   enqueue(record: JournalRecord, waiter: Waiter): void {
     this.#checkUsable(record);
     this.#gathering.add(record, waiter);
-    if (this.#inFlight !== undefined) return;
-    if (this.#gathering.records >= this.#earlyRecords) this.#startGathered();
-    else this.#flushSoon();
+    if (this.#inFlight === undefined) this.#flushSoon();
   }
 
   /** The same as a promise. */
@@ -247,26 +241,15 @@ export class WriteAheadLog implements Journal {
   }
 
   /**
-   * The disk gets the next group before the callers of this one get their answers: while they make new records of
-   * them, it writes. Half as many as were answered are then enough to begin again, so that two groups take turns.
+   * The disk gets what has gathered before the callers of this group get their answers. What they make of those goes
+   * in one group too: waking the log worker twice as often, for half as many records, costs more than it gains.
    */
   readonly #carried = (outcome: WriteOutcome): void => {
     const write = this.#inFlight!;
     this.#inFlight = undefined;
     this.#settle(write, outcome);
-    this.#allowEarly(Math.max(EARLY_RECORDS_MIN, write.records >>> 1));
     if (this.#gathering.records > 0) this.#startGathered();
     this.#answer(write);
-  };
-
-  /** For this turn of the event loop: what comes later is no answer's echo, and may come together. */
-  #allowEarly(records: number): void {
-    if (this.#earlyRecords === Number.POSITIVE_INFINITY) setImmediate(this.#endEarly);
-    this.#earlyRecords = records;
-  }
-
-  readonly #endEarly = (): void => {
-    this.#earlyRecords = Number.POSITIVE_INFINITY;
   };
 
   #createCarrier(): WriteCarrier {
