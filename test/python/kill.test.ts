@@ -69,44 +69,48 @@ describe.skipIf(python === undefined)("uploads under kill -9", () => {
     }
   }
 
-  it(`of server or client (${rounds} times) never leave a ref without its chunks, and lose nothing acknowledged`, async () => {
-    const random = randomOf();
-    try {
-      await startServer();
-      let acknowledged = 0;
-      let client: PythonChild | undefined;
-      for (let round = 0; round < rounds; round++) {
-        client ??= startPython(python!, ["-c", saver, String(random.below(1e9))], url());
-        const before = client.lines.length;
-        await pause(400 + random.below(1500));
-        if (round % 2 === 0) {
-          server.kill("SIGKILL");
-          await new Promise((resolve) => server.once("exit", resolve));
-          await startServer();
-          // The client was not killed: it goes on by itself where it was.
-          while (client.lines.length <= before && client.process.exitCode === null) await pause(50);
-          expect(client.process.exitCode, (await Promise.race([client.ended, { err: "" }])).err).toBeNull();
-        } else {
-          client.process.kill("SIGKILL");
-          await client.ended;
+  it(
+    `of server or client (${rounds} times) never leave a ref without its chunks, and lose nothing acknowledged`,
+    async () => {
+      const random = randomOf();
+      try {
+        await startServer();
+        let acknowledged = 0;
+        let client: PythonChild | undefined;
+        for (let round = 0; round < rounds; round++) {
+          client ??= startPython(python!, ["-c", saver, String(random.below(1e9))], url());
+          const before = client.lines.length;
+          await pause(400 + random.below(1500));
+          if (round % 2 === 0) {
+            server.kill("SIGKILL");
+            await new Promise((resolve) => server.once("exit", resolve));
+            await startServer();
+            // The client was not killed: it goes on by itself where it was.
+            while (client.lines.length <= before && client.process.exitCode === null) await pause(50);
+            expect(client.process.exitCode, (await Promise.race([client.ended, { err: "" }])).err).toBeNull();
+          } else {
+            client.process.kill("SIGKILL");
+            await client.ended;
+          }
+          acknowledged = Math.max(acknowledged, Number(client.lines.at(-1)?.split(" ")[1] ?? 0));
+          if (round % 2 === 1) client = undefined;
         }
-        acknowledged = Math.max(acknowledged, Number(client.lines.at(-1)?.split(" ")[1] ?? 0));
-        if (round % 2 === 1) client = undefined;
+        client?.process.kill("SIGKILL");
+        server.kill("SIGTERM");
+        await new Promise((resolve) => server.once("exit", resolve));
+        expect(acknowledged).toBeGreaterThan(0);
+        await using opened = await openStore(store(), { workers: 0 });
+        const versions = opened.checkpoints.log("killed").map(({ version }) => version);
+        expect(versions.length).toBeGreaterThanOrEqual(acknowledged);
+        expect(await opened.check({ readData: true })).toMatchObject({ ok: true, problems: [] });
+        const resumed = await opened.checkpoints.readResume("killed");
+        expect(resumed!.byteLength).toBeGreaterThan(4_000_000);
+      } catch (error) {
+        throw new Error(random.says, { cause: error });
       }
-      client?.process.kill("SIGKILL");
-      server.kill("SIGTERM");
-      await new Promise((resolve) => server.once("exit", resolve));
-      expect(acknowledged).toBeGreaterThan(0);
-      await using opened = await openStore(store(), { workers: 0 });
-      const versions = opened.checkpoints.log("killed").map(({ version }) => version);
-      expect(versions.length).toBeGreaterThanOrEqual(acknowledged);
-      expect(await opened.check({ readData: true })).toMatchObject({ ok: true, problems: [] });
-      const resumed = await opened.checkpoints.readResume("killed");
-      expect(resumed!.byteLength).toBeGreaterThan(4_000_000);
-    } catch (error) {
-      throw new Error(random.says, { cause: error });
-    }
-  }, 240_000);
+    },
+    Math.max(240_000, rounds * 6000),
+  );
 
   it("tried again send nothing that had arrived, whichever side was killed", async () => {
     await startServer();

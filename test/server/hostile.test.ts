@@ -129,6 +129,29 @@ describe("bodies", () => {
     await lives();
   });
 
+  it.each([1000, 100_000])("of JSON that end early, %i bytes, change nothing", async (length) => {
+    const socket = connect(Number(new URL(served.url).port), "127.0.0.1");
+    socket.on("error", () => {});
+    socket.write(`${head("/v1/manifests", length)}{"files":`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    socket.destroy();
+    await lives();
+  });
+
+  it.each([64 << 10, (64 << 10) + 1])(
+    "of JSON are read alike, whole at once or in pieces: %i bytes",
+    async (length) => {
+      const text = JSON.stringify({ digests: ["ab".repeat(32)] });
+      const body = Buffer.from(text.padEnd(length));
+      const { status, json } = await served.call("POST", "/v1/have", body, as(saver));
+      expect([status, json.missing]).toEqual([200, [0]]);
+      const nonsense = Buffer.from(`${text}x`.padEnd(length));
+      expect((await served.call("POST", "/v1/have", nonsense, as(saver))).status).toBe(400);
+      // The connection is as good as new.
+      expect((await served.call("POST", "/v1/have", body, as(saver))).status).toBe(200);
+    },
+  );
+
   it("that stop coming end with 408, and headers that do with a closed connection", async () => {
     const [body, headers] = await Promise.all([
       raw(`${head("/v1/manifests", 1000)}{"files":`, SERVER_STALL_MS * 1.6),

@@ -1,0 +1,46 @@
+import { closeSync, openSync, readSync } from "node:fs";
+
+/**
+ * How long this thread's event loop was kept from its next turn, told apart by the kernel's own account of the thread:
+ * what it ran, what it waited for a processor, and the rest, in which it slept: in a call to the kernel, or for another
+ * thread of the process (which may be waiting for a processor itself).
+ */
+export class LoopWatch {
+  #file = openSync("/proc/self/schedstat");
+  #buffer = Buffer.alloc(64);
+  #before = this.#read();
+  #heldMs = [];
+  longestMs = 0;
+  ranMs = 0;
+  #timer = setInterval(() => this.#turn(), 1);
+
+  #read() {
+    const bytes = readSync(this.#file, this.#buffer, 0, 64, 0);
+    const [ranNs, waitedNs] = this.#buffer.toString("latin1", 0, bytes).split(" ").map(Number);
+    return { ms: performance.now(), ranNs, waitedNs };
+  }
+
+  #turn() {
+    const now = this.#read();
+    const ms = now.ms - this.#before.ms - 1;
+    const ownMs = ms - (now.waitedNs - this.#before.waitedNs) / 1e6;
+    this.longestMs = Math.max(this.longestMs, ms);
+    this.ranMs = Math.max(this.ranMs, (now.ranNs - this.#before.ranNs) / 1e6);
+    this.#heldMs.push(ownMs);
+    this.#before = now;
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    closeSync(this.#file);
+    const sorted = this.#heldMs.sort((a, b) => a - b);
+    const over20 = sorted.filter((ms) => ms > 20).length;
+    return {
+      longestMs: this.longestMs,
+      ranMs: this.ranMs,
+      heldMs: sorted.at(-1),
+      over20,
+      turns: sorted.length,
+    };
+  }
+}
