@@ -1,6 +1,7 @@
 import { crc32c } from "@node-rs/crc32";
 import type { Disk } from "../disk/disk.ts";
 import { flipBit, flippedBit, flipUntil } from "../flipped-bit.ts";
+import { SECTOR_BYTES } from "../limits.ts";
 import { PackDirectory } from "./pack-directory.ts";
 import { FRAME_FIXED_BYTES, frameHeaderBytes, placeSeed } from "./pack-format.ts";
 import { decodeFrame, decodeFrameHeader, type Frame, PackReader } from "./pack-reader.ts";
@@ -58,19 +59,24 @@ function healFrame(disk: Disk, scan: PackScan, range: PackScan["damage"][number]
   const fits = () => {
     const header = headerAt();
     if (typeof header === "string") return false;
+    const end = frameHeaderBytes(header.chunks.length, header.bases.length) + header.payloadBytes;
+    // What one save appended ends with zeros up to the next sector: they belong to the range, not to the frame.
     return (
-      frameHeaderBytes(header.chunks.length, header.bases.length) + header.payloadBytes === bytes.byteLength
+      end <= bytes.byteLength &&
+      bytes.byteLength - end < SECTOR_BYTES &&
+      bytes.subarray(end).every((byte) => byte === 0)
     );
   };
   // The header is short: each of its bits can be tried. The payload's bit is computed.
   if (!fits() && !flipUntil(bytes, HEADER_TRIED_BYTES, fits)) return undefined;
   const header = headerAt();
   if (typeof header === "string") return undefined;
-  const payload = bytes.subarray(frameHeaderBytes(header.chunks.length, header.bases.length));
+  const headerBytes = frameHeaderBytes(header.chunks.length, header.bases.length);
+  const payload = bytes.subarray(headerBytes, headerBytes + header.payloadBytes);
   const seed = placeSeed(scan.packId, range.offset);
   const bit = flippedBit(payload, header.payloadCrc, crc32c(payload, seed));
   if (bit !== undefined) flipBit(payload, bit);
-  const frame = decodeFrame(bytes, scan.packId, range.offset);
+  const frame = decodeFrame(bytes.subarray(0, headerBytes + header.payloadBytes), scan.packId, range.offset);
   return typeof frame === "string" ? undefined : frame;
 }
 

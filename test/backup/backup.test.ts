@@ -119,6 +119,7 @@ describe("a backup of the whole store", () => {
     await trades.flush();
     await store.backup(copy);
     append(20_000);
+    await trades.settled();
     await trades.flush();
     expect((await store.backup(copy)).series).toMatchObject({ series: 1 });
     const there = await open(copy, { readOnly: true });

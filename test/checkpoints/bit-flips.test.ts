@@ -155,6 +155,24 @@ describe("a flipped bit in a store on the real disk", () => {
     });
   }
 
+  it("in the last frame of a pack, which zeros follow, is mended", async () => {
+    const store = `${directory}/last-frame`;
+    cpSync(`${directory}/whole`, store, { recursive: true });
+    for (const pack of readdirSync(`${store}/chunks/packs`)) {
+      const path = `${store}/chunks/packs/${pack}`;
+      const bytes = readFileSync(path);
+      let last = bytes.byteLength - 1;
+      while (bytes[last] === 0) last--;
+      expect(last).toBeLessThan(bytes.byteLength - 1);
+      bytes[last]! ^= 1;
+      writeFileSync(path, bytes);
+    }
+    expect((await checkStoreAt(store, { readData: true })).ok).toBe(false);
+    const repaired = await repairStoreAt(store);
+    expect(repaired.damagedVersions).toEqual([]);
+    expect(repaired.check.problems).toEqual([]);
+  });
+
   it("that cannot be turned back is put on record, and saving the same again heals it", async () => {
     const store = `${directory}/garbled`;
     cpSync(`${directory}/whole`, store, { recursive: true });
