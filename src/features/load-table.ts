@@ -1,13 +1,7 @@
 import type { ChunkReader } from "../chunks/chunk-reader.ts";
 import { StoreError } from "../errors.ts";
 import { ByteSource } from "../series/columns/byte-source.ts";
-import {
-  bytesOf,
-  type NumberArray,
-  type NumberType,
-  numbersOf,
-  numberWidth,
-} from "../series/columns/column.ts";
+import { bytesOf, NUMBER_ARRAYS, numbersOf, numberWidth } from "../series/columns/column.ts";
 import { type ColumnCodec, loadColumnCodec } from "../series/columns/column-codec.ts";
 import { readFeatureManifest } from "./feature-chunks.ts";
 import {
@@ -91,19 +85,6 @@ function layOut(columns: ColumnManifest[], rows: number): { columns: Place[]; si
   return { columns: places, sizeBytes: at };
 }
 
-const ARRAYS: Record<NumberType, new (buffer: ArrayBuffer, at: number, length: number) => NumberArray> = {
-  f64: Float64Array,
-  f32: Float32Array,
-  i64: BigInt64Array,
-  u64: BigUint64Array,
-  i32: Int32Array,
-  u32: Uint32Array,
-  i16: Int16Array,
-  u16: Uint16Array,
-  i8: Int8Array,
-  u8: Uint8Array,
-};
-
 class Loader {
   readonly #chunks: Reader;
   readonly #codec: ColumnCodec;
@@ -138,7 +119,7 @@ class Loader {
       values:
         numbers === undefined
           ? bytes
-          : new ARRAYS[numbers.type](this.#buffer, place.values.at, rows * numbers.perRow),
+          : new NUMBER_ARRAYS[numbers.type](this.#buffer, place.values.at, rows * numbers.perRow),
     };
     if (place.offsets !== undefined) out.offsets = new Int32Array(this.#buffer, place.offsets.at, rows + 1);
     if (place.validity !== undefined) {

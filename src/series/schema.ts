@@ -1,5 +1,6 @@
 import { StoreError } from "../errors.ts";
 import { NAME_BYTES_MAX, SERIES_COLUMNS_MAX, SERIES_LIST_SIZE_MAX } from "../limits.ts";
+import { NUMBER_ARRAYS } from "./columns/column.ts";
 
 /** Numbers as Arrow has them, by the names design documents and the command line use. */
 export const NUMBER_TYPES = ["f64", "f32", "i64", "u64", "i32", "u32", "i16", "u16", "i8", "u8"] as const;
@@ -111,30 +112,17 @@ export function storageOf(type: ColumnType): NumberType | undefined {
   return type === "bool" || type === "utf8" || type === "binary" ? undefined : type;
 }
 
-const ARRAYS = {
-  f64: Float64Array,
-  f32: Float32Array,
-  i64: BigInt64Array,
-  u64: BigUint64Array,
-  i32: Int32Array,
-  u32: Uint32Array,
-  i16: Int16Array,
-  u16: Uint16Array,
-  i8: Int8Array,
-  u8: Uint8Array,
-} as const;
-
 export type { NumberArray } from "./columns/column.ts";
 
 /** The typed array of a number type. */
-export function arrayOf(type: NumberType): (typeof ARRAYS)[NumberType] {
-  return ARRAYS[type];
+export function arrayOf(type: NumberType): (typeof NUMBER_ARRAYS)[NumberType] {
+  return NUMBER_ARRAYS[type];
 }
 
 /** Bytes of one number of the type; 0 for bool, utf8 and binary. */
 export function widthOf(type: ColumnType): number {
   const storage = storageOf(type);
-  return storage === undefined ? 0 : ARRAYS[storage].BYTES_PER_ELEMENT;
+  return storage === undefined ? 0 : NUMBER_ARRAYS[storage].BYTES_PER_ELEMENT;
 }
 
 /** Nanoseconds of one unit of a time column; `undefined` for a counter. */

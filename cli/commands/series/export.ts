@@ -1,11 +1,7 @@
-import { createWriteStream } from "node:fs";
-import { rename, rm, stat } from "node:fs/promises";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type { Command } from "commander";
-import { StoreError } from "../../../src/errors.ts";
 import { parseChoice } from "../../arguments.ts";
 import type { SeriesExportOptions } from "../../library.ts";
+import { writeOutputStream } from "../../output-stream.ts";
 import { formatBytes, plural } from "../../render/quantities.ts";
 import { printable } from "../../render/text.ts";
 import type { Session } from "../../session.ts";
@@ -42,16 +38,10 @@ export function addExport(series: Command, session: Session): void {
     .option("--force", "overwrite what is there")
     .action(async (name: string, flags: ExportFlags) => {
       const { out } = flags;
-      if (flags.force !== true && (await exists(out))) {
-        throw new StoreError("ERR_EXISTS", `${out} exists already`, {
-          context: { path: out },
-          hint: "Pass --force to overwrite it.",
-        });
-      }
       const format =
         flags.format === undefined ? formatOf(out) : parseChoice("--format", flags.format, FORMATS);
       let rows = 0;
-      await session.withStore({ readOnly: true }, async (store) => {
+      const size = await session.withStore({ readOnly: true }, async (store) => {
         const options: SeriesExportOptions = {
           ...readRange(flags, store.series.open(name, { readOnly: true })),
           format,
@@ -61,9 +51,8 @@ export function addExport(series: Command, session: Session): void {
             rows += count;
           },
         };
-        await writeWhole(out, store.exportSeries(name, options));
+        return writeOutputStream(out, store.exportSeries(name, options), flags.force === true);
       });
-      const { size } = await stat(out);
       session.done(
         { series: name, out, format, rows, sizeBytes: size },
         () => `${printable(name)}: ${plural(rows, "row")} in ${printable(out)} (${formatBytes(size)})\n`,
@@ -74,26 +63,4 @@ export function addExport(series: Command, session: Session): void {
 function formatOf(path: string): (typeof FORMATS)[number] {
   const ending = /\.([a-z]+)(?:\.(?:gz|zst))?$/i.exec(path)?.[1]?.toLowerCase() ?? "";
   return ENDINGS[ending] ?? "csv";
-}
-
-/** The file takes its name when it is whole: a failed export leaves what was there. */
-async function writeWhole(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
-  const temporary = `${path}.${process.pid}.part`;
-  try {
-    await pipeline(
-      Readable.from(bytes, { objectMode: false }),
-      createWriteStream(temporary, { flush: true }),
-    );
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -38,7 +38,8 @@ export interface ColumnValues {
   validity?: Uint8Array;
 }
 
-const ARRAYS = {
+/** The typed array of each number type. */
+export const NUMBER_ARRAYS = {
   f64: Float64Array,
   f32: Float32Array,
   i64: BigInt64Array,
@@ -52,16 +53,16 @@ const ARRAYS = {
 } as const;
 
 export function isNumberType(type: ColumnType): type is NumberType {
-  return typeof type === "string" && type in ARRAYS;
+  return typeof type === "string" && type in NUMBER_ARRAYS;
 }
 
 export function numberWidth(type: NumberType): 1 | 2 | 4 | 8 {
-  return ARRAYS[type].BYTES_PER_ELEMENT as 1 | 2 | 4 | 8;
+  return NUMBER_ARRAYS[type].BYTES_PER_ELEMENT as 1 | 2 | 4 | 8;
 }
 
 /** The array of a number type, over a buffer or of a length. */
 export function numberArray(type: NumberType, length: number): NumberArray {
-  return new ARRAYS[type](length);
+  return new NUMBER_ARRAYS[type](length);
 }
 
 /** The type of the numbers in a column of numbers or fixed-size lists, and how many of them a row has. */
