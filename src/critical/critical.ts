@@ -358,6 +358,7 @@ export class Critical {
       recovery: this.#recovery,
       snapshots: this.#snapshots?.stats(),
       history: this.#history.stats(),
+      valueBytes: state.values.sizeBytes,
       reserve: this.#reserve?.stats(),
       log: this.#journal instanceof WriteAheadLog ? this.#journal.stats() : undefined,
       idempotency: state.idempotency.stats(),

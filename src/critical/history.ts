@@ -250,6 +250,7 @@ export class History {
     if (sealed > this.#replayed) this.#pendingBytes = Math.max(0, this.#pendingBytes - header.rawBytes);
     this.#replayed = Math.max(0, this.#replayed - sealed);
     if (recent.count === 0) this.#pendingBytes = 0;
+    if (this.#state.values.isWasteful) await this.#state.values.move(this.#state);
   }
 
   /** Appends a block; on a full disk to a new file of reserved space. Returns where it lies. */

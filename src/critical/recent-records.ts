@@ -96,7 +96,7 @@ export class RecentRecords {
     const to = this.#beforeOf(at + 1);
     for (let change = from; change < to; change++) {
       const after = this.#afters[change];
-      if (after?.current) after.detach();
+      if (after?.current) this.#state.values.keep(after);
     }
   }
 
