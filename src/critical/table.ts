@@ -8,8 +8,8 @@ import type { State } from "./state.ts";
 /** Marks an entry whose value nobody has asked for yet. */
 const UNDECODED = Symbol("undecoded");
 
-/** Up to here a loop is faster than a call that makes a view first. */
-const LOOP_BYTES_MAX = 64;
+/** Up to here a loop is faster than a call, which makes a view first. */
+const LOOP_BYTES_MAX = 256;
 
 /**
  * One version of one key's value; what it says never changes, so that snapshots and history may hold it. Its bytes
