@@ -432,3 +432,12 @@ export const SERVER_EXPANDED_BYTES_MAX = 128 << 20;
 
 /** Rows that one request appends: what the server's thread takes for them stays under a second or so. */
 export const SERVER_APPEND_ROWS_MAX = 1 << 20;
+
+/**
+ * A smaller initializer of a skeleton stays in the model: shapes and axes are such, and the runtime looks at their
+ * values before it takes external data.
+ */
+export const ONNX_EXTERNAL_BYTES_MIN = 4096;
+
+/** Bytes of one file, or tensor, of external data that is served: what one buffer can hold. */
+export const MODEL_EXTERNAL_BYTES_MAX = 2 ** 32;
