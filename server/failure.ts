@@ -30,6 +30,7 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   ERR_CONFLICT: 409,
   ERR_DISK_FULL: 507,
   ERR_EXISTS: 409,
+  ERR_FORMAT_ARROW: 422,
   ERR_FORMAT_NPY: 422,
   ERR_FORMAT_ONNX: 422,
   ERR_FORMAT_PT: 422,

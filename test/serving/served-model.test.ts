@@ -2,21 +2,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openStore, type Store, type Tensor } from "../../index.ts";
 import { linearModel } from "./onnx-model.ts";
-
-/** The runtime belongs to the benches' packages: it is large, and varve does not depend on it. */
-const bench = join(import.meta.dirname, "../../bench/package.json");
-const runtime = (() => {
-  try {
-    return pathToFileURL(createRequire(bench).resolve("onnxruntime-node")).href;
-  } catch {
-    console.warn("onnxruntime-node is not installed in bench/: the tests that serve models are skipped");
-    return undefined;
-  }
-})();
+import { bench, runtime } from "./runtime.ts";
 
 const x = (value: number): Tensor => ({
   dtype: "F32",
