@@ -17,9 +17,9 @@ export interface SoloReport {
 }
 
 /** Commits of one store before another has its turn, and the first of them that are not counted. */
-const TURN = 50;
-const UNCOUNTED = 10;
-const WARM_UP_ROUNDS = 10;
+const TURN = 200;
+const UNCOUNTED = 20;
+const WARM_UP_ROUNDS = 2;
 
 /**
  * Turns of commits of each in every round, in random order: a busy machine and a busy disk slow all of them, and none

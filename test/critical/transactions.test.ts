@@ -234,6 +234,51 @@ describe("a transaction", () => {
     expect(map.get("last")).toBe(1);
   });
 
+  it("sees the newest of a key's waiting writes, while others of them become durable or are taken back", async () => {
+    const { critical } = openTestStore();
+    const map = critical.map<number>("m");
+    const waiting: Promise<unknown>[] = [];
+    const queue = (fn: (tx: Transaction) => void) => waiting.push(critical.commitAsync(fn));
+    const seen = () => {
+      let found: [string, number][] = [];
+      const failing = () =>
+        critical.commit((tx) => {
+          found = [...tx.entries(map)];
+          tx.put(map, "new", -1);
+          tx.delete(map, "old");
+          tx.clear(map);
+          tx.put(map, "new", -2);
+          throw new StoreError("ERR_CONFLICT", "take it all back");
+        });
+      expect(codeOf(failing)).toBe("ERR_CONFLICT");
+      return Object.fromEntries(found);
+    };
+    critical.commit((tx) => tx.put(map, "old", 1));
+    queue((tx) => tx.put(map, "new", 2));
+    queue((tx) => tx.put(map, "old", 3));
+    expect(seen()).toEqual({ new: 2, old: 3 });
+    queue((tx) => tx.delete(map, "new"));
+    queue((tx) => tx.delete(map, "old"));
+    expect(seen()).toEqual({});
+    queue((tx) => tx.put(map, "new", 4));
+    expect(seen()).toEqual({ new: 4 });
+    expect(Object.fromEntries(map.entries())).toEqual({ old: 1 });
+    // A commit on the spot makes durable what waits; it was made on top of all of it.
+    critical.commit((tx) => {
+      expect(tx.get(map, "new")).toBe(4);
+      tx.put(map, "old", 5);
+    });
+    expect(Object.fromEntries(map.entries())).toEqual({ new: 4, old: 5 });
+    queue((tx) => tx.clear(map));
+    queue((tx) => tx.put(map, "old", 6));
+    expect(seen()).toEqual({ old: 6 });
+    await Promise.all(waiting);
+    expect(Object.fromEntries(map.entries())).toEqual({ old: 6 });
+    expect(seen()).toEqual({ old: 6 });
+    expect([...map.history("new")].map(({ after }) => after)).toEqual([2, undefined, 4, undefined]);
+    await critical.close();
+  });
+
   it("refuses a change made by a value while it is being read", () => {
     const { critical } = openTestStore();
     const map = critical.map<unknown>("m");
