@@ -2,6 +2,8 @@ import { StoreError } from "../errors.ts";
 
 /** Longest string written character by character; above it one native call is cheaper. */
 const LOOP_LENGTH_MAX = 32;
+/** The same for bytes: the native call makes a view of them first. */
+const COPY_LOOP_BYTES_MAX = 256;
 
 /**
  * A growing buffer with a write position: the primitives every critical format is written with. What was written
@@ -163,7 +165,7 @@ export class ByteWriter {
   copy(source: Buffer, at: number, sizeBytes: number): void {
     this.ensure(sizeBytes);
     const { buffer, position } = this;
-    if (sizeBytes <= LOOP_LENGTH_MAX) {
+    if (sizeBytes <= COPY_LOOP_BYTES_MAX) {
       for (let i = 0; i < sizeBytes; i++) buffer[position + i] = source[at + i]!;
     } else {
       source.copy(buffer, position, at, at + sizeBytes);

@@ -5,6 +5,7 @@ import type { Change, LogRecord } from "./change.ts";
 import { IdempotencyKeys, type IdempotencyOptions } from "./idempotency.ts";
 import { type Fence, SequenceState } from "./sequence.ts";
 import { type Preserver, Table } from "./table.ts";
+import { ValuePages } from "./value-pages.ts";
 
 /**
  * Everything critical in memory, as of one LSN: what a snapshot holds and what the log changes. Only durable
@@ -20,6 +21,8 @@ export class State {
   /** Fences there have ever been: each gets the next number. */
   fences = 0;
   readonly idempotency: IdempotencyKeys;
+  /** Where values are kept that outlive their records. */
+  readonly values = new ValuePages();
   /** A snapshot being taken, which must see entries before they change. */
   preserver: Preserver | undefined;
   readonly #tables = new Map<string, Table>();

@@ -8,23 +8,25 @@ import type { State } from "./state.ts";
 /** Marks an entry whose value nobody has asked for yet. */
 const UNDECODED = Symbol("undecoded");
 
+/** Up to here a loop is faster than a call, which makes a view first. */
+const LOOP_BYTES_MAX = 256;
+
 /**
  * One version of one key's value; what it says never changes, so that snapshots and history may hold it. Its bytes
- * lie where they were written or read. One that outlives that place keeps them as a one-byte-per-character string:
- * it lives in the JavaScript heap, which for values of a few hundred bytes is several times cheaper to make and to
- * collect than a buffer of its own.
+ * lie where they were written or read; of one that outlives that place, in the state's value pages.
  */
 export class Entry {
-  private text: string | undefined = undefined;
-  /** The encoded value lies here at `offset` while there is no `text`. */
-  private source: Buffer | undefined;
-  private readonly offset: number;
+  /** The encoded value lies here. */
+  private source: Buffer;
+  private offset: number;
   readonly lengthBytes: number;
   readonly schemaVersion: number;
   /** Microseconds since the Unix epoch from which on the entry is gone; 0 = never. */
   readonly expiresAtUs: number;
   /** LSN of the commit that wrote it: the version that `ifVersion` compares. */
   readonly lsn: number;
+  /** Of the value pages it lies in; 0: elsewhere. */
+  generation = 0;
   /** It is what its key holds, or will once it is durable. */
   current = true;
   /** The decoded, frozen value once it was asked for. */
@@ -46,16 +48,18 @@ export class Entry {
     this.lsn = lsn;
   }
 
-  /** Takes a copy of its bytes, so that the place they lie in can go. */
-  detach(): void {
-    if (this.source === undefined) return;
-    this.text = this.source.toString("latin1", this.offset, this.offset + this.lengthBytes);
-    this.source = undefined;
+  /** Moves its bytes, so that the place they lie in can go. */
+  moveTo(target: Buffer, position: number, generation: number): void {
+    this.copyTo(target, position);
+    this.source = target;
+    this.offset = position;
+    this.generation = generation;
   }
 
   copyTo(target: Buffer, position: number): void {
-    if (this.text !== undefined) target.write(this.text, position, this.lengthBytes, "latin1");
-    else this.source!.copy(target, position, this.offset, this.offset + this.lengthBytes);
+    const { source, offset, lengthBytes } = this;
+    if (lengthBytes > LOOP_BYTES_MAX) source.copy(target, position, offset, offset + lengthBytes);
+    else for (let at = 0; at < lengthBytes; at++) target[position + at] = source[offset + at]!;
   }
 
   liveAt(timeUs: number): boolean {
@@ -144,10 +148,15 @@ export class Table {
     return slot;
   }
 
+  #replaced(entry: Entry): void {
+    entry.current = false;
+    if (entry.generation !== 0) this.owner.values.free(entry);
+  }
+
   /** A slot that goes leaves the writes that wait to its key. */
   #drop(slot: Slot): void {
     slot.removed = true;
-    slot.entry.current = false;
+    this.#replaced(slot.entry);
     if (slot.pending === undefined) return;
     this.overlay.set(slot.key, slot.pending);
     slot.pending = undefined;
@@ -216,7 +225,7 @@ export class Table {
     change.slot = slot;
     const before = slot.entry;
     if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
-    before.current = false;
+    this.#replaced(before);
     slot.entry = entry;
     return before;
   }

@@ -22,6 +22,8 @@ export interface DeleteOptions {
 }
 
 const NOWHERE = Buffer.alloc(0);
+/** Nothing is ever added to it. */
+const NO_CHANGES: Change[] = [];
 
 /**
  * What a commit's callback works on. It sees everything committed or queued before it, and its own writes; nobody
@@ -31,7 +33,7 @@ const NOWHERE = Buffer.alloc(0);
  */
 export class Transaction implements LogRecord, RecordPlace {
   readonly kind: RecordKind;
-  readonly changes: Change[] = [];
+  changes: Change[] = NO_CHANGES;
   annotations: Annotations | undefined = undefined;
   idempotencyKey: string | undefined = undefined;
   valueBytes: string | undefined = undefined;
@@ -355,7 +357,9 @@ export class Transaction implements LogRecord, RecordPlace {
         hint: "Split it into several commits.",
       });
     }
-    this.changes.push(change);
+    // An array that is pushed to takes room for sixteen more.
+    if (this.changes.length === 0) this.changes = [change];
+    else this.changes.push(change);
   }
 
   #entry(table: Table, key: string): Entry | undefined {

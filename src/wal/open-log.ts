@@ -71,8 +71,7 @@ export function openLog(options: LogOptions): WriteAheadLog {
     const chain = openChain(copies, recovery, storeId);
     const recoveryUs = performance.now() * 1000 - startedUs;
     const report: OpenReport = { torn: recovery.torn, repaired, recoveryUs };
-    const { firstLsns, reader, nextSequence } = recovery;
-    const recovered = reader === undefined ? undefined : { reader, below: nextSequence };
+    const { firstLsns, blocks: recovered } = recovery;
     return new WriteAheadLog({ options, lock, copies, chain, firstLsns, report, recovered });
   } catch (error) {
     for (const copy of copies) copy.close();
