@@ -7,6 +7,7 @@ import { builtFile } from "../../src/built.ts";
 import { fromErrorRecord, StoreError } from "../../src/errors.ts";
 import { MODEL_RUNS_MAX } from "../../src/limits.ts";
 import type { ModelBytes, ModelSignature, SessionReply, SessionRequest, SessionStart } from "./messages.ts";
+import { Turn } from "./turn.ts";
 
 export type ModelTensors = Record<string, Tensor>;
 
@@ -65,6 +66,7 @@ export class ModelThread {
   >();
   /** Who waits for a model to be loaded, or released. */
   #step: { resolve(reply: SessionReply): void; reject(error: unknown): void } | undefined;
+  readonly #turn = new Turn();
   #nextId = 1;
   #ending = false;
   #dead = false;
@@ -133,8 +135,10 @@ export class ModelThread {
     }
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
-    if ("outputs" in reply) waiting?.resolve(reply.outputs);
-    else waiting?.reject(fromErrorRecord(reply.error));
+    this.#turn.hand(() => {
+      if ("outputs" in reply) waiting?.resolve(reply.outputs);
+      else waiting?.reject(fromErrorRecord(reply.error));
+    });
   }
 
   #die(cause: unknown): void {
