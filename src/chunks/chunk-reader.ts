@@ -2,6 +2,7 @@ import { type Codec, loadCodec } from "../codec/codec.ts";
 import { elementOf } from "../codec/element.ts";
 import { applyPatch, PATCH_ID } from "../codec/encodings/patch.ts";
 import type { Disk } from "../disk/disk.ts";
+import { touchPages } from "../disk/touch-pages.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { CHAIN_DEPTH_MAX, DECODED_CACHE_BYTES, PATCH_DEPTH_MAX } from "../limits.ts";
 import type { ChunkEntry, ChunkIndex } from "./chunk-index.ts";
@@ -88,7 +89,9 @@ export class ChunkReader {
       for (let run = runs[next++]; run !== undefined; run = runs[next++]) {
         const places = run.chunks.map((chunk) => ({ chunk, digest: chunk.digest, target: chunk.target() }));
         // Anything else than the right bytes goes the way that retries, decodes, or names what is wrong.
-        const found = await this.#packs.readStoredRun({ ...run, chunks: places }).catch(() => []);
+        const rooms = run.chunks.flatMap((chunk) => chunk.room?.() ?? []);
+        const reading = this.#packs.readStoredRun({ ...run, chunks: places }).catch(() => []);
+        const [found] = await Promise.all([reading, touchPages(rooms)]);
         places.forEach(({ chunk, digest, target }, at) => {
           const isRight = found[at] === true && sameDigest(digestOf(target), digest);
           if (!isRight) this.readInto(digest, target);

@@ -6,6 +6,8 @@ export interface WantedChunk {
   digest: Uint8Array;
   rawBytes: number;
   target(): Uint8Array;
+  /** Fresh memory that is written to when the chunk has been read, to be touched meanwhile by another thread. */
+  room?(): Uint8Array | undefined;
 }
 
 /** Stored chunks that lie one behind the other in a pack. */

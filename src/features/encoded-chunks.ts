@@ -1,5 +1,5 @@
 import type { WantedChunk } from "../chunks/stored-runs.ts";
-import { numbersOf } from "../series/columns/column.ts";
+import { bytesOf, type NumberArray, numbersOf } from "../series/columns/column.ts";
 import type { ColumnCodec } from "../series/columns/column-codec.ts";
 import { corruptManifest, type FeatureColumn, type Piece } from "./format.ts";
 import { ScratchBuffers } from "./scratch-buffers.ts";
@@ -53,7 +53,12 @@ export class EncodedChunks {
         chunk.bytes ??= this.#scratch.take(chunk.sizeBytes);
         return chunk.bytes.subarray(from, from + rawBytes);
       };
-      this.#owners.set({ digest, rawBytes, target }, chunk);
+      // Texts go where those before them end, which is not known yet.
+      const room = () => {
+        const numbers = from === 0 ? numbersIn(chunk) : undefined;
+        return numbers && bytesOf(numbers);
+      };
+      this.#owners.set({ digest, rawBytes, target, room }, chunk);
     }
   }
 
@@ -72,17 +77,25 @@ export class EncodedChunks {
       const next = column.ready.get(column.next);
       if (next === undefined) return;
       column.ready.delete(column.next++);
-      decode(codec, column.out(), next);
+      decode(codec, next);
       this.#scratch.give(next.bytes!);
       next.bytes = undefined;
     }
   }
 }
 
-function decode(codec: ColumnCodec, out: FeatureColumn, { from, to, bytes }: EncodedChunk): void {
-  const { name, type } = out;
+/** The numbers a chunk is decoded into; `undefined` for texts and bools. */
+function numbersIn({ column, from, to }: EncodedChunk): NumberArray | undefined {
+  const { type, values } = column.out();
   const numbers = numbersOf(type);
-  const target = numbers && out.values.subarray(from * numbers.perRow, to * numbers.perRow);
+  return numbers && values.subarray(from * numbers.perRow, to * numbers.perRow);
+}
+
+function decode(codec: ColumnCodec, chunk: EncodedChunk): void {
+  const { column, from, to, bytes } = chunk;
+  const out = column.out();
+  const { name, type } = out;
+  const target = numbersIn(chunk);
   const decoder = codec.decoder([{ name, type, bytes: bytes! }], to - from);
   const { values, offsets, validity } = decoder.decode(name, 0, to - from, target);
   if (validity !== undefined) putValidity(out, validity, from);
