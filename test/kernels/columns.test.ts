@@ -14,6 +14,14 @@ const put = (address: number, values: readonly bigint[]) =>
 const take = (address: number, count: number) =>
   Array.from({ length: count }, (_, i) => view.getBigInt64(address + i * 8, true));
 
+const putBin = (bin: number, lower: bigint, bits: number, own: number) => {
+  const entry = at.bins + bin * 32;
+  view.setBigInt64(entry, lower, true);
+  view.setBigUint64(entry + 8, BigInt.asUintN(bits, -1n), true);
+  view.setUint8(entry + 16, bits);
+  view.setUint8(entry + 17, own);
+};
+
 /** Integers of every size, some of them at the ends. */
 function integers(count: number, seed: number): bigint[] {
   const next = noise(seed);
@@ -122,9 +130,7 @@ describe("bins", () => {
         (_, i) => -(2n ** 62n) * (bins > 1 ? 1n : 2n) + (2n ** 63n / BigInt(bins)) * BigInt(i),
       );
       widths.forEach((bits, i) => {
-        view.setBigInt64(at.bins + i * 16, lowers[i]!, true);
-        view.setUint8(at.bins + i * 16 + 8, bits);
-        view.setUint32(at.bins + i * 16 + 12, Number(BigInt.asUintN(Math.min(bits, 32), -1n)), true);
+        putBin(i, lowers[i]!, bits, 0);
       });
       const values = Array.from({ length: 999 }, () => {
         const bin = next() % bins;
@@ -237,9 +243,7 @@ describe("rows", () => {
       const y = Array.from({ length: rows }, () => BigInt(next()) - 2n ** 31n);
       put(at.kept, y);
       [0, 1].forEach((bin) => {
-        view.setBigInt64(at.bins + bin * 16, BigInt(bin * 16 - 9), true);
-        view.setUint8(at.bins + bin * 16 + 8, 4);
-        view.setUint32(at.bins + bin * 16 + 12, 15, true);
+        putBin(bin, BigInt(bin * 16 - 9), 4, 0);
       });
       put(
         at.residual,
@@ -307,7 +311,7 @@ describe("the coder of bins", () => {
               48 - c,
             ]);
           [0, 1, 1].forEach((own, i) => {
-            view.setUint8(at.bins + i * 16 + 9, own);
+            putBin(i, 0n, 0, own);
           });
           const tokens = Array.from({ length: count }, () => next() % 3);
           memory.set(tokens, at.tokens);
