@@ -151,25 +151,28 @@ function rawFrom(at: usize, bit: usize): u64 {
 /** Raw bits of a bin that has up to 56, of a word that begins with them. */
 // @ts-ignore: decorator
 @inline
-function valueOf(bin: usize, word: u64, multiplier: i64): i64 {
-  return load<i64>(bin, BINS) + <i64>(word & load<u64>(bin, BINS + 8)) * multiplier;
+function valueOf(bin: usize, word: u64, multiplied: bool, multiplier: i64): i64 {
+  const raw = <i64>(word & load<u64>(bin, BINS + 8));
+  return load<i64>(bin, BINS) + (multiplied ? raw * multiplier : raw);
 }
 
 /**
- * The values' loop for bins of up to 56 bits: four values that have no more together share a load. Inlined where `summed`
- * is a constant.
+ * The values' loop for bins of up to 56 bits: four values that have no more together share a load. Inlined where
+ * `multiplied` and `summed` are constants.
  */
 // @ts-ignore: decorator
 @inline
 function valuesLoop(
-  tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, summed: bool, before: i64, to: usize,
+  tokens: usize, count: usize, from: usize, bit: usize, multiplied: bool, multiplier: i64, summed: bool, before: i64,
+  to: usize,
 ): usize {
   let i: usize = 0, last = before;
   const end = count & ~3;
   for (; i < end; i += 4) {
     const four = load<u32>(tokens + i);
-    const b0 = <usize>(four & 255) << 5, b1 = <usize>((four >>> 8) & 255) << 5;
-    const b2 = <usize>((four >>> 16) & 255) << 5, b3 = <usize>(four >>> 24) << 5;
+    // Each byte of it times 32: where its bin stands.
+    const b0 = <usize>((four << 5) & 0x1fe0), b1 = <usize>((four >>> 3) & 0x1fe0);
+    const b2 = <usize>((four >>> 11) & 0x1fe0), b3 = <usize>((four >>> 19) & 0x1fe0);
     const n0 = <usize>load<u8>(b0, BINS + 16), n1 = <usize>load<u8>(b1, BINS + 16);
     const n2 = <usize>load<u8>(b2, BINS + 16), n3 = <usize>load<u8>(b3, BINS + 16);
     const n01 = n0 + n1, all = n01 + n2 + n3;
@@ -185,8 +188,8 @@ function valuesLoop(
       r3 = rawFrom(from, bit + n01 + n2);
     }
     bit += all;
-    let v0 = valueOf(b0, r0, multiplier), v1 = valueOf(b1, r1, multiplier);
-    let v2 = valueOf(b2, r2, multiplier), v3 = valueOf(b3, r3, multiplier);
+    let v0 = valueOf(b0, r0, multiplied, multiplier), v1 = valueOf(b1, r1, multiplied, multiplier);
+    let v2 = valueOf(b2, r2, multiplied, multiplier), v3 = valueOf(b3, r3, multiplied, multiplier);
     if (summed) {
       const v01 = v0 + v1;
       v0 += last;
@@ -203,7 +206,7 @@ function valuesLoop(
   }
   for (; i < count; i++) {
     const bin = <usize>load<u8>(tokens + i) << 5;
-    const value = valueOf(bin, rawFrom(from, bit), multiplier);
+    const value = valueOf(bin, rawFrom(from, bit), multiplied, multiplier);
     last = summed ? last + value : value;
     store<i64>(to + (i << 3), last);
     bit += <usize>load<u8>(bin, BINS + 16);
@@ -212,13 +215,15 @@ function valuesLoop(
 }
 
 function plainValues(tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, to: usize): usize {
-  return valuesLoop(tokens, count, from, bit, multiplier, false, 0, to);
+  if (multiplier == 1) return valuesLoop(tokens, count, from, bit, false, 1, false, 0, to);
+  return valuesLoop(tokens, count, from, bit, true, multiplier, false, 0, to);
 }
 
 function summedValues(
   tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, before: i64, to: usize,
 ): usize {
-  return valuesLoop(tokens, count, from, bit, multiplier, true, before, to);
+  if (multiplier == 1) return valuesLoop(tokens, count, from, bit, false, 1, true, before, to);
+  return valuesLoop(tokens, count, from, bit, true, multiplier, true, before, to);
 }
 
 /** Residuals of bins that have no raw bits: their lowest values. */
@@ -254,7 +259,7 @@ export function columnValues(
   for (let i: usize = 0; i < count; i++) {
     const bin = <usize>load<u8>(tokens + i) << 5;
     const word = (rawFrom(from, bit) & 0xffffffff) | (rawFrom(from, bit + 32) << 32);
-    const value = valueOf(bin, word, multiplier);
+    const value = valueOf(bin, word, true, multiplier);
     last = summed ? last + value : value;
     store<i64>(to + (i << 3), last);
     bit += <usize>load<u8>(bin, BINS + 16);

@@ -159,11 +159,18 @@ function decodeLanes(whole: usize, quarter: usize, bits: u32, mode: u32, at: usi
   store<u32>(LEFT_OFF, <u32>at, 16);
 }
 
-function decodePlain12(whole: usize, quarter: usize, at: usize): void {
-  decodeLanes(whole, quarter, 12, PLAIN, at);
+// What encoders write; everything else goes the general way.
+function decodePlain10(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 10, PLAIN, at);
 }
-function decodeClass12(whole: usize, quarter: usize, at: usize): void {
-  decodeLanes(whole, quarter, 12, CLASS_ALONE, at);
+function decodeClass10(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 10, CLASS_ALONE, at);
+}
+function decodeOthers10(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 10, OTHERS_ALONE, at);
+}
+function decodeBoth10(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 10, BOTH, at);
 }
 function decodeClass11(whole: usize, quarter: usize, at: usize): void {
   decodeLanes(whole, quarter, 11, CLASS_ALONE, at);
@@ -173,6 +180,15 @@ function decodeOthers11(whole: usize, quarter: usize, at: usize): void {
 }
 function decodeBoth11(whole: usize, quarter: usize, at: usize): void {
   decodeLanes(whole, quarter, 11, BOTH, at);
+}
+function decodePlain12(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 12, PLAIN, at);
+}
+function decodeClass12(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 12, CLASS_ALONE, at);
+}
+function decodeOthers12(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 12, OTHERS_ALONE, at);
 }
 function decodeAny(whole: usize, quarter: usize, bits: u32, at: usize): void {
   decodeLanes(whole, quarter, bits, BOTH, at);
@@ -187,15 +203,21 @@ export function columnDecode(count: usize, bits: u32, mode: u32, at: usize, end:
   if (end - at < 16) return false;
   const quarter = (count + 3) >> 2;
   const whole = count > 3 * quarter ? count - 3 * quarter : 0;
-  if (bits == 12 && mode == PLAIN) decodePlain12(whole, quarter, at);
-  else if (bits == 12 && mode == CLASS_ALONE) decodeClass12(whole, quarter, at);
-  else if (bits == 11 && mode == CLASS_ALONE) decodeClass11(whole, quarter, at);
-  else if (bits == 11 && mode == OTHERS_ALONE) decodeOthers11(whole, quarter, at);
-  else if (bits == 11 && mode == BOTH) decodeBoth11(whole, quarter, at);
-  else {
-    if (mode == PLAIN || mode == CLASS_ALONE) memory.fill(CONTEXT, 0, count);
-    if (mode == PLAIN || mode == OTHERS_ALONE) memory.fill(CLASSES, 0, 256);
-    decodeAny(whole, quarter, bits, at);
+  switch ((bits << 2) | mode) {
+    case (10 << 2) | PLAIN: decodePlain10(whole, quarter, at); break;
+    case (10 << 2) | CLASS_ALONE: decodeClass10(whole, quarter, at); break;
+    case (10 << 2) | OTHERS_ALONE: decodeOthers10(whole, quarter, at); break;
+    case (10 << 2) | BOTH: decodeBoth10(whole, quarter, at); break;
+    case (11 << 2) | CLASS_ALONE: decodeClass11(whole, quarter, at); break;
+    case (11 << 2) | OTHERS_ALONE: decodeOthers11(whole, quarter, at); break;
+    case (11 << 2) | BOTH: decodeBoth11(whole, quarter, at); break;
+    case (12 << 2) | PLAIN: decodePlain12(whole, quarter, at); break;
+    case (12 << 2) | CLASS_ALONE: decodeClass12(whole, quarter, at); break;
+    case (12 << 2) | OTHERS_ALONE: decodeOthers12(whole, quarter, at); break;
+    default:
+      if (mode == PLAIN || mode == CLASS_ALONE) memory.fill(CONTEXT, 0, count);
+      if (mode == PLAIN || mode == OTHERS_ALONE) memory.fill(CLASSES, 0, 256);
+      decodeAny(whole, quarter, bits, at);
   }
   at = <usize>load<u32>(LEFT_OFF, 16);
   const mask: u32 = ((<u32>1 << bits) - 1) << 2;
