@@ -111,8 +111,8 @@ export interface ColumnKernelExports {
     end: number,
   ): number;
   columnDecode(count: number, bits: number, mode: number, at: number, end: number): number;
-  columnWidth(r: number, count: number, least: number): number;
-  columnPack(r: number, count: number, least: bigint, width: number, to: number): void;
+  columnPlanBlock(r: number, count: number, spare: number, plan: number): void;
+  columnPack(r: number, count: number, least: bigint, width: number, outliers: number, to: number): number;
   columnUnpackBlocks(
     table: number,
     packed: number,

@@ -21,7 +21,7 @@ export {
   columnFromAverage, columnFromDecimal, columnFromUlps, columnNarrow, columnToDecimal, columnUlps, columnWiden,
 } from "./columns-lattice";
 export { columnsAddressOf } from "./columns-memory";
-export { columnPack, columnUnpackBlocks, columnWidth } from "./columns-pack";
+export { columnPack, columnPlanBlock, columnUnpackBlocks } from "./columns-pack";
 export { columnDivide, columnDivisor, columnPredict, columnRestore, columnScale } from "./columns-predict";
 export { columnDecode, columnEncode, columnTables } from "./columns-rans";
 export { columnMake, columnRows } from "./columns-rows";

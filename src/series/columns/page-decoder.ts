@@ -16,7 +16,7 @@ export interface Dependencies {
 }
 
 /** Rows that are decoded before they are copied out: they stay in the nearer caches. */
-const STRETCH_ROWS = 4096;
+const STRETCH_ROWS = 8192;
 
 /**
  * Decodes rows [from, to) into `out`, the bytes of as many numbers. With `reserve`, all integers of the page are decoded to
