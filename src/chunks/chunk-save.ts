@@ -16,6 +16,7 @@ import {
   type EncodedChunk,
   type EncodeRequest,
   encodeJob,
+  type FileRange,
   type OperandSource,
 } from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
@@ -63,6 +64,7 @@ export class ChunkSave {
   readonly #codec: Codec;
   readonly #profile: "fast" | "compact";
   readonly #lock: DiskFile;
+  readonly #aside: boolean;
   readonly #id = crypto.randomUUID();
   readonly #pending = new Map<string, { digest: Uint8Array; entry: ChunkEntry }>();
   /** Of these, chunks that the store had already. */
@@ -76,21 +78,23 @@ export class ChunkSave {
     store: ChunkStore,
     pool: WorkerPool,
     codec: Codec,
-    options: { profile: "fast" | "compact"; lock: DiskFile },
+    options: { profile: "fast" | "compact"; lock: DiskFile; aside: boolean },
   ) {
     this.#store = store;
     this.#pool = pool;
     this.#codec = codec;
     this.#profile = options.profile;
     this.#lock = options.lock;
+    this.#aside = options.aside;
   }
 
   /** Encodes a run of chunks on the worker pool. Nothing is written yet: pass the answer to `append`, in order. */
   async encode(
     source: ChunkSource,
     chunks: ChunkToEncode[],
-    operands: OperandSource[] = [],
+    options: { operands?: OperandSource[]; parents?: FileRange | undefined } = {},
   ): Promise<EncodedRun> {
+    const { operands = [], parents } = options;
     const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
     const output = this.#outputs.pop() ?? new SharedArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
     const answers = await this.#pool.run<EncodedChunk[]>(encodeJob, {
@@ -99,6 +103,7 @@ export class ChunkSave {
       profile: this.#profile,
       source,
       chunks,
+      parents,
       operands,
       output: new Uint8Array(output, 0, sizeBytes),
     } satisfies EncodeRequest);
@@ -232,6 +237,7 @@ export class ChunkSave {
   async #openPack(): Promise<CurrentPack> {
     const { writer, found } = this.#store.packs.acquire(this.#store.index);
     const isNew = writer.frameCount === 0;
+    writer.aside = this.#aside;
     if (isNew) this.storedBytes += writer.sizeBytes;
     this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew };
     if (found !== undefined) await this.#indexFound(found, writer);
