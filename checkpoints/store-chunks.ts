@@ -1,7 +1,7 @@
 import { invariant } from "../src/assert.ts";
-import type { ChunkSave, EncodedRun } from "../src/chunks/chunk-save.ts";
+import type { ChunkSave } from "../src/chunks/chunk-save.ts";
 import { sameDigest } from "../src/chunks/digest.ts";
-import type { ChunkSource, ChunkToEncode, FileRange, OperandSource } from "../src/chunks/encode.job.ts";
+import type { ChunkSource, ChunkToEncode, EncodedRun, FileRange, OperandSource } from "../src/chunks/encode.job.ts";
 import { StoreError } from "../src/errors.ts";
 import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES, REPLAY_LEVELS_MAX } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";
@@ -151,7 +151,7 @@ class Storing {
       const named = replay.bases.map((base) => ("chunk" in base ? placeOf(base.chunk) : base.stored.digest));
       return { ...chunk, replay: { recipe: replay.recipe, bases: named } };
     });
-    const encoded = this.#options.save.encode(source, chunks, { operands, parents: this.#parents(run, batch) });
+    const encoded = this.#options.save.encode(source, chunks, { operands, ...this.#scratch(run, batch) });
     // Answers are appended in the order of the jobs: a chunk known from an earlier answer is there by then.
     const step = this.#append(encoded, this.#appended, run.chunks, onStored).finally(() => {
       release();
@@ -228,12 +228,17 @@ class Storing {
     throw writtenTooEarly(touched.map((span) => span.name));
   }
 
-  /** Where the save before has a run's bytes of its time, raw. */
-  #parents({ offset }: Stretch, batch: Stretch): FileRange | undefined {
+  /** Where the save before has a run's bytes of its time, raw, and where this one leaves them for the next. */
+  #scratch({ offset, sizeBytes }: Stretch, batch: Stretch): { parents?: FileRange; spool?: FileRange } {
     const { origin } = this.#file;
-    if (!("capture" in origin) || origin.before === undefined) return undefined;
-    const range = origin.before.rangeOf(pieceOf(origin, batch.offset));
-    return range && { path: range.path, offset: range.offset + offset - batch.offset };
+    if (!("capture" in origin)) return {};
+    const piece = pieceOf(origin, batch.offset);
+    const range = origin.before?.rangeOf(piece);
+    const spool = sizeBytes === batch.sizeBytes ? origin.capture.spoolRangeOf(piece) : undefined;
+    return {
+      ...(range && { parents: { path: range.path, offset: range.offset + offset - batch.offset } }),
+      ...(spool && { spool }),
+    };
   }
 
   #source({ offset, sizeBytes }: Stretch, batch: Stretch): { source: ChunkSource; release: () => void } {

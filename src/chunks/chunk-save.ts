@@ -14,10 +14,9 @@ import {
   type ChunkSource,
   type ChunkToEncode,
   type EncodedChunk,
+  type EncodedRun,
   type EncodeRequest,
   encodeJob,
-  type FileRange,
-  type OperandSource,
 } from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
 import type { PackScan } from "./pack-scan.ts";
@@ -42,12 +41,6 @@ export interface PatchedChunk {
   payload: Uint8Array;
 }
 
-/** Answers of one job, with the memory their payloads lie in. */
-export interface EncodedRun {
-  answers: EncodedChunk[];
-  output: SharedArrayBuffer;
-}
-
 /**
  * One save's chunks on their way to the disk.
  *
@@ -70,7 +63,7 @@ export class ChunkSave {
   /** Of these, chunks that the store had already. */
   readonly #replaced = new Set<string>();
   /** Memory for answers, used again once their frames are appended. */
-  readonly #outputs: SharedArrayBuffer[] = [];
+  readonly #outputs: ArrayBuffer[] = [];
   #pack: CurrentPack | undefined;
   #appending: Promise<unknown> = Promise.resolve();
 
@@ -92,22 +85,20 @@ export class ChunkSave {
   async encode(
     source: ChunkSource,
     chunks: ChunkToEncode[],
-    options: { operands?: OperandSource[]; parents?: FileRange | undefined } = {},
+    options: Partial<Pick<EncodeRequest, "operands" | "parents" | "spool">> = {},
   ): Promise<EncodedRun> {
-    const { operands = [], parents } = options;
-    const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
-    const output = this.#outputs.pop() ?? new SharedArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
-    const answers = await this.#pool.run<EncodedChunk[]>(encodeJob, {
+    const output = this.#outputs.pop() ?? new ArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
+    const request: EncodeRequest = {
       place: this.#store.place,
       saveId: this.#id,
       profile: this.#profile,
       source,
       chunks,
-      parents,
-      operands,
-      output: new Uint8Array(output, 0, sizeBytes),
-    } satisfies EncodeRequest);
-    return { answers, output };
+      operands: [],
+      ...options,
+      output,
+    };
+    return this.#pool.run(encodeJob, request, [output]);
   }
 
   /** Finds the content-defined cuts of a stretch of a file. */

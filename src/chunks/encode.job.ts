@@ -4,7 +4,7 @@ import type { Recipe } from "../codec/replay/recipe.ts";
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { ENCODED_DIGESTS_MAX, JOB_BYTES } from "../limits.ts";
-import type { Job } from "../workers/job.ts";
+import { type Job, Moving } from "../workers/job.ts";
 import type { Base, ChunkReader } from "./chunk-reader.ts";
 import { digestKey, digestOf, sameDigest } from "./digest.ts";
 import { encodeChunk } from "./encode-chunk.ts";
@@ -29,10 +29,18 @@ export interface EncodeRequest {
    * hashing them costs less than decoding the bases. What is not there, or not those bytes, is decoded.
    */
   parents?: FileRange | undefined;
+  /** A scratch file's place where the chunks' raw bytes go too: the parents of the next save. */
+  spool?: FileRange | undefined;
   /** Chunks of this save that replays name by their place here; stored before, but not yet in the index. */
   operands: OperandSource[];
-  /** Shared memory for the answer's payloads, as large as the chunks together: no payload is larger than its chunk. */
-  output: Uint8Array;
+  /** Memory for the answer's payloads, as large as the chunks together: no payload is larger than its chunk. */
+  output: ArrayBuffer;
+}
+
+export interface EncodedRun {
+  answers: EncodedChunk[];
+  /** The request's, which the payloads are parts of: to be used again when they are not needed any more. */
+  output: ArrayBuffer;
 }
 
 /** `bytes` lies in shared memory and is not written until the job is done. */
@@ -74,7 +82,7 @@ export interface EncodedChunk {
 
 let lastSave = { saveId: "", encoded: new Set<string>() };
 
-export async function encodeChunks(request: EncodeRequest): Promise<EncodedChunk[]> {
+export async function encodeChunks(request: EncodeRequest): Promise<Moving<EncodedRun>> {
   const { disk, reader } = await jobContext(request.place);
   const codec = await loadCodec();
   if (request.chunks.some(({ element, bases }) => element === "bytes" && bases.length > 0))
@@ -95,6 +103,7 @@ export async function encodeChunks(request: EncodeRequest): Promise<EncodedChunk
       bytes: "bytes" in source ? source.bytes : readSource(disk, source, [operand], ownMemory),
     };
   });
+  if (request.spool !== undefined) spoolBytes(disk, request.spool, bytes);
   const parents = request.parents && parentBytes(disk, request.parents, bytes.byteLength);
   const answers: EncodedChunk[] = [];
   let end = 0;
@@ -118,12 +127,11 @@ export async function encodeChunks(request: EncodeRequest): Promise<EncodedChunk
       operands,
       parent,
     });
-    // At the chunk's own place, where it fits and is aligned: shared memory is copied eight times as fast then.
-    const payload = request.output.subarray(at, at + frame.payload.byteLength);
+    const payload = new Uint8Array(request.output, at, frame.payload.byteLength);
     payload.set(frame.payload);
     answers.push({ digest, frame: { ...frame, payload } });
   }
-  return answers;
+  return new Moving({ answers, output: request.output }, [request.output]);
 }
 
 /** Memory for the stretch of a file that is being encoded, kept from job to job. */
@@ -151,6 +159,20 @@ function parentBytes(disk: Disk, { path, offset }: FileRange, sizeBytes: number)
     // Given up meanwhile: the bases are decoded.
     if (isStoreError(error)) return undefined;
     throw error;
+  }
+}
+
+/** Best effort: what is not there is decoded. */
+function spoolBytes(disk: Disk, { path, offset }: FileRange, bytes: Uint8Array): void {
+  try {
+    const file = disk.open(path, { access: "write" });
+    try {
+      file.writeSync(bytes, offset);
+    } finally {
+      file.close();
+    }
+  } catch (error) {
+    if (!isStoreError(error)) throw error;
   }
 }
 
