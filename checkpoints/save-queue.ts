@@ -86,11 +86,7 @@ export class SaveQueue {
     return this.#begin({ ref, options, taking, hasRoom, tail: now, tailBefore: tail });
   }
 
-  #takeAll(
-    source: TensorSource,
-    tail: SaveTail | undefined,
-    expected: Uint8Array[] | undefined,
-  ): Taking {
+  #takeAll(source: TensorSource, tail: SaveTail | undefined, expected: Uint8Array[] | undefined): Taking {
     const { captures } = this.#options;
     const { plan, file } = source;
     let capture: Capture | undefined;

@@ -1,5 +1,5 @@
-import { CHAIN_DEPTH_MAX, PATCH_DEPTH_MAX, PATCH_DEPTH_SPREAD, TOUCHED_BYTES_MAX } from "../src/limits.ts";
 import type { KeptSpool } from "../src/capture/spool-files.ts";
+import { CHAIN_DEPTH_MAX, PATCH_DEPTH_MAX, PATCH_DEPTH_SPREAD, TOUCHED_BYTES_MAX } from "../src/limits.ts";
 import type { ChunkRef } from "./manifest-format.ts";
 import type { TensorSource } from "./tensor-source.ts";
 import { isShared } from "./touched-capture.ts";

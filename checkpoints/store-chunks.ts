@@ -1,7 +1,13 @@
 import { invariant } from "../src/assert.ts";
 import type { ChunkSave } from "../src/chunks/chunk-save.ts";
 import { sameDigest } from "../src/chunks/digest.ts";
-import type { ChunkSource, ChunkToEncode, EncodedRun, FileRange, OperandSource } from "../src/chunks/encode.job.ts";
+import type {
+  ChunkSource,
+  ChunkToEncode,
+  EncodedRun,
+  FileRange,
+  OperandSource,
+} from "../src/chunks/encode.job.ts";
 import { StoreError } from "../src/errors.ts";
 import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES, REPLAY_LEVELS_MAX } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";

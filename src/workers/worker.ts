@@ -1,6 +1,6 @@
 import { parentPort } from "node:worker_threads";
-import { Moving } from "./job.ts";
 import { type ErrorRecord, toErrorRecord } from "../errors.ts";
+import { Moving } from "./job.ts";
 
 /** The worker's side of the pool: imports the module a job names, calls the function, posts what it returns. */
 export interface Request {
