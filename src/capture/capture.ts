@@ -3,7 +3,7 @@ import type { WorkerPool } from "../workers/pool.ts";
 import type { CapturePlan } from "./capture-plan.ts";
 import { CONTROL_WORDS, type DrainRequest, drainJob, finishPiece, SPOOLED, STOP } from "./drain.job.ts";
 import { Fences } from "./fences.ts";
-import type { SpoolFile, SpoolFiles } from "./spool-files.ts";
+import type { KeptSpool, SpoolFile, SpoolFiles } from "./spool-files.ts";
 import type { StagingPool } from "./staging-pool.ts";
 
 export interface CaptureParts {
@@ -37,8 +37,9 @@ export class Capture {
   readonly fences: Fences;
   readonly #partCount: number;
   readonly #slots: number[];
-  readonly #spool: SpoolFile | undefined;
+  #spool: SpoolFile | undefined;
   readonly #drained: Promise<unknown>;
+  readonly #copiedToSpool = new Set<number>();
   #ended = false;
 
   private constructor(parts: CaptureParts) {
@@ -71,7 +72,7 @@ export class Capture {
 
   async #drain(): Promise<void> {
     const { plan, pool, staging, disk } = this.#parts;
-    if (plan.pieces.every((piece) => piece.local)) return;
+    if (plan.locals.length === plan.pieces.length) return;
     const request: DrainRequest = {
       table: plan.table,
       buffers: plan.buffers,
@@ -95,19 +96,19 @@ export class Capture {
     const left: number[] = [];
     const start = performance.now();
     let copiedBytes = 0;
-    plan.pieces.forEach((piece, index) => {
-      if (!piece.local) return;
+    for (const index of plan.locals) {
+      const { sizeBytes } = plan.pieces[index]!;
       const slot = this.#slots[this.#localSlots];
       const roomy = this.#spool === undefined || copiedBytes < COPY_AT_ONCE_BYTES;
       if (slot === undefined || !roomy) {
         left.push(index);
-        return;
+        continue;
       }
       this.#localSlots += 1;
-      copiedBytes += piece.sizeBytes;
-      plan.copyPiece(index, staging.bytes(slot, piece.sizeBytes));
+      copiedBytes += sizeBytes;
+      plan.copyPiece(index, staging.bytes(slot, sizeBytes));
       this.#finish(index, slot + 1);
-    });
+    }
     if (copiedBytes > 0) this.copyMs += performance.now() - start;
     return left;
   }
@@ -142,6 +143,16 @@ export class Capture {
     return Atomics.load(this.fences.control, CONTROL_WORDS + this.#partCount + index);
   }
 
+  /**
+   * Where in the spool whoever has a staged piece at hand may put it as well, so that the next save finds all of this one
+   * there: writing costs a tenth of decoding. `undefined` when nothing of this capture is spooled.
+   */
+  spoolRangeOf(index: number): { path: string; offset: number } | undefined {
+    if (this.#spool === undefined || this.#place(index) === SPOOLED) return undefined;
+    this.#copiedToSpool.add(index);
+    return { path: this.#spool.path, offset: this.#parts.plan.pieces[index]!.offset };
+  }
+
   /** Gives a piece's memory to the next capture. */
   release(index: number): void {
     const place = this.#place(index);
@@ -150,6 +161,23 @@ export class Capture {
     if (at < 0) return;
     this.#slots.splice(at, 1);
     this.#parts.staging.give(place - 1);
+  }
+
+  /** Leaves the spool to the next save of the same tensors, which is encoded against it; all must be captured. */
+  keepSpool(): KeptSpool | undefined {
+    const spool = this.#spool;
+    if (spool === undefined || this.#ended) return undefined;
+    this.#spool = undefined;
+    const { plan, spools } = this.#parts;
+    const kept: KeptSpool = {
+      sizeBytes: plan.sizeBytes,
+      rangeOf: (piece) => {
+        if (this.#place(piece) !== SPOOLED && !this.#copiedToSpool.has(piece)) return undefined;
+        return { path: spool.path, offset: plan.pieces[piece]!.offset };
+      },
+    };
+    spools.keep(kept, spool);
+    return kept;
   }
 
   /** Gives back whatever the capture still holds, once no thread works for it any more. */

@@ -11,7 +11,7 @@ import {
 import type { WorkerPool } from "../workers/pool.ts";
 import { Capture } from "./capture.ts";
 import type { CapturePlan } from "./capture-plan.ts";
-import { SpoolFiles } from "./spool-files.ts";
+import { type KeptSpool, SpoolFiles } from "./spool-files.ts";
 import { StagingPool } from "./staging-pool.ts";
 
 export interface CapturesOptions {
@@ -112,10 +112,31 @@ export class Captures {
   /** Begins to capture what room was taken for. */
   begin(plan: CapturePlan): Capture {
     const { disk, pool } = this.#options;
+    this.#dropKept();
     const capture = Capture.begin({ plan, pool, disk, staging: this.#staging, spools: this.#spools });
     this.note(plan.sizeBytes);
     this.#counts.spooledBytes += capture.spooledBytes;
     return capture;
+  }
+
+  /**
+   * Keeps the spool of a capture that is stored now, for the next save of the same tensors, as far as there is room
+   * for it beside the captures under way: what is kept gives way to them.
+   */
+  keep(capture: Capture): KeptSpool | undefined {
+    const kept = capture.keepSpool();
+    this.#dropKept();
+    return kept;
+  }
+
+  /** Gives up what `keep` returned. */
+  drop(kept: KeptSpool): void {
+    this.#spools.drop(kept);
+  }
+
+  #dropKept(): void {
+    while (this.#spools.keptBytes > 0 && this.#spools.keptBytes + this.#heldBytes > this.#limitBytes)
+      this.#spools.drop();
   }
 
   /** Counts a capture. */
