@@ -140,7 +140,7 @@ export class State {
   #applyChange(change: Change): void {
     switch (change.kind) {
       case "put":
-        change.before = change.table.put(change.key, change.after!, this.preserver);
+        change.before = change.table.put(change, this.preserver);
         return;
       case "delete":
         change.before = change.table.remove(change.key, this.preserver);

@@ -144,51 +144,134 @@ export function columnPutRaw(r: usize, tokens: usize, count: usize, to: usize): 
 
 // @ts-ignore: decorator
 @inline
+function rawFrom(at: usize, bit: usize): u64 {
+  return load<u64>(at + (bit >> 3)) >> <u64>(bit & 7);
+}
+
+// @ts-ignore: decorator
+@inline
 function rawBits(at: usize, bit: usize, bits: u64): u64 {
-  return (load<u64>(at + (bit >> 3)) >> <u64>(bit & 7)) & (((<u64>1) << bits) - 1);
+  return rawFrom(at, bit) & (((<u64>1) << bits) - 1);
+}
+
+/**
+ * The values' loop; inlined where `share`, how many values share a load of raw bits, and `summed` are constants. Four
+ * values that share one have up to 14 bits each, two 28; their bins' masks are at hand.
+ */
+// @ts-ignore: decorator
+@inline
+function valuesLoop(
+  tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, share: u32, summed: bool, before: i64, to: usize,
+): usize {
+  let i: usize = 0, last = before;
+  const end = count & ~3;
+  for (; i < end; i += 4) {
+    const four = load<u32>(tokens + i);
+    const b0 = <usize>(four & 255) << 4, b1 = <usize>((four >>> 8) & 255) << 4;
+    const b2 = <usize>((four >>> 16) & 255) << 4, b3 = <usize>(four >>> 24) << 4;
+    const n0 = <u64>load<u8>(b0, BINS + 8), n1 = <u64>load<u8>(b1, BINS + 8);
+    const n2 = <u64>load<u8>(b2, BINS + 8), n3 = <u64>load<u8>(b3, BINS + 8);
+    let r0: u64, r1: u64, r2: u64, r3: u64;
+    if (share == 4) {
+      r0 = rawFrom(from, bit);
+      r1 = r0 >> n0;
+      r2 = r1 >> n1;
+      r3 = r2 >> n2;
+      bit += <usize>(n0 + n1 + (n2 + n3));
+    } else {
+      const n01 = n0 + n1;
+      r0 = rawFrom(from, bit);
+      r1 = share == 2 ? r0 >> n0 : rawFrom(from, bit + <usize>n0);
+      bit += <usize>n01;
+      r2 = rawFrom(from, bit);
+      r3 = share == 2 ? r2 >> n2 : rawFrom(from, bit + <usize>n2);
+      bit += <usize>(n2 + n3);
+    }
+    if (share > 1) {
+      r0 &= <u64>load<u32>(b0, BINS + 12);
+      r1 &= <u64>load<u32>(b1, BINS + 12);
+      r2 &= <u64>load<u32>(b2, BINS + 12);
+      r3 &= <u64>load<u32>(b3, BINS + 12);
+    } else {
+      r0 &= ((<u64>1) << n0) - 1;
+      r1 &= ((<u64>1) << n1) - 1;
+      r2 &= ((<u64>1) << n2) - 1;
+      r3 &= ((<u64>1) << n3) - 1;
+    }
+    let v0 = load<i64>(b0, BINS) + <i64>r0 * multiplier, v1 = load<i64>(b1, BINS) + <i64>r1 * multiplier;
+    let v2 = load<i64>(b2, BINS) + <i64>r2 * multiplier, v3 = load<i64>(b3, BINS) + <i64>r3 * multiplier;
+    if (summed) {
+      const v01 = v0 + v1;
+      v0 += last;
+      v1 = last + v01;
+      v3 = last + (v01 + (v2 + v3));
+      v2 = v1 + v2;
+      last = v3;
+    }
+    const target = to + (i << 3);
+    store<i64>(target, v0);
+    store<i64>(target, v1, 8);
+    store<i64>(target, v2, 16);
+    store<i64>(target, v3, 24);
+  }
+  for (; i < count; i++) {
+    const bin = <usize>load<u8>(tokens + i) << 4;
+    const bits = <u64>load<u8>(bin, BINS + 8);
+    const value = load<i64>(bin, BINS) + <i64>rawBits(from, bit, bits) * multiplier;
+    last = summed ? last + value : value;
+    store<i64>(to + (i << 3), last);
+    bit += <usize>bits;
+  }
+  return bit;
+}
+
+/** Residuals of bins that have no raw bits: their lowest values. */
+// @ts-ignore: decorator
+@inline
+function lowestLoop(tokens: usize, count: usize, summed: bool, before: i64, to: usize): void {
+  let last = before;
+  for (let i: usize = 0; i < count; i++) {
+    const value = load<i64>(<usize>load<u8>(tokens + i) << 4, BINS);
+    last = summed ? last + value : value;
+    store<i64>(to + (i << 3), last);
+  }
 }
 
 /**
  * Residuals of bins: lowest value + raw bits * multiplier, raw bits from bit `bit` of `from` on; returns the bit after
- * the last. `widest` bounds a bin's bits. The caller sees to it that so many bits, or at least memory, lie there.
+ * the last. `widest` bounds a bin's bits. The caller sees to it that so many bits, or at least memory, lie there. `summed`:
+ * instead their running sums from `before` on.
  */
-export function columnValues(tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, widest: u32, to: usize): usize {
+export function columnValues(
+  tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, widest: u32, summed: bool, before: i64, to: usize,
+): usize {
   if (widest == 0) {
-    for (let i: usize = 0; i < count; i++) {
-      store<i64>(to + (i << 3), load<i64>(BINS + (<usize>load<u8>(tokens + i) << 4)));
-    }
+    if (summed) lowestLoop(tokens, count, true, before, to);
+    else lowestLoop(tokens, count, false, before, to);
     return bit;
+  }
+  if (widest <= 14) {
+    if (summed) return valuesLoop(tokens, count, from, bit, multiplier, 4, true, before, to);
+    return valuesLoop(tokens, count, from, bit, multiplier, 4, false, before, to);
+  }
+  if (widest <= 28) {
+    if (summed) return valuesLoop(tokens, count, from, bit, multiplier, 2, true, before, to);
+    return valuesLoop(tokens, count, from, bit, multiplier, 2, false, before, to);
   }
   if (widest <= 56) {
-    let i: usize = 0;
-    for (; i + 4 <= count; i += 4) {
-      const four = load<u32>(tokens + i);
-      const b0 = BINS + (<usize>(four & 255) << 4), b1 = BINS + (<usize>((four >>> 8) & 255) << 4);
-      const b2 = BINS + (<usize>((four >>> 16) & 255) << 4), b3 = BINS + (<usize>(four >>> 24) << 4);
-      const n0 = <u64>load<u8>(b0, 8), n1 = <u64>load<u8>(b1, 8), n2 = <u64>load<u8>(b2, 8), n3 = <u64>load<u8>(b3, 8);
-      const at1 = bit + <usize>n0, at2 = at1 + <usize>n1, at3 = at2 + <usize>n2;
-      const target = to + (i << 3);
-      store<i64>(target, load<i64>(b0) + <i64>rawBits(from, bit, n0) * multiplier);
-      store<i64>(target, load<i64>(b1) + <i64>rawBits(from, at1, n1) * multiplier, 8);
-      store<i64>(target, load<i64>(b2) + <i64>rawBits(from, at2, n2) * multiplier, 16);
-      store<i64>(target, load<i64>(b3) + <i64>rawBits(from, at3, n3) * multiplier, 24);
-      bit = at3 + <usize>n3;
-    }
-    for (; i < count; i++) {
-      const bin = BINS + (<usize>load<u8>(tokens + i) << 4);
-      const bits = <u64>load<u8>(bin, 8);
-      store<i64>(to + (i << 3), load<i64>(bin) + <i64>rawBits(from, bit, bits) * multiplier);
-      bit += <usize>bits;
-    }
-    return bit;
+    if (summed) return valuesLoop(tokens, count, from, bit, multiplier, 1, true, before, to);
+    return valuesLoop(tokens, count, from, bit, multiplier, 1, false, before, to);
   }
+  let last = before;
   for (let i: usize = 0; i < count; i++) {
-    const bin = BINS + (<usize>load<u8>(tokens + i) << 4);
-    const bits = <u64>load<u8>(bin, 8);
+    const bin = <usize>load<u8>(tokens + i) << 4;
+    const bits = <u64>load<u8>(bin, BINS + 8);
     let raw: u64;
     if (bits > 32) raw = rawBits(from, bit, 32) | (rawBits(from, bit + 32, bits - 32) << 32);
     else raw = rawBits(from, bit, bits);
-    store<i64>(to + (i << 3), load<i64>(bin) + <i64>raw * multiplier);
+    const value = load<i64>(bin, BINS) + <i64>raw * multiplier;
+    last = summed ? last + value : value;
+    store<i64>(to + (i << 3), last);
     bit += <usize>bits;
   }
   return bit;
@@ -251,11 +334,11 @@ function largestOf(edge: u32): i64 {
 
 /**
  * Classes of a column's rows for contexts: how many edges, in bits, the zigzag of a row's change is over. Works on
- * eight rows at a time and may write as many past the end. The row before the first must not matter: it counts as equal.
+ * eight rows at a time and may write as many past the end. `first`: whether no row lies before, which then counts as equal.
  */
-export function columnClasses(y: usize, count: usize, edge0: u32, edge1: u32, edge2: u32, to: usize): void {
+export function columnClasses(y: usize, count: usize, first: bool, edge0: u32, edge1: u32, edge2: u32, to: usize): void {
   const t0 = i64x2.splat(largestOf(edge0)), t1 = i64x2.splat(largestOf(edge1)), t2 = i64x2.splat(largestOf(edge2));
-  let last = i64x2.splat(load<i64>(y));
+  let last = i64x2.splat(load<i64>(first ? y : y - 8));
   for (let i: usize = 0; i < count; i += 8) {
     const at = y + (i << 3);
     const a = v128.load(at), b = v128.load(at, 16), c = v128.load(at, 32), d = v128.load(at, 48);
@@ -264,28 +347,40 @@ export function columnClasses(y: usize, count: usize, edge0: u32, edge1: u32, ed
     const cc = passed(c, v128.shuffle<i64>(b, c, 1, 2), t0, t1, t2);
     const cd = passed(d, v128.shuffle<i64>(c, d, 1, 2), t0, t1, t2);
     last = d;
-    const low = v128.shuffle<i32>(ca, cb, 0, 2, 4, 6), high = v128.shuffle<i32>(cc, cd, 0, 2, 4, 6);
-    const words = v128.neg<i16>(i16x8.narrow_i32x4_s(low, high));
-    store<u64>(to + i, i64x2.extract_lane(i8x16.narrow_i16x8_u(words, words), 0));
+    store<u64>(to + i, bytesOf(v128.neg<i64>(ca), v128.neg<i64>(cb), v128.neg<i64>(cc), v128.neg<i64>(cd)));
   }
 }
 
-/** The first `most` values stand in `values`; returns whether every row has one of them. Rows with others get class 0. */
-export function columnValueClasses(y: usize, count: usize, values: usize, most: u32, to: usize): bool {
-  let all = true;
-  for (let i: usize = 0; i < count; i++) {
-    const value = load<i64>(y + (i << 3));
-    let found: u32 = 0, known = false;
-    for (let j: u32 = 0; j < most; j++) {
-      if (load<i64>(values + (<usize>j << 3)) == value) {
-        found = j;
-        known = true;
-      }
+/** The low bytes of eight small numbers. */
+// @ts-ignore: decorator
+@inline
+function bytesOf(a: v128, b: v128, c: v128, d: v128): u64 {
+  const low = v128.shuffle<i32>(a, b, 0, 2, 4, 6), high = v128.shuffle<i32>(c, d, 0, 2, 4, 6);
+  const words = i16x8.narrow_i32x4_s(low, high);
+  return i64x2.extract_lane(i8x16.narrow_i16x8_u(words, words), 0);
+}
+
+/**
+ * The first `most` values stand in `values`: a row's class is the last of them that it is, 0 for rows with others. Works on
+ * eight rows at a time, as above.
+ */
+export function columnValueClasses(y: usize, count: usize, values: usize, most: u32, to: usize): void {
+  const end = values + (<usize>most << 3);
+  for (let i: usize = 0; i < count; i += 8) {
+    const at = y + (i << 3);
+    const a = v128.load(at), b = v128.load(at, 16), c = v128.load(at, 32), d = v128.load(at, 48);
+    let ca = i64x2.splat(0), cb = ca, cc = ca, cd = ca, found = ca;
+    for (let v = values; v < end; v += 8) {
+      const value = v128.load64_splat(v);
+      // Classes come in rising order, so that the largest is the last.
+      ca = v128.max<i32>(ca, v128.and(v128.eq<i64>(a, value), found));
+      cb = v128.max<i32>(cb, v128.and(v128.eq<i64>(b, value), found));
+      cc = v128.max<i32>(cc, v128.and(v128.eq<i64>(c, value), found));
+      cd = v128.max<i32>(cd, v128.and(v128.eq<i64>(d, value), found));
+      found = v128.add<i64>(found, i64x2.splat(1));
     }
-    if (!known) all = false;
-    store<u8>(to + i, found);
+    store<u64>(to + i, bytesOf(ca, cb, cc, cd));
   }
-  return all;
 }
 
 /**

@@ -24,3 +24,4 @@ export { columnsAddressOf } from "./columns-memory";
 export { columnPack, columnUnpackBlocks, columnWidth } from "./columns-pack";
 export { columnDivide, columnDivisor, columnPredict, columnRestore, columnScale } from "./columns-predict";
 export { columnDecode, columnEncode, columnTables } from "./columns-rans";
+export { columnMake, columnRows } from "./columns-rows";

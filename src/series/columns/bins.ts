@@ -88,7 +88,10 @@ function widthOf(span: number): number {
   return Math.min(64 - Math.clz32(Math.floor(span / 4294967296)), 64);
 }
 
-/** Bins as the kernels read them: lowest values times `divisor` plus `offset`, i64; bits u8; class u8; 16 bytes each. */
+/**
+ * Bins as the kernels read them, 16 bytes each: lowest values times `divisor` plus `offset`, i64; bits u8; class u8; two
+ * bytes unused; for up to 32 bits their mask, u32.
+ */
 export function binTable(
   bins: readonly Bin[],
   classes: Uint8Array | undefined,
@@ -97,12 +100,14 @@ export function binTable(
 ): Uint8Array {
   const lowers = new BigInt64Array(bins.length * 2);
   const bytes = new Uint8Array(lowers.buffer);
+  const words = new Uint32Array(lowers.buffer);
   const isPlain = offset === 0n && divisor === 1n;
   bins.forEach(({ lower, bits }, i) => {
     // The array keeps 64 bits of what it is given.
     lowers[2 * i] = isPlain ? lower : offset + lower * divisor;
     bytes[16 * i + 8] = bits;
     bytes[16 * i + 9] = classes?.[i] ?? 0;
+    words[4 * i + 3] = bits >= 32 ? 0xffffffff : (1 << bits) - 1;
   });
   return bytes;
 }

@@ -1,6 +1,7 @@
 import type { ColumnKernels } from "../../kernels/column-kernels.ts";
 import type { ByteSink } from "./byte-sink.ts";
 import type { ByteSource } from "./byte-source.ts";
+import { besideOf } from "./copying.ts";
 import { DELTA, type Spacing, startAt } from "./prediction.ts";
 
 /** Rows of a block: what reading one row decodes. */
@@ -39,42 +40,52 @@ export function encodeLight(
 }
 
 export interface LightReader {
-  /** Unpacks the blocks that hold rows [from, to): integers, or decimals of `scale`, to an address. */
-  decode(kernels: ColumnKernels, from: number, to: number, scale: number, target: number): void;
+  /** Unpacks blocks [first, end), whole ones, to an address: integers, or what `made` says, decimals by `scale`. */
+  unpack(
+    kernels: ColumnKernels,
+    first: number,
+    end: number,
+    made: number,
+    scale: number,
+    target: number,
+  ): void;
 }
+
+/** What is made of integers as they are unpacked: nothing, decimals, or floats by the order of their bits. */
+export const MADE_INTEGERS = 0;
+export const MADE_DECIMALS = 1;
+export const MADE_ORDERED = 2;
 
 export function readLight(source: ByteSource, kind: number, count: number): LightReader {
   const divisor = BigInt.asIntN(64, source.varint64());
   const blocks = Math.ceil(count / BLOCK_ROWS);
   const table = source.bytes(blocks * ENTRY_BYTES);
-  let blockBytes = 0;
-  for (let block = 0; block < blocks; block++) blockBytes += table[block * ENTRY_BYTES + 16]! * 128;
-  if (blockBytes !== source.left)
-    throw source.corrupt(`${blockBytes} bytes of blocks are named, ${source.left} follow`);
-  const ends = source.again();
-  const packed = source.bytes(blockBytes);
   const starts = new Uint32Array(blocks + 1);
   for (let block = 0; block < blocks; block++) {
     const width = table[block * ENTRY_BYTES + 16]!;
     if (width > 64) throw source.corrupt(`a block of ${width} bits`);
     starts[block + 1] = starts[block]! + width * 128;
   }
+  const blockBytes = starts[blocks]!;
+  if (blockBytes !== source.left)
+    throw source.corrupt(`${blockBytes} bytes of blocks are named, ${source.left} follow`);
+  const ends = source.again();
+  const packed = source.bytes(blockBytes);
+  const delta = kind === DELTA ? 1 : 0;
   return {
-    decode({ exports, memory, at }, from, to, scale, target) {
-      const first = Math.floor(from / BLOCK_ROWS);
-      const end = Math.ceil(to / BLOCK_ROWS);
+    unpack({ exports, memory, at }, first, end, made, scale, target) {
       const part = packed.subarray(starts[first]!, starts[end]!);
       memory.set(table.subarray(first * ENTRY_BYTES, end * ENTRY_BYTES), at.counts);
-      memory.set(part, at.packed);
-      const delta = kind === DELTA ? 1 : 0;
+      const from = besideOf(at.packed, part);
+      memory.set(part, from);
       const read = exports.columnUnpackBlocks(
         at.counts,
-        at.packed,
+        from,
         part.length,
-        0,
         end - first,
         delta,
         divisor,
+        made,
         scale,
         target,
       );

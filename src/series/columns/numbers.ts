@@ -107,7 +107,7 @@ function encodePages(
 function classesIn(kernels: ColumnKernels, page: Page, source: ContextSource): Uint8Array {
   const { memory, at } = kernels;
   memory.set(integerBytes(page.integers), at.source);
-  classify(kernels, source, at.source, page.count, at.spare);
+  classify(kernels, source, at.source, page.count, true, at.spare);
   return memory.slice(at.spare, at.spare + page.count);
 }
 
