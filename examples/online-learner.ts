@@ -24,6 +24,8 @@ async function serve(directory: string, versions: number): Promise<void> {
   // The graph alone: its own weights, all zero, are never served.
   const onnx = { skeleton: linearModel(0, FEATURES) };
   await using model = await store.checkpoints.serve("learner", { onnx, probe });
+  // Without the learner there is nothing to follow.
+  process.on("disconnect", () => process.exit());
   process.send!({ ready: true });
   let last = model.version;
   let inferences = 0;

@@ -2,6 +2,7 @@
 import { LoopWatch } from "./loop-watch.mjs";
 
 const watch = new LoopWatch();
+process.on("disconnect", () => process.exit());
 process.on("message", () => {
   process.send(watch.stop());
   process.disconnect();
