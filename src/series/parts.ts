@@ -5,7 +5,7 @@ import { type ColumnSlice, concatenate } from "./column-slice.ts";
 import type { ColumnCodec } from "./columns/column-codec.ts";
 import type { HotSegment } from "./hot-segment.ts";
 import { type Column, columnIndex, type Schema } from "./schema.ts";
-import { BLOCK_ROWS, type Bounds } from "./segment-format.ts";
+import { BLOCK_ROWS, type Bounds, type SegmentSummary } from "./segment-format.ts";
 import type { SealedSegment, Snapshot } from "./segment-list.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { adapt, nulls } from "./widen.ts";
@@ -40,10 +40,10 @@ export class ReadCache {
     this.#codec = codec;
   }
 
-  reader(path: string): SegmentReader {
+  reader(path: string, known?: SegmentSummary): SegmentReader {
     let reader = this.#readers.get(path);
     if (reader === undefined) {
-      reader = SegmentReader.open(this.#disk, path, this.#codec);
+      reader = SegmentReader.open(this.#disk, path, this.#codec, known);
       if (this.#readers.size >= SERIES_OPEN_SEGMENTS_MAX) {
         const [oldest, evicted] = this.#readers.entries().next().value!;
         this.#readers.delete(oldest);
@@ -129,7 +129,7 @@ class SealedPart implements Part {
 
   #reader(): SegmentReader {
     try {
-      return this.#cache.reader(this.#segment.path);
+      return this.#cache.reader(this.#segment.path, this.#segment.summary);
     } catch (error) {
       if (!(error instanceof StoreError) || error.code !== "ERR_NOT_FOUND") throw error;
       const rows = `${this.firstRow} to ${this.firstRow + this.rows - 1}`;

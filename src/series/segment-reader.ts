@@ -124,11 +124,14 @@ export class SegmentReader {
     this.#blocks = footer.blocks;
   }
 
-  /** @throws ERR_NOT_FOUND, ERR_STORE_CORRUPT, ERR_STORE_VERSION */
-  static open(disk: Disk, path: string, codec: ColumnCodec): SegmentReader {
+  /**
+   * @param known what was read of it before: a sealed segment does not change
+   * @throws ERR_NOT_FOUND, ERR_STORE_CORRUPT, ERR_STORE_VERSION
+   */
+  static open(disk: Disk, path: string, codec: ColumnCodec, known?: SegmentSummary): SegmentReader {
     const file = disk.open(path, { access: "read" });
     try {
-      const summary = readSummary(file);
+      const summary = known ?? readSummary(file);
       const bytes = new Uint8Array(summary.footerBytes);
       const footerAt = summary.sizeBytes - SEGMENT_TRAILER_BYTES - summary.footerBytes;
       file.readSync(bytes, footerAt);
