@@ -23,6 +23,8 @@ export interface Part {
   blockBounds(which: Which, block: number): Bounds;
   /** Rows [from, to) of columns of the snapshot's schema, as few slices as there are pieces of memory. */
   read(columns: readonly Column[], from: number, to: number): Iterable<ColumnSlice[]>;
+  /** Reads together what blocks of these columns need, where that is still to be read. */
+  prepare(columns: readonly Column[], block: number): void;
   /** A block of one column, kept for the next question. */
   block(column: Column, block: number): ColumnSlice;
 }
@@ -52,6 +54,10 @@ export class ReadCache {
     } else this.#readers.delete(path);
     this.#readers.set(path, reader);
     return reader;
+  }
+
+  hasBlock(key: string): boolean {
+    return this.#blocks.has(key);
   }
 
   block(key: string, make: () => ColumnSlice): ColumnSlice {
@@ -114,8 +120,19 @@ class SealedPart implements Part {
     yield columns.map((column) => this.#slice(column, from, to));
   }
 
+  prepare(columns: readonly Column[], block: number): void {
+    const missing = columns.filter((column) => !this.#cache.hasBlock(this.#blockKey(column, block)));
+    if (missing.length < 2) return;
+    const reader = this.#reader();
+    reader.prepare(missing.map((column) => reader.placeOf(column.name)).filter((place) => place >= 0));
+  }
+
+  #blockKey(column: Column, block: number): string {
+    return `${block} ${column.name} ${this.#segment.path}`;
+  }
+
   block(column: Column, block: number): ColumnSlice {
-    return this.#cache.block(`${block} ${column.name} ${this.#segment.path}`, () => {
+    return this.#cache.block(this.#blockKey(column, block), () => {
       const from = block * BLOCK_ROWS;
       return this.#slice(column, from, Math.min(this.rows, from + BLOCK_ROWS));
     });
@@ -123,7 +140,7 @@ class SealedPart implements Part {
 
   #slice(column: Column, from: number, to: number): ColumnSlice {
     const reader = this.#reader();
-    const place = reader.columns.findIndex((stored) => stored.column.name === column.name);
+    const place = reader.placeOf(column.name);
     return place < 0 ? nulls(column, to - from) : adapt(reader.read(place, from, to), column);
   }
 
@@ -183,6 +200,9 @@ class HotPart implements Part {
       });
     }
   }
+
+  /** They lie in memory. */
+  prepare(): void {}
 
   block(column: Column, block: number): ColumnSlice {
     const from = block * BLOCK_ROWS;
