@@ -19,6 +19,8 @@ export interface ColumnKernelExports {
   columnFromDecimal(from: number, to: number, count: number, scale: number, single: number): void;
   columnUlps(from: number, predicted: number, to: number, count: number): void;
   columnFromUlps(from: number, predicted: number, to: number, count: number): void;
+  columnToMultiples(from: number, to: number, left: number, count: number, base: number): void;
+  columnFromMultiples(from: number, left: number, to: number, count: number, base: number): void;
   columnFromAverage(
     from: number,
     x: number,

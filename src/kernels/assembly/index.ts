@@ -18,7 +18,8 @@ export {
   columnTokens, columnValueClasses, columnValues,
 } from "./columns-bins";
 export {
-  columnFromAverage, columnFromDecimal, columnFromUlps, columnNarrow, columnToDecimal, columnUlps, columnWiden,
+  columnFromAverage, columnFromDecimal, columnFromMultiples, columnFromUlps, columnNarrow, columnToDecimal, columnToMultiples,
+  columnUlps, columnWiden,
 } from "./columns-lattice";
 export { columnsAddressOf } from "./columns-memory";
 export { columnPack, columnPlanBlock, columnUnpackBlocks } from "./columns-pack";

@@ -23,7 +23,7 @@ import {
 } from "./column-parser.ts";
 import type { Place } from "./integer-ring.ts";
 import type { Workbench } from "./numbers.ts";
-import { type Dependencies, decodeIntegers, decodePage, makeNumbers } from "./page-decoder.ts";
+import { type Dependencies, decodeIntegers, decodePage, INDEPENDENT, makeNumbers } from "./page-decoder.ts";
 import { type PageReader, readPage } from "./page-reader.ts";
 import { columnOf, SOURCE_SUFFIX } from "./recipe.ts";
 import { restoreDerived } from "./recipe-reader.ts";
@@ -335,9 +335,6 @@ export class ColumnsDecoder {
     );
   }
 }
-
-/** Of pages without dependencies: they name none, as their reader has seen to. */
-const INDEPENDENT: Dependencies = { integersOf: () => 0, decoded: 0 };
 
 /** The values that rows have of a dictionary. */
 function lookUp(chosen: Uint32Array, starts: Float64Array, dictionary: Uint8Array, indices: Run) {
