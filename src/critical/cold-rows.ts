@@ -1,3 +1,5 @@
+import type { ByteWriter } from "./byte-writer.ts";
+import { COLUMN_ONE_VERSION } from "./snapshot-format.ts";
 import { Entry } from "./table.ts";
 
 const ROWS_INITIAL = 1024;
@@ -226,6 +228,73 @@ export class ColdRows {
     if (this.#buffers[last] === buffer) return last;
     if (last > 0 && this.#buffers[last - 1] === buffer) return last - 1;
     return this.#buffers.push(buffer) - 1;
+  }
+
+  /**
+   * Writes the columns of whole rows as a snapshot's chunk has them, without making an object of any; `false`, and
+   * nothing written, when they are more than `bytesMax` or some may expire.
+   */
+  writeColumns(out: ByteWriter, fromRow: number, toRow: number, bytesMax: number): boolean {
+    if (this.#expiresAtUs !== undefined) return false;
+    const rows = this.#rows;
+    const end = toRow * ROW_WORDS;
+    const first = rows[fromRow * ROW_WORDS + KEY_BYTES_AND_VERSION]! >>> 16;
+    let sizeBytes = 0;
+    let isOneVersion = true;
+    for (let at = fromRow * ROW_WORDS; at < end; at += ROW_WORDS) {
+      const keyBytesAndVersion = rows[at + KEY_BYTES_AND_VERSION]!;
+      sizeBytes += rows[at + VALUE_BYTES]! + (keyBytesAndVersion & 0xffff);
+      if (keyBytesAndVersion >>> 16 !== first) isOneVersion = false;
+    }
+    if (sizeBytes > bytesMax) return false;
+    out.varint(toRow - fromRow);
+    out.u8(isOneVersion ? COLUMN_ONE_VERSION : 0);
+    for (let row = fromRow; row < toRow; row++) out.u16(this.#keyBytes(row));
+    for (let at = fromRow * ROW_WORDS; at < end; at += ROW_WORDS) out.u32(rows[at + VALUE_BYTES]!);
+    for (let at = fromRow * ROW_WORDS; at < end; at += ROW_WORDS) {
+      out.u32(rows[at + LSN_LOW]!);
+      out.u32(rows[at + LSN_HIGH]!);
+    }
+    if (isOneVersion) out.varint(first);
+    else
+      for (let at = fromRow * ROW_WORDS; at < end; at += ROW_WORDS)
+        out.u16(rows[at + KEY_BYTES_AND_VERSION]! >>> 16);
+    this.#writeKeys(out, fromRow, toRow);
+    this.#writeValues(out, fromRow, toRow);
+    return true;
+  }
+
+  /** Keys that lie side by side are copied at once, and they nearly always do. */
+  #writeKeys(out: ByteWriter, fromRow: number, toRow: number): void {
+    let begin = this.#rows[fromRow * ROW_WORDS + KEY_AT]!;
+    let end = begin;
+    for (let row = fromRow; row < toRow; row++) {
+      const keyAt = this.#rows[row * ROW_WORDS + KEY_AT]!;
+      if (keyAt !== end) {
+        out.copy(this.#buffer, begin, end - begin);
+        begin = keyAt;
+      }
+      end = keyAt + this.#keyBytes(row);
+    }
+    out.copy(this.#buffer, begin, end - begin);
+  }
+
+  /** So do values, but those that were replayed. */
+  #writeValues(out: ByteWriter, fromRow: number, toRow: number): void {
+    const rows = this.#rows;
+    let number = rows[fromRow * ROW_WORDS + BUFFER]!;
+    let begin = rows[fromRow * ROW_WORDS + VALUE_AT]!;
+    let end = begin;
+    for (let at = fromRow * ROW_WORDS; at < toRow * ROW_WORDS; at += ROW_WORDS) {
+      const valueAt = rows[at + VALUE_AT]!;
+      if (valueAt !== end || rows[at + BUFFER] !== number) {
+        out.copy(this.#buffers[number]!, begin, end - begin);
+        number = rows[at + BUFFER]!;
+        begin = valueAt;
+      }
+      end = valueAt + rows[at + VALUE_BYTES]!;
+    }
+    out.copy(this.#buffers[number]!, begin, end - begin);
   }
 
   isTaken(row: number): boolean {

@@ -2,13 +2,14 @@ import { StoreError } from "../errors.ts";
 import { TRANSACTION_CHANGES_MAX } from "../limits.ts";
 import { checkKey, checkTime, counted } from "./arguments.ts";
 import { type Annotations, type Change, type LogRecord, MapChange, type RecordKind } from "./change.ts";
-import { bounds, type CriticalMap, type KeyRange, type VersionedEntry, versioned } from "./map.ts";
+import type { CriticalMap, KeyRange, VersionedEntry } from "./map.ts";
 import type { RecordPlace } from "./record-reader.ts";
 import type { Put, RecordWriter } from "./record-writer.ts";
 import { checkNumber, type Fence, fencedError, SEQUENCE_MAX, type SequenceState } from "./sequence.ts";
 import type { CriticalSequence } from "./sequence-handle.ts";
 import type { State } from "./state.ts";
 import type { Entry, Table } from "./table.ts";
+import { walkWritten } from "./written-range.ts";
 
 export interface PutOptions {
   /** Microseconds since the Unix epoch from which on the entry is gone. */
@@ -194,33 +195,7 @@ export class Transaction implements LogRecord, RecordPlace {
 
   *versionedEntries<V>(map: CriticalMap<V>, range: KeyRange = {}): IterableIterator<VersionedEntry<V>> {
     const table = this.#table(map);
-    const reverse = range.reverse === true;
-    const { from, to } = bounds(range);
-    let left = range.limit ?? Number.POSITIVE_INFINITY;
-    const added = [...table.overlay.keys()].filter(
-      (key) =>
-        table.slot(key) === undefined &&
-        (from === undefined || key >= from) &&
-        (to === undefined || key < to),
-    );
-    added.sort();
-    if (!reverse) added.reverse();
-    const cursor = table.order.cursor(from, to, reverse);
-    for (let slot = cursor.next(); slot !== undefined; slot = cursor.next()) {
-      for (let key = added.at(-1); key !== undefined; key = added.at(-1)) {
-        if (reverse ? key < slot.key : key > slot.key) break;
-        added.pop();
-        const entry = this.#entry(table, key);
-        if (entry !== undefined && left-- > 0) yield versioned<V>(table, key, entry);
-      }
-      const entry = this.#entry(table, slot.key);
-      if (entry !== undefined && left-- > 0) yield versioned<V>(table, slot.key, entry);
-      if (left <= 0) return;
-    }
-    for (const key of added.reverse()) {
-      const entry = this.#entry(table, key);
-      if (entry !== undefined && left-- > 0) yield versioned<V>(table, key, entry);
-    }
+    yield* walkWritten<V>(table, range, (key) => this.#entry(table, key));
   }
 
   /** @internal Ends the callback: the transaction can no longer be used. Throws what doomed it. */
