@@ -1,15 +1,16 @@
 // Capturing, restoring and starting, beside the floor (cp, readSync) and peers. See bench/README.md.
 //
-//   npm run build && node bench/capture.mjs stall|learner|restore|start|commits|delta [--megabytes N] [--rounds N] [--json]
+//   npm run build && node bench/capture.mjs stall|learner|restore|start|commits|delta|memory [--megabytes N] [--rounds N] [--json]
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { commits } from "./lib/capture-commits.mjs";
 import { learner } from "./lib/capture-learner.mjs";
+import { memory } from "./lib/capture-memory.mjs";
 import { restore, start } from "./lib/capture-restore.mjs";
 import { delta, stall } from "./lib/capture-stall.mjs";
 import { describe, machine } from "./lib/machine.mjs";
 
-const MEASUREMENTS = { stall, learner, restore, start, commits, delta };
+const MEASUREMENTS = { stall, learner, restore, start, commits, delta, memory };
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

@@ -39,7 +39,6 @@ export class Capture {
   readonly #slots: number[];
   #spool: SpoolFile | undefined;
   readonly #drained: Promise<unknown>;
-  readonly #copiedToSpool = new Set<number>();
   #ended = false;
 
   private constructor(parts: CaptureParts) {
@@ -48,15 +47,9 @@ export class Capture {
     this.#partCount = plan.piecesOfPart.length;
     this.fences = new Fences(plan.piecesOfPart, plan.pieces.length);
     this.#slots = staging.take(plan.pieces.length);
-    const spooled = plan.pieces.length - this.#slots.length;
-    try {
-      this.#spool = spooled > 0 ? spools.acquire() : undefined;
-    } catch (error) {
-      for (const slot of this.#slots) staging.give(slot);
-      throw error;
-    }
-    this.spooledBytes =
-      spooled === 0 ? 0 : Math.max(0, plan.sizeBytes - this.#slots.length * staging.slotBytes);
+    const spooled = plan.pieces.length > this.#slots.length;
+    this.#spool = spooled ? spools.acquire() : undefined;
+    this.spooledBytes = spooled ? plan.sizeBytes : 0;
     const locals = this.#copyLocals();
     const work = [this.#drain(), ...locals.map((piece) => this.#spoolLocal(piece))];
     for (const each of work) each.catch((error: unknown) => this.fences.fail(error));
@@ -143,16 +136,6 @@ export class Capture {
     return Atomics.load(this.fences.control, CONTROL_WORDS + this.#partCount + index);
   }
 
-  /**
-   * Where in the spool whoever has a staged piece at hand may put it as well, so that the next save finds all of this one
-   * there: writing costs a tenth of decoding. `undefined` when nothing of this capture is spooled.
-   */
-  spoolRangeOf(index: number): { path: string; offset: number } | undefined {
-    if (this.#spool === undefined || this.#place(index) === SPOOLED) return undefined;
-    this.#copiedToSpool.add(index);
-    return { path: this.#spool.path, offset: this.#parts.plan.pieces[index]!.offset };
-  }
-
   /** Gives a piece's memory to the next capture. */
   release(index: number): void {
     const place = this.#place(index);
@@ -172,7 +155,7 @@ export class Capture {
     const kept: KeptSpool = {
       sizeBytes: plan.sizeBytes,
       rangeOf: (piece) => {
-        if (this.#place(piece) !== SPOOLED && !this.#copiedToSpool.has(piece)) return undefined;
+        if (this.#place(piece) !== SPOOLED) return undefined;
         return { path: spool.path, offset: plan.pieces[piece]!.offset };
       },
     };

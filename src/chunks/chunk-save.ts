@@ -85,7 +85,7 @@ export class ChunkSave {
   async encode(
     source: ChunkSource,
     chunks: ChunkToEncode[],
-    options: Partial<Pick<EncodeRequest, "operands" | "parents" | "spool">> = {},
+    options: Partial<Pick<EncodeRequest, "operands" | "parents">> = {},
   ): Promise<EncodedRun> {
     const output = this.#outputs.pop() ?? new ArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
     const request: EncodeRequest = {
