@@ -17,6 +17,7 @@ const { values, positionals } = parseArgs({
     json: { type: "boolean", default: false },
     megabytes: { type: "string" },
     rounds: { type: "string" },
+    staging: { type: "string" },
   },
 });
 const measure = MEASUREMENTS[positionals[0]];
@@ -24,6 +25,7 @@ if (measure === undefined || positionals.length !== 1) {
   console.error(`usage: node bench/capture.mjs ${Object.keys(MEASUREMENTS).join("|")}
   --megabytes N   size of the model (default 1000; start: 100)
   --rounds N      saves or runs (default 20; learner: 200; start and restore: 5)
+  --staging N     stall: megabytes of staging memory (default: 64, then as much as the model)
   --json          print the figures as JSON`);
   process.exit(2);
 }
@@ -32,6 +34,7 @@ const figures = await measure({
   say: (text) => console.error(text),
   megabytes: values.megabytes === undefined ? undefined : Number(values.megabytes),
   rounds: values.rounds === undefined ? undefined : Number(values.rounds),
+  staging: values.staging === undefined ? undefined : Number(values.staging),
 });
 if (values.json)
   console.log(JSON.stringify({ measurement: positionals[0], machine: before, ...figures }, null, 2));

@@ -17,14 +17,11 @@ export interface CaptureParts {
 /** Where a captured piece's bytes are: in shared memory, or in the spool. */
 export type CapturedBytes = { bytes: Uint8Array } | { path: string; offset: number };
 
-/** Memory that is not shared is copied at once up to this much: a millisecond or two of the calling thread. */
-const COPY_AT_ONCE_BYTES = 8 << 20;
-
 /**
  * One save's tensors on their way out of the memory that the trainer wants to write again.
  *
- * Shared memory is drained by all worker threads at once. Of memory that is not shared, the first 8 MiB are copied
- * before `begin` returns; the rest is written to the spool by the operating system's I/O threads.
+ * Shared memory is drained by all worker threads at once. Memory that is not shared is copied before `begin` returns
+ * when the capture fits into staging memory, else written to the spool by the operating system's I/O threads.
  */
 export class Capture {
   /** Resolves when every byte has been captured; rejects when the capture failed or was stopped. */
@@ -83,27 +80,18 @@ export class Capture {
 
   #localSlots = 0;
 
-  /** Copies what is not shared into slots, as far as that may hold the calling thread; returns the pieces left. */
-  #copyLocals(): number[] {
+  /** Copies what is not shared into slots, if this capture has any; returns the pieces left. */
+  #copyLocals(): readonly number[] {
     const { plan, staging } = this.#parts;
-    const left: number[] = [];
+    if (this.#spool !== undefined || plan.locals.length === 0) return plan.locals;
     const start = performance.now();
-    let copiedBytes = 0;
     for (const index of plan.locals) {
-      const { sizeBytes } = plan.pieces[index]!;
-      const slot = this.#slots[this.#localSlots];
-      const roomy = this.#spool === undefined || copiedBytes < COPY_AT_ONCE_BYTES;
-      if (slot === undefined || !roomy) {
-        left.push(index);
-        continue;
-      }
-      this.#localSlots += 1;
-      copiedBytes += sizeBytes;
-      plan.copyPiece(index, staging.bytes(slot, sizeBytes));
+      const slot = this.#slots[this.#localSlots++]!;
+      plan.copyPiece(index, staging.bytes(slot, plan.pieces[index]!.sizeBytes));
       this.#finish(index, slot + 1);
     }
-    if (copiedBytes > 0) this.copyMs += performance.now() - start;
-    return left;
+    this.copyMs += performance.now() - start;
+    return [];
   }
 
   async #spoolLocal(index: number): Promise<void> {
