@@ -157,7 +157,8 @@ class Storing {
       const named = replay.bases.map((base) => ("chunk" in base ? placeOf(base.chunk) : base.stored.digest));
       return { ...chunk, replay: { recipe: replay.recipe, bases: named } };
     });
-    const encoded = this.#options.save.encode(source, chunks, { operands, ...this.#scratch(run, batch) });
+    const parents = this.#parents(run, batch);
+    const encoded = this.#options.save.encode(source, chunks, { operands, parents });
     // Answers are appended in the order of the jobs: a chunk known from an earlier answer is there by then.
     const step = this.#append(encoded, this.#appended, run.chunks, onStored).finally(() => {
       release();
@@ -234,17 +235,12 @@ class Storing {
     throw writtenTooEarly(touched.map((span) => span.name));
   }
 
-  /** Where the save before has a run's bytes of its time, raw, and where this one leaves them for the next. */
-  #scratch({ offset, sizeBytes }: Stretch, batch: Stretch): { parents?: FileRange; spool?: FileRange } {
+  /** Where the save before has a run's bytes of its time, raw. */
+  #parents({ offset }: Stretch, batch: Stretch): FileRange | undefined {
     const { origin } = this.#file;
-    if (!("capture" in origin)) return {};
-    const piece = pieceOf(origin, batch.offset);
-    const range = origin.before?.rangeOf(piece);
-    const spool = sizeBytes === batch.sizeBytes ? origin.capture.spoolRangeOf(piece) : undefined;
-    return {
-      ...(range && { parents: { path: range.path, offset: range.offset + offset - batch.offset } }),
-      ...(spool && { spool }),
-    };
+    if (!("capture" in origin) || origin.before === undefined) return undefined;
+    const range = origin.before.rangeOf(pieceOf(origin, batch.offset));
+    return range && { path: range.path, offset: range.offset + offset - batch.offset };
   }
 
   #source({ offset, sizeBytes }: Stretch, batch: Stretch): { source: ChunkSource; release: () => void } {

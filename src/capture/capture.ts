@@ -17,14 +17,11 @@ export interface CaptureParts {
 /** Where a captured piece's bytes are: in shared memory, or in the spool. */
 export type CapturedBytes = { bytes: Uint8Array } | { path: string; offset: number };
 
-/** Memory that is not shared is copied at once up to this much: a millisecond or two of the calling thread. */
-const COPY_AT_ONCE_BYTES = 8 << 20;
-
 /**
  * One save's tensors on their way out of the memory that the trainer wants to write again.
  *
- * Shared memory is drained by all worker threads at once. Of memory that is not shared, the first 8 MiB are copied
- * before `begin` returns; the rest is written to the spool by the operating system's I/O threads.
+ * Shared memory is drained by all worker threads at once. Memory that is not shared is copied before `begin` returns
+ * when the capture fits into staging memory, else written to the spool by the operating system's I/O threads.
  */
 export class Capture {
   /** Resolves when every byte has been captured; rejects when the capture failed or was stopped. */
@@ -39,7 +36,6 @@ export class Capture {
   readonly #slots: number[];
   #spool: SpoolFile | undefined;
   readonly #drained: Promise<unknown>;
-  readonly #copiedToSpool = new Set<number>();
   #ended = false;
 
   private constructor(parts: CaptureParts) {
@@ -48,15 +44,9 @@ export class Capture {
     this.#partCount = plan.piecesOfPart.length;
     this.fences = new Fences(plan.piecesOfPart, plan.pieces.length);
     this.#slots = staging.take(plan.pieces.length);
-    const spooled = plan.pieces.length - this.#slots.length;
-    try {
-      this.#spool = spooled > 0 ? spools.acquire() : undefined;
-    } catch (error) {
-      for (const slot of this.#slots) staging.give(slot);
-      throw error;
-    }
-    this.spooledBytes =
-      spooled === 0 ? 0 : Math.max(0, plan.sizeBytes - this.#slots.length * staging.slotBytes);
+    const spooled = plan.pieces.length > this.#slots.length;
+    this.#spool = spooled ? spools.acquire() : undefined;
+    this.spooledBytes = spooled ? plan.sizeBytes : 0;
     const locals = this.#copyLocals();
     const work = [this.#drain(), ...locals.map((piece) => this.#spoolLocal(piece))];
     for (const each of work) each.catch((error: unknown) => this.fences.fail(error));
@@ -90,27 +80,18 @@ export class Capture {
 
   #localSlots = 0;
 
-  /** Copies what is not shared into slots, as far as that may hold the calling thread; returns the pieces left. */
-  #copyLocals(): number[] {
+  /** Copies what is not shared into slots, if this capture has any; returns the pieces left. */
+  #copyLocals(): readonly number[] {
     const { plan, staging } = this.#parts;
-    const left: number[] = [];
+    if (this.#spool !== undefined || plan.locals.length === 0) return plan.locals;
     const start = performance.now();
-    let copiedBytes = 0;
     for (const index of plan.locals) {
-      const { sizeBytes } = plan.pieces[index]!;
-      const slot = this.#slots[this.#localSlots];
-      const roomy = this.#spool === undefined || copiedBytes < COPY_AT_ONCE_BYTES;
-      if (slot === undefined || !roomy) {
-        left.push(index);
-        continue;
-      }
-      this.#localSlots += 1;
-      copiedBytes += sizeBytes;
-      plan.copyPiece(index, staging.bytes(slot, sizeBytes));
+      const slot = this.#slots[this.#localSlots++]!;
+      plan.copyPiece(index, staging.bytes(slot, plan.pieces[index]!.sizeBytes));
       this.#finish(index, slot + 1);
     }
-    if (copiedBytes > 0) this.copyMs += performance.now() - start;
-    return left;
+    this.copyMs += performance.now() - start;
+    return [];
   }
 
   async #spoolLocal(index: number): Promise<void> {
@@ -143,16 +124,6 @@ export class Capture {
     return Atomics.load(this.fences.control, CONTROL_WORDS + this.#partCount + index);
   }
 
-  /**
-   * Where in the spool whoever has a staged piece at hand may put it as well, so that the next save finds all of this one
-   * there: writing costs a tenth of decoding. `undefined` when nothing of this capture is spooled.
-   */
-  spoolRangeOf(index: number): { path: string; offset: number } | undefined {
-    if (this.#spool === undefined || this.#place(index) === SPOOLED) return undefined;
-    this.#copiedToSpool.add(index);
-    return { path: this.#spool.path, offset: this.#parts.plan.pieces[index]!.offset };
-  }
-
   /** Gives a piece's memory to the next capture. */
   release(index: number): void {
     const place = this.#place(index);
@@ -172,7 +143,7 @@ export class Capture {
     const kept: KeptSpool = {
       sizeBytes: plan.sizeBytes,
       rangeOf: (piece) => {
-        if (this.#place(piece) !== SPOOLED && !this.#copiedToSpool.has(piece)) return undefined;
+        if (this.#place(piece) !== SPOOLED) return undefined;
         return { path: spool.path, offset: plan.pieces[piece]!.offset };
       },
     };

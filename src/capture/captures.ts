@@ -109,10 +109,10 @@ export class Captures {
     this.#admit();
   }
 
-  /** Begins to capture what room was taken for. */
-  begin(plan: CapturePlan): Capture {
+  /** Begins to capture what room was taken for; `before` is what it will be encoded against, if that can be kept. */
+  begin(plan: CapturePlan, before?: KeptSpool): Capture {
     const { disk, pool } = this.#options;
-    this.#dropKept();
+    this.#dropKept(before);
     const capture = Capture.begin({ plan, pool, disk, staging: this.#staging, spools: this.#spools });
     this.note(plan.sizeBytes);
     this.#counts.spooledBytes += capture.spooledBytes;
@@ -125,7 +125,7 @@ export class Captures {
    */
   keep(capture: Capture): KeptSpool | undefined {
     const kept = capture.keepSpool();
-    this.#dropKept();
+    this.#dropKept(kept);
     return kept;
   }
 
@@ -134,9 +134,9 @@ export class Captures {
     this.#spools.drop(kept);
   }
 
-  #dropKept(): void {
+  #dropKept(but: KeptSpool | undefined): void {
     while (this.#spools.keptBytes > 0 && this.#spools.keptBytes + this.#heldBytes > this.#limitBytes)
-      this.#spools.drop();
+      this.#spools.dropOldest(but);
   }
 
   /** Counts a capture. */

@@ -49,8 +49,12 @@ export class SpoolFiles {
     this.#keptBytes += kept.sizeBytes;
   }
 
-  /** Gives up a kept spool: the oldest unless one is named. */
-  drop(kept: KeptSpool | undefined = this.#kept[0]?.kept): void {
+  /** Gives up the oldest kept spool, another one than `but` if there is any. */
+  dropOldest(but: KeptSpool | undefined): void {
+    this.drop((this.#kept.find(({ kept }) => kept !== but) ?? this.#kept[0])?.kept);
+  }
+
+  drop(kept: KeptSpool | undefined): void {
     const at = this.#kept.findIndex((each) => each.kept === kept);
     if (at < 0) return;
     const [dropped] = this.#kept.splice(at, 1);
@@ -97,7 +101,7 @@ export class SpoolFiles {
   }
 
   close(): void {
-    while (this.#kept.length > 0) this.drop();
+    while (this.#kept.length > 0) this.dropOldest(undefined);
     for (const spool of this.#idle.splice(0)) this.#remove(spool);
   }
 }

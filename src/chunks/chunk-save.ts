@@ -23,6 +23,9 @@ import type { PackScan } from "./pack-scan.ts";
 import type { FrameToWrite, PackWriter } from "./pack-writer.ts";
 import { patchCostKiB, restoreCostKiB } from "./restore-cost.ts";
 
+/** Buffers of a job's size kept for the next jobs: as many as a save has in flight on a few cores. */
+const OUTPUTS_MAX = 8;
+
 interface CurrentPack {
   writer: PackWriter;
   /** Where the pack ended when its last durable state was reached: a failed save is cut back to here. */
@@ -62,8 +65,6 @@ export class ChunkSave {
   readonly #pending = new Map<string, { digest: Uint8Array; entry: ChunkEntry }>();
   /** Of these, chunks that the store had already. */
   readonly #replaced = new Set<string>();
-  /** Memory for answers, used again once their frames are appended. */
-  readonly #outputs: ArrayBuffer[] = [];
   #pack: CurrentPack | undefined;
   #appending: Promise<unknown> = Promise.resolve();
 
@@ -85,9 +86,9 @@ export class ChunkSave {
   async encode(
     source: ChunkSource,
     chunks: ChunkToEncode[],
-    options: Partial<Pick<EncodeRequest, "operands" | "parents" | "spool">> = {},
+    options: Partial<Pick<EncodeRequest, "operands" | "parents">> = {},
   ): Promise<EncodedRun> {
-    const output = this.#outputs.pop() ?? new ArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
+    const output = this.#store.outputs.pop() ?? new ArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
     const request: EncodeRequest = {
       place: this.#store.place,
       saveId: this.#id,
@@ -109,7 +110,7 @@ export class ChunkSave {
   /** Appends the frames of an answer that are new. Answers of one thread must be appended in the order asked for. */
   async append({ answers, output }: EncodedRun): Promise<void> {
     for (const answer of answers) await this.#appendAnswer(answer);
-    this.#outputs.push(output);
+    if (this.#store.outputs.length < OUTPUTS_MAX) this.#store.outputs.push(output);
   }
 
   async #appendAnswer({ digest, frame }: EncodedChunk): Promise<void> {

@@ -29,8 +29,6 @@ export interface EncodeRequest {
    * hashing them costs less than decoding the bases. What is not there, or not those bytes, is decoded.
    */
   parents?: FileRange | undefined;
-  /** A scratch file's place where the chunks' raw bytes go too: the parents of the next save. */
-  spool?: FileRange | undefined;
   /** Chunks of this save that replays name by their place here; stored before, but not yet in the index. */
   operands: OperandSource[];
   /** Memory for the answer's payloads, as large as the chunks together: no payload is larger than its chunk. */
@@ -116,7 +114,6 @@ async function encodeNow(request: EncodeRequest): Promise<Moving<EncodedRun>> {
       bytes: "bytes" in source ? source.bytes : readSource(disk, source, [operand], ownMemory),
     };
   });
-  if (request.spool !== undefined) spoolBytes(disk, request.spool, bytes);
   const parents = request.parents && parentBytes(disk, request.parents, bytes.byteLength);
   const answers: EncodedChunk[] = [];
   let end = 0;
@@ -172,20 +169,6 @@ function parentBytes(disk: Disk, { path, offset }: FileRange, sizeBytes: number)
     // Given up meanwhile: the bases are decoded.
     if (isStoreError(error)) return undefined;
     throw error;
-  }
-}
-
-/** Best effort: what is not there is decoded. */
-function spoolBytes(disk: Disk, { path, offset }: FileRange, bytes: Uint8Array): void {
-  try {
-    const file = disk.open(path, { access: "write" });
-    try {
-      file.writeSync(bytes, offset);
-    } finally {
-      file.close();
-    }
-  } catch (error) {
-    if (!isStoreError(error)) throw error;
   }
 }
 
