@@ -135,7 +135,7 @@ export class Checkpoints {
    * Saves tensors as the next version of a ref and returns at once.
    *
    * A tensor must not change until the ticket's `tensorCaptured` (or `captured`, for all of them) resolves. Shared
-   * memory (`allocate`) is captured by worker threads; of other memory, up to 8 MiB are copied before this returns.
+   * memory (`allocate`) is captured by worker threads; of other memory, up to `stagingBytes` are copied before this returns.
    * @throws `ERR_INVALID_ARGUMENT`, `ERR_LIMIT`; and the failure of an earlier save that nobody was told of.
    * @example
    * const ticket = store.checkpoints.save("btc-lstm", { w: { dtype: "F32", shape: [2], data } }, { step: 100 });

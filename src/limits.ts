@@ -134,6 +134,12 @@ export const VERSION_FILES_MAX = 65_536;
 /** Raw bytes encoded or decoded by one job: enough to keep a worker busy for milliseconds, and few in flight. */
 export const JOB_BYTES = 1 << 20;
 
+/**
+ * A save of at least so many raw bytes is written around the page cache: its pages would push out everything else, and
+ * finding them takes longer than the device does. Smaller models stay in the cache, where the next start finds them.
+ */
+export const ASIDE_BYTES_MIN = 256 << 20;
+
 /** Bytes of an opaque file whose cuts are looked for at once. */
 export const CUT_WINDOW_BYTES = 4 << 20;
 

@@ -7,6 +7,7 @@ import { builtFile } from "../../src/built.ts";
 import { fromErrorRecord, StoreError } from "../../src/errors.ts";
 import { MODEL_RUNS_MAX } from "../../src/limits.ts";
 import type { ModelBytes, ModelSignature, SessionReply, SessionRequest, SessionStart } from "./messages.ts";
+import { Turn } from "./turn.ts";
 
 export type ModelTensors = Record<string, Tensor>;
 
@@ -65,12 +66,13 @@ export class ModelThread {
   >();
   /** Who waits for a model to be loaded, or released. */
   #step: { resolve(reply: SessionReply): void; reject(error: unknown): void } | undefined;
+  readonly #turn = new Turn();
   #nextId = 1;
   #ending = false;
   #dead = false;
 
   /**
-   * Starts a thread for models to come; it loads the runtime meanwhile. It keeps no process alive.
+   * Starts a thread for models to come; it loads the runtime meanwhile. Waiting, it keeps no process alive.
    * @throws `ERR_NOT_FOUND` without the runtime
    */
   constructor(options: { threads?: number; runtime?: string }) {
@@ -103,6 +105,7 @@ export class ModelThread {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
+      this.#hold();
       this.#worker.postMessage({ id, inputs } satisfies SessionRequest);
     });
   }
@@ -121,20 +124,31 @@ export class ModelThread {
     if (this.#dead) return Promise.reject(ended());
     return new Promise((resolve, reject) => {
       this.#step = { resolve, reject };
+      this.#hold();
       this.#worker.postMessage(request);
     });
+  }
+
+  /** Keeps the process alive while somebody waits for this thread, and no longer. */
+  #hold(): void {
+    if (this.#step === undefined && this.#waiting.size === 0) this.#worker.unref();
+    else this.#worker.ref();
   }
 
   #settle(reply: SessionReply): void {
     if (!("id" in reply)) {
       this.#step?.resolve(reply);
       this.#step = undefined;
+      this.#hold();
       return;
     }
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
-    if ("outputs" in reply) waiting?.resolve(reply.outputs);
-    else waiting?.reject(fromErrorRecord(reply.error));
+    this.#hold();
+    this.#turn.hand(() => {
+      if ("outputs" in reply) waiting?.resolve(reply.outputs);
+      else waiting?.reject(fromErrorRecord(reply.error));
+    });
   }
 
   #die(cause: unknown): void {

@@ -19,6 +19,8 @@ export interface ColumnKernelExports {
   columnFromDecimal(from: number, to: number, count: number, scale: number, single: number): void;
   columnUlps(from: number, predicted: number, to: number, count: number): void;
   columnFromUlps(from: number, predicted: number, to: number, count: number): void;
+  columnToMultiples(from: number, to: number, left: number, count: number, base: number): void;
+  columnFromMultiples(from: number, left: number, to: number, count: number, base: number): void;
   columnFromAverage(
     from: number,
     x: number,
@@ -111,8 +113,8 @@ export interface ColumnKernelExports {
     end: number,
   ): number;
   columnDecode(count: number, bits: number, mode: number, at: number, end: number): number;
-  columnWidth(r: number, count: number, least: number): number;
-  columnPack(r: number, count: number, least: bigint, width: number, to: number): void;
+  columnPlanBlock(r: number, count: number, spare: number, plan: number): void;
+  columnPack(r: number, count: number, least: bigint, width: number, outliers: number, to: number): number;
   columnUnpackBlocks(
     table: number,
     packed: number,

@@ -14,6 +14,14 @@ const put = (address: number, values: readonly bigint[]) =>
 const take = (address: number, count: number) =>
   Array.from({ length: count }, (_, i) => view.getBigInt64(address + i * 8, true));
 
+const putBin = (bin: number, lower: bigint, bits: number, own: number) => {
+  const entry = at.bins + bin * 32;
+  view.setBigInt64(entry, lower, true);
+  view.setBigUint64(entry + 8, BigInt.asUintN(bits, -1n), true);
+  view.setUint8(entry + 16, bits);
+  view.setUint8(entry + 17, own);
+};
+
 /** Integers of every size, some of them at the ends. */
 function integers(count: number, seed: number): bigint[] {
   const next = noise(seed);
@@ -84,6 +92,29 @@ describe("decimals", () => {
   });
 });
 
+describe("multiples", () => {
+  it("are the nearest integers and what is left in last places, and come back", () => {
+    const base = 1 / 600;
+    const values = [1 / 600, 0.1 + 0.2, -0, Number.NaN, 1e300, -7.5, 61_234.55 / 60, Infinity, 5e-324];
+    values.forEach((value, i) => {
+      view.setFloat64(at.source + i * 8, value, true);
+    });
+    const ordered = (bits: bigint) => (bits < 0n ? wrap(bits ^ (2n ** 63n - 1n)) : bits);
+    const bitsOf = (value: number) => new BigInt64Array(Float64Array.of(value).buffer)[0]!;
+    exports.columnToMultiples(at.source, at.lattice, at.residual, values.length, base);
+    let last = 0n;
+    const expected = values.map((value) => {
+      const whole = value / base;
+      if (Math.abs(whole) < 2 ** 51) last = BigInt(Math.round(whole));
+      return { last, left: wrap(ordered(bitsOf(value)) - ordered(bitsOf(Number(last) * base))) };
+    });
+    expect(take(at.lattice, values.length)).toEqual(expected.map((one) => one.last));
+    expect(take(at.residual, values.length)).toEqual(expected.map((one) => one.left));
+    exports.columnFromMultiples(at.lattice, at.residual, at.reference, values.length, base);
+    expect(take(at.reference, values.length)).toEqual(take(at.source, values.length));
+  });
+});
+
 describe("bins", () => {
   it("sort as numbers do", () => {
     for (const count of counts) {
@@ -122,9 +153,7 @@ describe("bins", () => {
         (_, i) => -(2n ** 62n) * (bins > 1 ? 1n : 2n) + (2n ** 63n / BigInt(bins)) * BigInt(i),
       );
       widths.forEach((bits, i) => {
-        view.setBigInt64(at.bins + i * 16, lowers[i]!, true);
-        view.setUint8(at.bins + i * 16 + 8, bits);
-        view.setUint32(at.bins + i * 16 + 12, Number(BigInt.asUintN(Math.min(bits, 32), -1n)), true);
+        putBin(i, lowers[i]!, bits, 0);
       });
       const values = Array.from({ length: 999 }, () => {
         const bin = next() % bins;
@@ -237,9 +266,7 @@ describe("rows", () => {
       const y = Array.from({ length: rows }, () => BigInt(next()) - 2n ** 31n);
       put(at.kept, y);
       [0, 1].forEach((bin) => {
-        view.setBigInt64(at.bins + bin * 16, BigInt(bin * 16 - 9), true);
-        view.setUint8(at.bins + bin * 16 + 8, 4);
-        view.setUint32(at.bins + bin * 16 + 12, 15, true);
+        putBin(bin, BigInt(bin * 16 - 9), 4, 0);
       });
       put(
         at.residual,
@@ -294,7 +321,7 @@ describe("the coder of bins", () => {
     { mode: 2, contexts: 2, hasOthers: false, hasClass: true },
     { mode: 3, contexts: 4, hasOthers: true, hasClass: false },
   ];
-  for (const bits of [9, 11, 12]) {
+  for (const bits of [9, 10, 11, 12]) {
     it(`decodes what it coded with ${bits} bits, by context and class, and notices any other stream`, () => {
       const next = noise(SEED);
       const rest = (1 << bits) - 48;
@@ -307,7 +334,7 @@ describe("the coder of bins", () => {
               48 - c,
             ]);
           [0, 1, 1].forEach((own, i) => {
-            view.setUint8(at.bins + i * 16 + 9, own);
+            putBin(i, 0n, 0, own);
           });
           const tokens = Array.from({ length: count }, () => next() % 3);
           memory.set(tokens, at.tokens);
@@ -345,7 +372,7 @@ describe("packed blocks", () => {
     );
   const lay = (packed: readonly bigint[], width: number, least: bigint, before: bigint) => {
     put(at.residual, packed);
-    exports.columnPack(at.residual, 1024, 0n, width, at.packed);
+    expect(exports.columnPack(at.residual, 1024, 0n, width, 0, at.packed)).toBe(width * 128);
     view.setBigInt64(at.counts, least, true);
     view.setBigInt64(at.counts + 8, before, true);
     view.setUint8(at.counts + 16, width);
@@ -372,6 +399,50 @@ describe("packed blocks", () => {
         unpack(width * 128, 1, multiplier, 2, 0);
         expect(take(at.lattice, 1024)).toEqual(sums.map((x) => (x < 0n ? wrap(x ^ (2n ** 63n - 1n)) : x)));
         expect(unpack(width * 128 - 1, 0, 1n, 0, 0)).toBe(width === 0 ? 0 : -1);
+      }
+    }
+  });
+
+  it("keep outliers apart where that takes less, and give them back", () => {
+    const next = noise(SEED);
+    const far = [1n << 13n, -(1n << 13n), 1n << 40n, -(1n << 50n), 2n ** 62n, -(2n ** 62n)];
+    for (const count of [1024, 1000, 200, 100]) {
+      for (const often of [8, 20, 200]) {
+        for (const multiplier of [1n, 25n, 2n ** 40n + 1n]) {
+          const reach = far.slice(0, 2 + (next() % 5));
+          const values = Array.from({ length: count }, () =>
+            next() % often === 0 ? reach[next() % reach.length]! : 7n + BigInt(next() % 32),
+          );
+          put(at.residual, values);
+          exports.columnPlanBlock(at.residual, count, at.spare, at.counts);
+          const least = view.getBigInt64(at.counts, true);
+          const width = view.getUint32(at.counts + 8, true);
+          const outliers = view.getUint32(at.counts + 12, true);
+          const bytes = exports.columnPack(at.residual, count, least, width, outliers, at.packed);
+          const sorted = [...values].sort((a, b) => Number(a - b));
+          const span = sorted.at(-1)! - sorted[0]!;
+          const plainBytes = span.toString(2).length * 128;
+          expect(bytes).toBeLessThanOrEqual(plainBytes);
+          if (count > 200 && often === 200) expect(bytes).toBeLessThan(plainBytes / 2);
+          view.setBigInt64(at.counts, wrap(least * multiplier), true);
+          view.setBigInt64(at.counts + 8, 3n, true);
+          view.setUint8(at.counts + 16, width + (outliers > 0 ? 128 : 0));
+          let sum = 3n;
+          const sums = values.map((value) => {
+            sum = wrap(sum + value * multiplier);
+            return sum;
+          });
+          expect(unpack(bytes, 0, multiplier, 0, 0)).toBe(bytes);
+          expect(take(at.lattice, count)).toEqual(values.map((value) => wrap(value * multiplier)));
+          expect(unpack(bytes, 1, multiplier, 0, 0)).toBe(bytes);
+          expect(take(at.lattice, count)).toEqual(sums);
+          expect(unpack(bytes, 1, multiplier, 1, 100)).toBe(bytes);
+          sums.forEach((value, i) => {
+            if (value < 2n ** 51n && value > -(2n ** 51n))
+              expect(view.getFloat64(at.lattice + i * 8, true)).toBe(Number(value) / 100);
+          });
+          if (outliers > 0) expect(unpack(bytes - 1, 0, multiplier, 0, 0)).toBe(-1);
+        }
       }
     }
   });

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -102,6 +103,15 @@ describe.skipIf(runtime === undefined)("a served model", () => {
     ]);
     const good = await save(linearModel(2, 0));
     await until(() => model.version === good);
+  });
+
+  it("keeps a process alive while somebody waits for it, and no longer", async () => {
+    await save(linearModel(3, 1));
+    const child = join(import.meta.dirname, "alone.child.mjs");
+    const { status, stdout } = spawnSync(process.execPath, [child, join(directory, "store"), runtime!], {
+      encoding: "utf8",
+    });
+    expect([status, stdout]).toEqual([0, "7\n"]);
   });
 
   it("stays on the version that was named", async () => {

@@ -108,7 +108,7 @@ export function columnTokens(r: usize, count: usize, bins: u32, tokens: usize): 
     let bin: u32 = 0;
     for (let step = top; step > 0; step >>= 1) {
       const next = bin + step;
-      if (next < bins && load<i64>(BINS + (<usize>next << 4)) <= x) bin = next;
+      if (next < bins && load<i64>(<usize>next << 5, BINS) <= x) bin = next;
     }
     store<u8>(tokens + i, bin);
   }
@@ -118,9 +118,9 @@ export function columnTokens(r: usize, count: usize, bins: u32, tokens: usize): 
 export function columnPutRaw(r: usize, tokens: usize, count: usize, to: usize): usize {
   let at = to, held: u64 = 0, fill: u64 = 0;
   for (let i: usize = 0; i < count; i++) {
-    const bin = BINS + (<usize>load<u8>(tokens + i) << 4);
-    let bits = <u64>load<u8>(bin, 8);
-    let raw = <u64>(load<i64>(r + (i << 3)) - load<i64>(bin));
+    const bin = <usize>load<u8>(tokens + i) << 5;
+    let bits = <u64>load<u8>(bin, BINS + 16);
+    let raw = <u64>(load<i64>(r + (i << 3)) - load<i64>(bin, BINS));
     if (bits > 32) {
       held |= (raw & 0xffffffff) << fill;
       store<u64>(at, held);
@@ -148,58 +148,48 @@ function rawFrom(at: usize, bit: usize): u64 {
   return load<u64>(at + (bit >> 3)) >> <u64>(bit & 7);
 }
 
+/** Raw bits of a bin that has up to 56, of a word that begins with them. */
 // @ts-ignore: decorator
 @inline
-function rawBits(at: usize, bit: usize, bits: u64): u64 {
-  return rawFrom(at, bit) & (((<u64>1) << bits) - 1);
+function valueOf(bin: usize, word: u64, multiplied: bool, multiplier: i64): i64 {
+  const raw = <i64>(word & load<u64>(bin, BINS + 8));
+  return load<i64>(bin, BINS) + (multiplied ? raw * multiplier : raw);
 }
 
 /**
- * The values' loop; inlined where `share`, how many values share a load of raw bits, and `summed` are constants. Four
- * values that share one have up to 14 bits each, two 28; their bins' masks are at hand.
+ * The values' loop for bins of up to 56 bits: four values that have no more together share a load. Inlined where
+ * `multiplied` and `summed` are constants.
  */
 // @ts-ignore: decorator
 @inline
 function valuesLoop(
-  tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, share: u32, summed: bool, before: i64, to: usize,
+  tokens: usize, count: usize, from: usize, bit: usize, multiplied: bool, multiplier: i64, summed: bool, before: i64,
+  to: usize,
 ): usize {
   let i: usize = 0, last = before;
   const end = count & ~3;
   for (; i < end; i += 4) {
     const four = load<u32>(tokens + i);
-    const b0 = <usize>(four & 255) << 4, b1 = <usize>((four >>> 8) & 255) << 4;
-    const b2 = <usize>((four >>> 16) & 255) << 4, b3 = <usize>(four >>> 24) << 4;
-    const n0 = <u64>load<u8>(b0, BINS + 8), n1 = <u64>load<u8>(b1, BINS + 8);
-    const n2 = <u64>load<u8>(b2, BINS + 8), n3 = <u64>load<u8>(b3, BINS + 8);
-    let r0: u64, r1: u64, r2: u64, r3: u64;
-    if (share == 4) {
-      r0 = rawFrom(from, bit);
-      r1 = r0 >> n0;
-      r2 = r1 >> n1;
-      r3 = r2 >> n2;
-      bit += <usize>(n0 + n1 + (n2 + n3));
+    // Each byte of it times 32: where its bin stands.
+    const b0 = <usize>((four << 5) & 0x1fe0), b1 = <usize>((four >>> 3) & 0x1fe0);
+    const b2 = <usize>((four >>> 11) & 0x1fe0), b3 = <usize>((four >>> 19) & 0x1fe0);
+    const n0 = <usize>load<u8>(b0, BINS + 16), n1 = <usize>load<u8>(b1, BINS + 16);
+    const n2 = <usize>load<u8>(b2, BINS + 16), n3 = <usize>load<u8>(b3, BINS + 16);
+    const n01 = n0 + n1, all = n01 + n2 + n3;
+    const r0 = rawFrom(from, bit);
+    let r1: u64, r2: u64, r3: u64;
+    if (all <= 56) {
+      r1 = r0 >> <u64>n0;
+      r2 = r1 >> <u64>n1;
+      r3 = r2 >> <u64>n2;
     } else {
-      const n01 = n0 + n1;
-      r0 = rawFrom(from, bit);
-      r1 = share == 2 ? r0 >> n0 : rawFrom(from, bit + <usize>n0);
-      bit += <usize>n01;
-      r2 = rawFrom(from, bit);
-      r3 = share == 2 ? r2 >> n2 : rawFrom(from, bit + <usize>n2);
-      bit += <usize>(n2 + n3);
+      r1 = rawFrom(from, bit + n0);
+      r2 = rawFrom(from, bit + n01);
+      r3 = rawFrom(from, bit + n01 + n2);
     }
-    if (share > 1) {
-      r0 &= <u64>load<u32>(b0, BINS + 12);
-      r1 &= <u64>load<u32>(b1, BINS + 12);
-      r2 &= <u64>load<u32>(b2, BINS + 12);
-      r3 &= <u64>load<u32>(b3, BINS + 12);
-    } else {
-      r0 &= ((<u64>1) << n0) - 1;
-      r1 &= ((<u64>1) << n1) - 1;
-      r2 &= ((<u64>1) << n2) - 1;
-      r3 &= ((<u64>1) << n3) - 1;
-    }
-    let v0 = load<i64>(b0, BINS) + <i64>r0 * multiplier, v1 = load<i64>(b1, BINS) + <i64>r1 * multiplier;
-    let v2 = load<i64>(b2, BINS) + <i64>r2 * multiplier, v3 = load<i64>(b3, BINS) + <i64>r3 * multiplier;
+    bit += all;
+    let v0 = valueOf(b0, r0, multiplied, multiplier), v1 = valueOf(b1, r1, multiplied, multiplier);
+    let v2 = valueOf(b2, r2, multiplied, multiplier), v3 = valueOf(b3, r3, multiplied, multiplier);
     if (summed) {
       const v01 = v0 + v1;
       v0 += last;
@@ -215,14 +205,25 @@ function valuesLoop(
     store<i64>(target, v3, 24);
   }
   for (; i < count; i++) {
-    const bin = <usize>load<u8>(tokens + i) << 4;
-    const bits = <u64>load<u8>(bin, BINS + 8);
-    const value = load<i64>(bin, BINS) + <i64>rawBits(from, bit, bits) * multiplier;
+    const bin = <usize>load<u8>(tokens + i) << 5;
+    const value = valueOf(bin, rawFrom(from, bit), multiplied, multiplier);
     last = summed ? last + value : value;
     store<i64>(to + (i << 3), last);
-    bit += <usize>bits;
+    bit += <usize>load<u8>(bin, BINS + 16);
   }
   return bit;
+}
+
+function plainValues(tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, to: usize): usize {
+  if (multiplier == 1) return valuesLoop(tokens, count, from, bit, false, 1, false, 0, to);
+  return valuesLoop(tokens, count, from, bit, true, multiplier, false, 0, to);
+}
+
+function summedValues(
+  tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, before: i64, to: usize,
+): usize {
+  if (multiplier == 1) return valuesLoop(tokens, count, from, bit, false, 1, true, before, to);
+  return valuesLoop(tokens, count, from, bit, true, multiplier, true, before, to);
 }
 
 /** Residuals of bins that have no raw bits: their lowest values. */
@@ -231,7 +232,7 @@ function valuesLoop(
 function lowestLoop(tokens: usize, count: usize, summed: bool, before: i64, to: usize): void {
   let last = before;
   for (let i: usize = 0; i < count; i++) {
-    const value = load<i64>(<usize>load<u8>(tokens + i) << 4, BINS);
+    const value = load<i64>(<usize>load<u8>(tokens + i) << 5, BINS);
     last = summed ? last + value : value;
     store<i64>(to + (i << 3), last);
   }
@@ -250,29 +251,18 @@ export function columnValues(
     else lowestLoop(tokens, count, false, before, to);
     return bit;
   }
-  if (widest <= 14) {
-    if (summed) return valuesLoop(tokens, count, from, bit, multiplier, 4, true, before, to);
-    return valuesLoop(tokens, count, from, bit, multiplier, 4, false, before, to);
-  }
-  if (widest <= 28) {
-    if (summed) return valuesLoop(tokens, count, from, bit, multiplier, 2, true, before, to);
-    return valuesLoop(tokens, count, from, bit, multiplier, 2, false, before, to);
-  }
   if (widest <= 56) {
-    if (summed) return valuesLoop(tokens, count, from, bit, multiplier, 1, true, before, to);
-    return valuesLoop(tokens, count, from, bit, multiplier, 1, false, before, to);
+    if (summed) return summedValues(tokens, count, from, bit, multiplier, before, to);
+    return plainValues(tokens, count, from, bit, multiplier, to);
   }
   let last = before;
   for (let i: usize = 0; i < count; i++) {
-    const bin = <usize>load<u8>(tokens + i) << 4;
-    const bits = <u64>load<u8>(bin, BINS + 8);
-    let raw: u64;
-    if (bits > 32) raw = rawBits(from, bit, 32) | (rawBits(from, bit + 32, bits - 32) << 32);
-    else raw = rawBits(from, bit, bits);
-    const value = load<i64>(bin, BINS) + <i64>raw * multiplier;
+    const bin = <usize>load<u8>(tokens + i) << 5;
+    const word = (rawFrom(from, bit) & 0xffffffff) | (rawFrom(from, bit + 32) << 32);
+    const value = valueOf(bin, word, true, multiplier);
     last = summed ? last + value : value;
     store<i64>(to + (i << 3), last);
-    bit += <usize>bits;
+    bit += <usize>load<u8>(bin, BINS + 16);
   }
   return bit;
 }
@@ -290,7 +280,7 @@ export function columnCount(tokens: usize, context: usize, count: usize, byClass
       }
       left--;
       c += last;
-      last = <u32>load<u8>(BINS + (<usize>token << 4), 9);
+      last = <u32>load<u8>(<usize>token << 5, BINS + 17);
     }
     const at = COUNTS + (<usize>((c << 8) | token) << 2);
     store<u32>(at, load<u32>(at) + 1);
@@ -316,12 +306,13 @@ export function columnCountedCost(contexts: u32, bins: u32, logs: usize): f64 {
   return bits;
 }
 
-/** A vector of changes' zigzags, as signed integers in the order of unsigned ones, beside the three first sizes past the edges. */
+/** How many edges a vector of changes' zigzags are over, negative; edges are the largest zigzags of classes, as below. */
 // @ts-ignore: decorator
 @inline
 function passed(values: v128, before: v128, t0: v128, t1: v128, t2: v128): v128 {
   const change = v128.sub<i64>(values, before);
-  const size = v128.xor(v128.xor(v128.shl<i64>(change, 1), v128.shr<i64>(change, 63)), i64x2.splat(i64.MIN_VALUE));
+  const negative = v128.lt<i64>(change, i64x2.splat(0));
+  const size = v128.xor(v128.xor(v128.add<i64>(change, change), negative), i64x2.splat(i64.MIN_VALUE));
   return v128.add<i64>(v128.add<i64>(v128.gt<i64>(size, t0), v128.gt<i64>(size, t1)), v128.gt<i64>(size, t2));
 }
 
@@ -347,17 +338,17 @@ export function columnClasses(y: usize, count: usize, first: bool, edge0: u32, e
     const cc = passed(c, v128.shuffle<i64>(b, c, 1, 2), t0, t1, t2);
     const cd = passed(d, v128.shuffle<i64>(c, d, 1, 2), t0, t1, t2);
     last = d;
-    store<u64>(to + i, bytesOf(v128.neg<i64>(ca), v128.neg<i64>(cb), v128.neg<i64>(cc), v128.neg<i64>(cd)));
+    store<u64>(to + i, i64x2.extract_lane(v128.neg<i8>(bytesOf(ca, cb, cc, cd)), 0));
   }
 }
 
-/** The low bytes of eight small numbers. */
+/** Eight small numbers as bytes, twice. */
 // @ts-ignore: decorator
 @inline
-function bytesOf(a: v128, b: v128, c: v128, d: v128): u64 {
+function bytesOf(a: v128, b: v128, c: v128, d: v128): v128 {
   const low = v128.shuffle<i32>(a, b, 0, 2, 4, 6), high = v128.shuffle<i32>(c, d, 0, 2, 4, 6);
   const words = i16x8.narrow_i32x4_s(low, high);
-  return i64x2.extract_lane(i8x16.narrow_i16x8_u(words, words), 0);
+  return i8x16.narrow_i16x8_s(words, words);
 }
 
 /**
@@ -379,7 +370,7 @@ export function columnValueClasses(y: usize, count: usize, values: usize, most: 
       cd = v128.max<i32>(cd, v128.and(v128.eq<i64>(d, value), found));
       found = v128.add<i64>(found, i64x2.splat(1));
     }
-    store<u64>(to + i, bytesOf(ca, cb, cc, cd));
+    store<u64>(to + i, i64x2.extract_lane(bytesOf(ca, cb, cc, cd), 0));
   }
 }
 

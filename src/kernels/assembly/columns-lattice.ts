@@ -132,6 +132,29 @@ export function columnFromUlps(from: usize, predicted: usize, to: usize, count: 
 }
 
 /**
+ * Floats as integers times `base`: these to `to`, and to `left` by how many units of the last place each float is off. What is
+ * no such product keeps the integer before, and is far off.
+ */
+export function columnToMultiples(from: usize, to: usize, left: usize, count: usize, base: f64): void {
+  let last: i64 = 0;
+  for (let i: usize = 0; i < count << 3; i += 8) {
+    const v = load<f64>(from + i);
+    const x = nearest(v / base);
+    if (abs(x) <= DECIMAL_MAX) last = <i64>x;
+    store<i64>(to + i, last);
+    store<i64>(left + i, ordered(reinterpret<i64>(v)) - ordered(reinterpret<i64>(<f64>last * base)));
+  }
+}
+
+/** The inverse. */
+export function columnFromMultiples(from: usize, left: usize, to: usize, count: usize, base: f64): void {
+  for (let i: usize = 0; i < count << 3; i += 8) {
+    const product = bitsOf(<f64>load<i64>(from + i) * base);
+    store<i64>(to + i, ordered(ordered(product) + load<i64>(left + i)));
+  }
+}
+
+/**
  * Floats of an exponential moving average from what is left beside alpha * x + beta * the average before, which is the
  * one just made. `before` is the average before the first row.
  */

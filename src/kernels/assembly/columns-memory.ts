@@ -24,14 +24,14 @@ export const PACKED: usize = SPARE + PAGE * 8;
 /** u8 by row: bins, and contexts before the previous bin's class is added. */
 export const TOKENS: usize = PACKED + PAGE * 12;
 export const CONTEXT: usize = TOKENS + PAGE;
-/** By bin: lower i64, bits u8, class u8, two bytes unused, the largest of its raw bits u32 if they are no more. */
+/** By bin, 32 bytes: lower i64, mask of its raw bits u64, how many these are u8, class u8. */
 export const BINS: usize = CONTEXT + PAGE;
 /** By bin: class u8. */
-export const CLASSES: usize = BINS + BINS_MAX * 16;
+export const CLASSES: usize = BINS + BINS_MAX * 32;
 /** By context and bin: frequency u16; start u16. */
 export const FREQUENCIES: usize = CLASSES + BINS_MAX;
 export const STARTS: usize = FREQUENCIES + CONTEXTS_MAX * BINS_MAX * 2;
-/** By context and slot: token | (frequency - 1) << 8 | (slot - start) << 20. */
+/** By context and slot: token | (slot - start) << 8 | (frequency - 1) << 20. */
 export const SLOTS: usize = STARTS + CONTEXTS_MAX * BINS_MAX * 2;
 /** By context and bin: how often, u32. */
 export const COUNTS: usize = SLOTS + (CONTEXTS_MAX << TABLE_BITS_MAX) * 4 + 64;

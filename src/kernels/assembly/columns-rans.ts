@@ -19,13 +19,13 @@ export function columnTables(contexts: u32, bins: u32, bits: u32, decoding: bool
       const frequency = <u32>load<u16>(FREQUENCIES + at);
       if (start + frequency > <u32>1 << bits) return false;
       store<u16>(STARTS + at, start);
-      if (decoding && frequency != 0) fillSlots(slots + (<usize>start << 2), frequency, b | ((frequency - 1) << 8));
+      if (decoding && frequency != 0) fillSlots(slots + (<usize>start << 2), frequency, b | ((frequency - 1) << 20));
       start += frequency;
     }
     if (start != <u32>1 << bits) return false;
   }
   if (decoding) {
-    for (let b: usize = 0; b < <usize>bins; b++) store<u8>(CLASSES + b, load<u8>(BINS + (b << 4), 9));
+    for (let b: usize = 0; b < <usize>bins; b++) store<u8>(CLASSES + b, load<u8>(b << 5, BINS + 17));
   }
   return true;
 }
@@ -35,8 +35,8 @@ export function columnTables(contexts: u32, bins: u32, bits: u32, decoding: bool
 @inline
 function fillSlots(at: usize, frequency: u32, slot: u32): void {
   const end = at + (<usize>frequency << 2);
-  let four = v128.add<i32>(i32x4.splat(slot), i32x4(0, 1 << 20, 2 << 20, 3 << 20));
-  const step = i32x4.splat(4 << 20);
+  let four = v128.add<i32>(i32x4.splat(slot), i32x4(0, 1 << 8, 2 << 8, 3 << 8));
+  const step = i32x4.splat(4 << 8);
   for (; at < end; at += 16) {
     v128.store(at, four);
     four = v128.add<i32>(four, step);
@@ -47,7 +47,7 @@ function fillSlots(at: usize, frequency: u32, slot: u32): void {
 @inline
 function contextOf(tokens: usize, context: usize, row: usize, lane: usize, byClass: bool): u32 {
   let c = <u32>load<u8>(context + row);
-  if (byClass && row != lane) c += <u32>load<u8>(BINS + (<usize>load<u8>(tokens + row - 1) << 4), 9);
+  if (byClass && row != lane) c += <u32>load<u8>(<usize>load<u8>(tokens + row - 1) << 5, BINS + 17);
   return c;
 }
 
@@ -104,10 +104,13 @@ function classOf(slot: u32, mode: u32): u32 {
   return mode == BOTH || mode == CLASS_ALONE ? <u32>load<u8>(<usize>(slot & 255), CLASSES) : 0;
 }
 
+/** A state past the bin of its slot. */
 // @ts-ignore: decorator
 @inline
 function advance(x: u32, slot: u32, bits: u32): u32 {
-  return (((slot >>> 8) & 4095) + 1) * (x >>> bits) + (slot >>> 20);
+  // frequency * (x >>> bits) + (slot - start), the frequency less 1 being what waits for the table longest.
+  const quotient = x >>> bits;
+  return (slot >>> 20) * quotient + (((slot >>> 8) & 4095) + quotient);
 }
 
 /** The first `whole` rows of all four lanes. Inlined where `bits` and `mode` are constants: nothing is asked in the loop. */
@@ -124,29 +127,29 @@ function decodeLanes(whole: usize, quarter: usize, bits: u32, mode: u32, at: usi
     store<u8>(i, s0, TOKENS);
     k0 = classOf(s0, mode);
     x0 = advance(x0, s0, bits);
-    const n0 = x0 < STATE_MIN;
-    x0 = select<u32>((x0 << 16) | <u32>load<u16>(at), x0, n0);
+    const n0 = (x0 - STATE_MIN) >>> 31;
+    x0 = select<u32>((x0 << 16) | <u32>load<u16>(at), x0, x0 < STATE_MIN);
     at += <usize>n0 << 1;
     const s1 = load<u32>(slotsOf(row1, k1, bits, mode) + <usize>((x1 << 2) & mask), SLOTS);
     store<u8>(row1, s1, TOKENS);
     k1 = classOf(s1, mode);
     x1 = advance(x1, s1, bits);
-    const n1 = x1 < STATE_MIN;
-    x1 = select<u32>((x1 << 16) | <u32>load<u16>(at), x1, n1);
+    const n1 = (x1 - STATE_MIN) >>> 31;
+    x1 = select<u32>((x1 << 16) | <u32>load<u16>(at), x1, x1 < STATE_MIN);
     at += <usize>n1 << 1;
     const s2 = load<u32>(slotsOf(row2, k2, bits, mode) + <usize>((x2 << 2) & mask), SLOTS);
     store<u8>(row2, s2, TOKENS);
     k2 = classOf(s2, mode);
     x2 = advance(x2, s2, bits);
-    const n2 = x2 < STATE_MIN;
-    x2 = select<u32>((x2 << 16) | <u32>load<u16>(at), x2, n2);
+    const n2 = (x2 - STATE_MIN) >>> 31;
+    x2 = select<u32>((x2 << 16) | <u32>load<u16>(at), x2, x2 < STATE_MIN);
     at += <usize>n2 << 1;
     const s3 = load<u32>(slotsOf(row3, k3, bits, mode) + <usize>((x3 << 2) & mask), SLOTS);
     store<u8>(row3, s3, TOKENS);
     k3 = classOf(s3, mode);
     x3 = advance(x3, s3, bits);
-    const n3 = x3 < STATE_MIN;
-    x3 = select<u32>((x3 << 16) | <u32>load<u16>(at), x3, n3);
+    const n3 = (x3 - STATE_MIN) >>> 31;
+    x3 = select<u32>((x3 << 16) | <u32>load<u16>(at), x3, x3 < STATE_MIN);
     at += <usize>n3 << 1;
   }
   store<u32>(LEFT_OFF, x0);
@@ -156,11 +159,18 @@ function decodeLanes(whole: usize, quarter: usize, bits: u32, mode: u32, at: usi
   store<u32>(LEFT_OFF, <u32>at, 16);
 }
 
-function decodePlain12(whole: usize, quarter: usize, at: usize): void {
-  decodeLanes(whole, quarter, 12, PLAIN, at);
+// What encoders write; everything else goes the general way.
+function decodePlain10(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 10, PLAIN, at);
 }
-function decodeClass12(whole: usize, quarter: usize, at: usize): void {
-  decodeLanes(whole, quarter, 12, CLASS_ALONE, at);
+function decodeClass10(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 10, CLASS_ALONE, at);
+}
+function decodeOthers10(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 10, OTHERS_ALONE, at);
+}
+function decodeBoth10(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 10, BOTH, at);
 }
 function decodeClass11(whole: usize, quarter: usize, at: usize): void {
   decodeLanes(whole, quarter, 11, CLASS_ALONE, at);
@@ -170,6 +180,15 @@ function decodeOthers11(whole: usize, quarter: usize, at: usize): void {
 }
 function decodeBoth11(whole: usize, quarter: usize, at: usize): void {
   decodeLanes(whole, quarter, 11, BOTH, at);
+}
+function decodePlain12(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 12, PLAIN, at);
+}
+function decodeClass12(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 12, CLASS_ALONE, at);
+}
+function decodeOthers12(whole: usize, quarter: usize, at: usize): void {
+  decodeLanes(whole, quarter, 12, OTHERS_ALONE, at);
 }
 function decodeAny(whole: usize, quarter: usize, bits: u32, at: usize): void {
   decodeLanes(whole, quarter, bits, BOTH, at);
@@ -184,15 +203,21 @@ export function columnDecode(count: usize, bits: u32, mode: u32, at: usize, end:
   if (end - at < 16) return false;
   const quarter = (count + 3) >> 2;
   const whole = count > 3 * quarter ? count - 3 * quarter : 0;
-  if (bits == 12 && mode == PLAIN) decodePlain12(whole, quarter, at);
-  else if (bits == 12 && mode == CLASS_ALONE) decodeClass12(whole, quarter, at);
-  else if (bits == 11 && mode == CLASS_ALONE) decodeClass11(whole, quarter, at);
-  else if (bits == 11 && mode == OTHERS_ALONE) decodeOthers11(whole, quarter, at);
-  else if (bits == 11 && mode == BOTH) decodeBoth11(whole, quarter, at);
-  else {
-    if (mode == PLAIN || mode == CLASS_ALONE) memory.fill(CONTEXT, 0, count);
-    if (mode == PLAIN || mode == OTHERS_ALONE) memory.fill(CLASSES, 0, 256);
-    decodeAny(whole, quarter, bits, at);
+  switch ((bits << 2) | mode) {
+    case (10 << 2) | PLAIN: decodePlain10(whole, quarter, at); break;
+    case (10 << 2) | CLASS_ALONE: decodeClass10(whole, quarter, at); break;
+    case (10 << 2) | OTHERS_ALONE: decodeOthers10(whole, quarter, at); break;
+    case (10 << 2) | BOTH: decodeBoth10(whole, quarter, at); break;
+    case (11 << 2) | CLASS_ALONE: decodeClass11(whole, quarter, at); break;
+    case (11 << 2) | OTHERS_ALONE: decodeOthers11(whole, quarter, at); break;
+    case (11 << 2) | BOTH: decodeBoth11(whole, quarter, at); break;
+    case (12 << 2) | PLAIN: decodePlain12(whole, quarter, at); break;
+    case (12 << 2) | CLASS_ALONE: decodeClass12(whole, quarter, at); break;
+    case (12 << 2) | OTHERS_ALONE: decodeOthers12(whole, quarter, at); break;
+    default:
+      if (mode == PLAIN || mode == CLASS_ALONE) memory.fill(CONTEXT, 0, count);
+      if (mode == PLAIN || mode == OTHERS_ALONE) memory.fill(CLASSES, 0, 256);
+      decodeAny(whole, quarter, bits, at);
   }
   at = <usize>load<u32>(LEFT_OFF, 16);
   const mask: u32 = ((<u32>1 << bits) - 1) << 2;

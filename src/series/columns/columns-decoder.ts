@@ -23,7 +23,7 @@ import {
 } from "./column-parser.ts";
 import type { Place } from "./integer-ring.ts";
 import type { Workbench } from "./numbers.ts";
-import { type Dependencies, decodeIntegers, decodePage, makeNumbers } from "./page-decoder.ts";
+import { type Dependencies, decodeIntegers, decodePage, INDEPENDENT, makeNumbers } from "./page-decoder.ts";
 import { type PageReader, readPage } from "./page-reader.ts";
 import { columnOf, SOURCE_SUFFIX } from "./recipe.ts";
 import { restoreDerived } from "./recipe-reader.ts";
@@ -54,6 +54,8 @@ export class ColumnsDecoder {
     this.rows = rows;
     this.#columns = new Map(columns.map((column) => [column.name, column]));
     for (const { name, bytes } of columns) {
+      // Most depend on none, which their second byte says.
+      if (bytes[1] === 0) continue;
       try {
         for (const other of readHeader(new ByteSource(name, bytes)).dependencies) this.#referred.add(other);
       } catch (error) {
@@ -150,9 +152,10 @@ export class ColumnsDecoder {
     const { kernels, codec } = this.#workbench;
     const page = this.#page(run, index);
     const dependencies = this.#dependencies(name, run, index);
-    this.#guarded(name, index, () =>
-      decodePage(kernels, codec, page, first, end, dependencies, part, reserve),
-    );
+    const decode = () => decodePage(kernels, codec, page, first, end, dependencies, part, reserve);
+    // What depends on nothing cannot hang on itself.
+    if (run.dependencies.length === 0) decode();
+    else this.#guarded(name, index, decode);
   }
 
   /** Rows [first, end) of a page that others are stored against, whose integers are kept. */
@@ -189,6 +192,7 @@ export class ColumnsDecoder {
   }
 
   #dependencies(name: string, run: Run, index: number): Dependencies {
+    if (run.dependencies.length === 0) return INDEPENDENT;
     const { kept } = this.#workbench;
     return {
       integersOf: (of) => this.#integers(this.#atHand(name, run.dependencies[of]!), index),

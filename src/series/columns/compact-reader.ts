@@ -51,7 +51,7 @@ export function readCompact(
   let classes: Uint8Array | undefined;
   let bits = 0;
   let total = 1;
-  let frequencies = new Uint16Array(0);
+  let frequencies: Uint16Array = new Uint16Array(0);
   if (bins.length > 1) {
     const settings = source.u8();
     bits = (settings >> 4) + 8;
@@ -64,8 +64,7 @@ export function readCompact(
     }
     total = contextCount({ sources: contexts, classes });
     if (total > CONTEXTS_MAX) throw source.corrupt(`${total} contexts`);
-    frequencies = new Uint16Array(total * 256);
-    unpackFrequencies(source, total, bins.length, frequencies);
+    frequencies = unpackFrequencies(source, total, bins.length);
   }
   const grouped = source.u8();
   if (grouped > 1) throw source.corrupt(`groups ${grouped}`);
@@ -104,7 +103,10 @@ export function readCompact(
         memory.fill(0, at.tokens, at.tokens + Math.min(groupRows, count));
         return;
       }
-      new Uint16Array(memory.buffer, at.frequencies, frequencies.length).set(frequencies);
+      const tables = new Uint16Array(memory.buffer, at.frequencies, total * 256);
+      for (let context = 0; context < total; context++) {
+        tables.set(frequencies.subarray(context * bins.length, (context + 1) * bins.length), context * 256);
+      }
       if (!exports.columnTables(total, bins.length, bits, 1)) {
         throw streams[0]!.corrupt("its frequencies do not add up");
       }

@@ -1,10 +1,11 @@
 import type { Codec } from "../../codec/codec.ts";
 import { StoreError } from "../../errors.ts";
 import type { ColumnKernels } from "../../kernels/column-kernels.ts";
-import { numberWidth } from "./column.ts";
+import { bytesOf, numberWidth } from "./column.ts";
 import { besideOf } from "./copying.ts";
 import { madeOf, placeMisfits, TYPE_CODE } from "./lattice.ts";
 import { BLOCK_ROWS, MADE_DECIMALS, MADE_INTEGERS, MADE_ORDERED } from "./light.ts";
+import { fromMultiples } from "./multiples.ts";
 import { dependenciesOf, type PageReader } from "./page-reader.ts";
 
 /** Where a page's dependencies come from. */
@@ -15,8 +16,11 @@ export interface Dependencies {
   readonly decoded: number;
 }
 
+/** Of pages without dependencies: they name none, as their reader has seen to. */
+export const INDEPENDENT: Dependencies = { integersOf: () => 0, decoded: 0 };
+
 /** Rows that are decoded before they are copied out: they stay in the nearer caches. */
-const STRETCH_ROWS = 4096;
+const STRETCH_ROWS = 8192;
 
 /**
  * Decodes rows [from, to) into `out`, the bytes of as many numbers. With `reserve`, all integers of the page are decoded to
@@ -34,6 +38,7 @@ export function decodePage(
 ): void {
   if (page.compact) decodeCompact(kernels, page, from, to, dependencies, out, reserve);
   else if (page.light) decodeLight(kernels, page, from, to, out);
+  else if (page.multiples) decodeMultiples(kernels, codec, page, from, to, out);
   else {
     const whole = from === 0 && to === page.count;
     const width = numberWidth(page.type);
@@ -59,7 +64,9 @@ export function decodeIntegers(
     light.unpack(kernels, 0, Math.ceil(count / BLOCK_ROWS), MADE_INTEGERS, 0, at.lattice);
     memory.copyWithin(reserve(), at.lattice, at.lattice + count * 8);
   } else {
-    decodeBytes(codec, page, memory.subarray(at.source, at.source + count * numberWidth(type)));
+    const raw = memory.subarray(at.source, at.source + count * numberWidth(type));
+    if (page.multiples) decodeMultiples(kernels, codec, page, 0, count, raw);
+    else decodeBytes(codec, page, raw);
     exports.columnWiden(at.source, reserve(), count, TYPE_CODE[type]);
   }
 }
@@ -115,6 +122,23 @@ function decodeLight(
     if (!isDirect) exports.columnMake(at.lattice, staging, (until - block) * BLOCK_ROWS, made);
     copyRows(memory, staging, row, until * BLOCK_ROWS, from, to, width, out);
   }
+}
+
+function decodeMultiples(
+  kernels: ColumnKernels,
+  codec: Codec,
+  { multiples }: PageReader,
+  from: number,
+  to: number,
+  out: Uint8Array,
+): void {
+  const { base, integers, left } = multiples!;
+  const decoded = (page: PageReader) => {
+    const values = new BigInt64Array(to - from);
+    decodePage(kernels, codec, page, from, to, INDEPENDENT, bytesOf(values));
+    return values;
+  };
+  fromMultiples(kernels, { base, integers: decoded(integers), left: decoded(left) }, out);
 }
 
 /** Copies those of rows [row, end), which lie at an address, that are among [from, to). */
