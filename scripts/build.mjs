@@ -48,4 +48,25 @@ if (existsSync(`${root}${kernels}`)) {
     "stub",
   ]);
 }
+// Works in memory that it is given: the tensors' own.
+run(bin("asc"), [
+  "src/kernels/assembly/range-sum/index.ts",
+  "--outFile",
+  "dist/src/kernels/range-sum.wasm",
+  "--optimizeLevel",
+  "3",
+  "--shrinkLevel",
+  "0",
+  "--noAssert",
+  "--enable",
+  "simd",
+  "--enable",
+  "threads",
+  "--importMemory",
+  "--sharedMemory",
+  "--maximumMemory",
+  "65536",
+  "--runtime",
+  "stub",
+]);
 if (existsSync(`${root}dist/cli/main.js`)) chmodSync(`${root}dist/cli/main.js`, 0o755);

@@ -12,7 +12,7 @@ import { rolldown } from "rolldown";
 const CHUNKS = {
   ground: ["src/errors", "src/limits", "src/assert", "src/built"],
   disk: ["src/disk/real-disk", "src/disk/durable-directory", "src/chunks/digest", "src/workers/pool"],
-  library: ["index", "src/series/columns/column", "src/series/columns/byte-source"],
+  library: ["index", "src/create-store", "src/series/columns/column", "src/series/columns/byte-source"],
   codec: ["src/codec/codec"],
   columns: ["src/series/columns/column-codec"],
   chunks: ["src/chunks/chunk-store", "src/chunks/lmdb-index"],

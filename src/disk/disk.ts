@@ -85,7 +85,11 @@ export interface DiskFile {
    * followed up until it is whole or an error tells why not. `ERR_DISK_FULL`, `ERR_IO`.
    */
   writeSync(source: Uint8Array, position: number): void;
-  write(source: Uint8Array, position: number): Promise<void>;
+  /**
+   * With `aside`, bytes that will not be read soon may go around the page cache, where the system allows: then position,
+   * length and the memory's address are multiples of `PAGE_BYTES`. Not durable before `sync` either.
+   */
+  write(source: Uint8Array, position: number, options?: { aside?: boolean }): Promise<void>;
   /** Makes written bytes (and the size needed to read them) durable. A failure is final: never retried. */
   syncSync(): void;
   sync(): Promise<void>;
