@@ -14,6 +14,8 @@ export class SeriesFollower {
   #definition: SeriesDefinition;
   /** Which file it was read from: a change of it puts another one in its place. */
   #definitionFile = "";
+  /** Names in the directory when its segments were looked at. */
+  #listed: string | undefined;
   #sealed = new Map<string, SealedSegment>();
   #hot = new Map<string, HotReader>();
   #snapshot: Snapshot;
@@ -52,6 +54,23 @@ export class SeriesFollower {
   }
 
   #look(): Snapshot {
+    const listed = this.#disk.list(this.#directory).join("\n");
+    const sameFiles = listed === this.#listed;
+    if (!sameFiles) {
+      this.#listed = undefined;
+      if (this.#lookAtSegments()) this.#listed = listed;
+    }
+    for (const reader of this.#hot.values()) reader.refresh();
+    // A hot file of another schema than the one known: the series was opened with a wider one.
+    const sameDefinition = !this.#lookAtDefinition();
+    // Nothing new: what was worked out from the snapshot stays good, too.
+    if (!sameFiles || !sameDefinition || this.#hot.size > 0) this.#snapshot = this.#take();
+    return this.#snapshot;
+  }
+
+  /** Opens what is new among the segments, lets go of what is gone; whether all that is there could be opened. */
+  #lookAtSegments(): boolean {
+    let complete = true;
     const names = listSegments(this.#disk, this.#directory);
     const sealed = new Map<string, SealedSegment>();
     const hot = new Map<string, HotReader>();
@@ -65,25 +84,24 @@ export class SeriesFollower {
         const known =
           this.#hot.get(name.name) ?? HotReader.open(this.#disk, `${this.#directory}/${name.name}`);
         if (known !== undefined) hot.set(name.name, known);
+        else complete = false;
       }
     }
     for (const [name, reader] of this.#hot) if (!hot.has(name)) reader.close();
     this.#sealed = sealed;
     this.#hot = hot;
-    for (const reader of hot.values()) reader.refresh();
-    // A hot file of another schema than the one known: the series was opened with a wider one.
-    this.#lookAtDefinition();
-    this.#snapshot = this.#take();
-    return this.#snapshot;
+    return complete;
   }
 
-  #lookAtDefinition(): void {
+  /** Whether the definition has changed. */
+  #lookAtDefinition(): boolean {
     const stat = this.#disk.stat(`${this.#directory}/${SERIES_FILE}`);
-    if (stat === undefined) return;
+    if (stat === undefined) return false;
     const file = `${stat.device} ${stat.inode} ${stat.bornNs} ${stat.modifiedMs} ${stat.sizeBytes}`;
-    if (file === this.#definitionFile) return;
+    if (file === this.#definitionFile) return false;
     this.#definition = readSeriesFile(this.#disk, this.#directory) ?? this.#definition;
     this.#definitionFile = file;
+    return true;
   }
 
   #take(): Snapshot {
