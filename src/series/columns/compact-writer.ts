@@ -17,12 +17,12 @@ import { needsBefore, type Prediction, type Spacing, type Start, startAt } from 
 const GROUPED_BYTES_MIN = 12_000;
 /** Bits of a frequency's total in small tables, and how much of a stream's size with large ones they may cost. */
 const TABLE_BITS_SMALL = 10;
-const SMALL_TABLES_SHARE_MAX = 1.002;
+const SMALL_TABLES_SHARE_MAX = 1.005;
 /** Rows that contexts are compared on. */
 const TRIAL_ROWS = 16_384;
 /** A context must spare so many bits, and this share of what the page takes; another column also costs its decoding. */
 const GAIN_BITS_MIN = 256;
-const GAIN_SHARE_MIN = { self: 0.003, other: 0.012 };
+const GAIN_SHARE_MIN = { self: 0.006, other: 0.018 };
 
 export interface CompactPage {
   sink: (sink: ByteSink, dependencyOf: (column: number) => number) => void;

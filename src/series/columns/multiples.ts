@@ -87,8 +87,8 @@ function* candidates(runs: readonly (readonly number[])[]): Iterable<number> {
     if (divisor === undefined) continue;
     // Of a large value, or of one, the nearest part is nearer to the base than what Euclid's steps have left.
     const base = large / Math.round(large / divisor);
-    yield base;
     yield Number(base.toPrecision(SHORT_DIGITS));
+    yield base;
     if (divisor < 1) yield 1 / Math.round(1 / divisor);
   }
 }
