@@ -47,6 +47,8 @@ export class ChunkStore {
   static async open(options: ChunkStoreOptions): Promise<ChunkStore> {
     const place = chunkPlace(options.directory);
     if (!options.readOnly) options.disk.makeDirectory(place.packsDirectory);
+    // Its kernels are compiled by other threads meanwhile.
+    loadCodec().catch(() => {});
     const index = await options.openIndex(place);
     const reader = await ChunkReader.open(options.disk, place.packsDirectory, index);
     if (options.pool.inline) registerJobContext(place, { disk: options.disk, reader });

@@ -80,7 +80,20 @@ export interface EncodedChunk {
 
 let lastSave = { saveId: "", encoded: new Set<string>() };
 
-export async function encodeChunks(request: EncodeRequest): Promise<Moving<EncodedRun>> {
+/** The job before this one on this thread. */
+let turn: Promise<unknown> = Promise.resolve();
+
+/**
+ * One job after the other: a chunk that comes again is answered without its frame, because an answer that is appended
+ * earlier has it. A job that waits for what it has to load must not be overtaken by the next.
+ */
+export function encodeChunks(request: EncodeRequest): Promise<Moving<EncodedRun>> {
+  const run = turn.then(() => encodeNow(request));
+  turn = run.catch(() => {});
+  return run;
+}
+
+async function encodeNow(request: EncodeRequest): Promise<Moving<EncodedRun>> {
   const { disk, reader } = await jobContext(request.place);
   const codec = await loadCodec();
   if (request.chunks.some(({ element, bases }) => element === "bytes" && bases.length > 0))

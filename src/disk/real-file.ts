@@ -8,6 +8,7 @@ import type { DiskFile, DurableMethod } from "./disk.ts";
 const readAsync = promisify(fs.read);
 const writeAsync = promisify(fs.write);
 const syncAsync = promisify(fs.fdatasync);
+const readVectorAsync = promisify(fs.readv);
 
 /** Turns an operating system's error into one of ours; the path is always named. */
 export function ioError(error: unknown, path: string, action: string): StoreError {
@@ -119,6 +120,23 @@ export class RealFile implements DiskFile {
     return done;
   }
 
+  async readVector(targets: readonly Uint8Array[], position: number): Promise<number> {
+    let left = targets.filter((target) => target.byteLength > 0);
+    let done = 0;
+    while (left.length > 0) {
+      let count: number;
+      try {
+        ({ bytesRead: count } = await readVectorAsync(this.#fd, left, position + done));
+      } catch (error) {
+        throw ioError(error, this.path, "read");
+      }
+      if (count === 0) break;
+      done += count;
+      left = after(left, count);
+    }
+    return done;
+  }
+
   writeSync(source: Uint8Array, position: number): void {
     if (this.durability !== undefined) checkAligned(this.path, source, position);
     let done = 0;
@@ -208,4 +226,14 @@ export class RealFile implements DiskFile {
     if (typeof this.#asideFd === "number") fs.closeSync(this.#asideFd);
     attempt(this.path, "close", () => fs.closeSync(this.#fd));
   }
+}
+
+/** What is left to fill once `sizeBytes` are filled. */
+function after(targets: Uint8Array[], sizeBytes: number): Uint8Array[] {
+  let filled = sizeBytes;
+  let first = 0;
+  while (first < targets.length && targets[first]!.byteLength <= filled)
+    filled -= targets[first++]!.byteLength;
+  const [next, ...rest] = targets.slice(first);
+  return next === undefined ? [] : [next.subarray(filled), ...rest];
 }

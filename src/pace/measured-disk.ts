@@ -204,6 +204,9 @@ class MeasuredFile implements DiskFile {
   read(target: Uint8Array, position: number): Promise<number> {
     return this.#file.read(target, position);
   }
+  readVector(targets: readonly Uint8Array[], position: number): Promise<number> {
+    return this.#file.readVector(targets, position);
+  }
   truncate(sizeBytes: number): void {
     this.#file.truncate(sizeBytes);
   }

@@ -78,6 +78,12 @@ export function describeDisk(name: string, makeDisk: () => DiskUnderTest): void 
       const target = new Uint8Array(2);
       expect(await file.read(target, 2)).toBe(2);
       expect([...target]).toEqual([3, 4]);
+      const targets = [new Uint8Array(1), new Uint8Array(0), new Uint8Array(2)];
+      expect(await file.readVector(targets, 1)).toBe(3);
+      expect(targets.map((each) => [...each])).toEqual([[2], [], [3, 4]]);
+      expect(await file.readVector(targets, 2)).toBe(2);
+      expect(targets.map((each) => [...each])).toEqual([[3], [], [4, 4]]);
+      expect(await file.readVector([], 2)).toBe(0);
       file.close();
     });
 
