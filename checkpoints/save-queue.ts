@@ -93,7 +93,7 @@ export class SaveQueue {
     return {
       sizeBytes: plan.sizeBytes,
       begin: () => {
-        capture = captures.begin(plan, tail?.source === source ? tail.kept : undefined);
+        capture = captures.begin(plan);
         return capture;
       },
       file: async (before, onCaptured) => {

@@ -50,6 +50,7 @@ export class Captures {
   readonly #staging: StagingPool;
   readonly #spools: SpoolFiles;
   readonly #limitBytes: number;
+  readonly #keptBytesMax: number;
   readonly #queue: (() => void)[] = [];
   #heldBytes = 0;
   #held = 0;
@@ -63,6 +64,7 @@ export class Captures {
     this.#staging = new StagingPool(stagingBytes, SLOT_BYTES);
     this.#spools = new SpoolFiles(options.disk, options.directory);
     this.#limitBytes = stagingBytes + spoolBytes;
+    this.#keptBytesMax = spoolBytes;
   }
 
   /** Whether a capture of so many bytes could begin now. */
@@ -109,10 +111,9 @@ export class Captures {
     this.#admit();
   }
 
-  /** Begins to capture what room was taken for; `before` is what it will be encoded against, if that can be kept. */
-  begin(plan: CapturePlan, before?: KeptSpool): Capture {
+  /** Begins to capture what room was taken for. */
+  begin(plan: CapturePlan): Capture {
     const { disk, pool } = this.#options;
-    this.#dropKept(before);
     const capture = Capture.begin({ plan, pool, disk, staging: this.#staging, spools: this.#spools });
     this.note(plan.sizeBytes);
     this.#counts.spooledBytes += capture.spooledBytes;
@@ -120,23 +121,18 @@ export class Captures {
   }
 
   /**
-   * Keeps the spool of a capture that is stored now, for the next save of the same tensors, as far as there is room
-   * for it beside the captures under way: what is kept gives way to them.
+   * Keeps the spool of a capture that is stored now, for the next save of the same tensors. What is kept may take as
+   * much as what waits; past that the oldest goes.
    */
   keep(capture: Capture): KeptSpool | undefined {
     const kept = capture.keepSpool();
-    this.#dropKept(kept);
+    while (this.#spools.keptBytes > this.#keptBytesMax) this.#spools.dropOldest(kept);
     return kept;
   }
 
   /** Gives up what `keep` returned. */
   drop(kept: KeptSpool): void {
     this.#spools.drop(kept);
-  }
-
-  #dropKept(but: KeptSpool | undefined): void {
-    while (this.#spools.keptBytes > 0 && this.#spools.keptBytes + this.#heldBytes > this.#limitBytes)
-      this.#spools.dropOldest(but);
   }
 
   /** Counts a capture. */
