@@ -69,7 +69,17 @@ export interface EncodedChunk {
 
 let lastSave = { saveId: "", encoded: new Set<string>() };
 
-export async function encodeChunks(request: EncodeRequest): Promise<EncodedChunk[]> {
+/** The request before, done or not: what each leaves out depends on what those asked for earlier have encoded. */
+let before: Promise<unknown> = Promise.resolve();
+
+export function encodeChunks(request: EncodeRequest): Promise<EncodedChunk[]> {
+  // One that waits for a library to load must not be overtaken by the next, whose answer is appended after its own.
+  const answer = before.then(() => encodeInTurn(request));
+  before = answer.catch(() => undefined);
+  return answer;
+}
+
+async function encodeInTurn(request: EncodeRequest): Promise<EncodedChunk[]> {
   const { disk, reader } = await jobContext(request.place);
   const codec = await loadCodec();
   if (request.chunks.some(({ element, bases }) => element === "bytes" && bases.length > 0))

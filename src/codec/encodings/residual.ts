@@ -65,7 +65,7 @@ const RELATIVE = 8;
 const MAPPED_SHARE = 0.6;
 
 /** Lanes looked at to choose threshold and flags. */
-const SAMPLE_LANES = 4096;
+const SAMPLE_LANES = 2048;
 
 /** Raw bytes of one lane, at most: 62 bits, and seven more where it is far. */
 const RAW_BYTES_MAX = 9;
