@@ -1,6 +1,6 @@
-// How far residual payloads are from the entropy of what they say: the conditional entropy of bins, lengths and map
+// How far residual payloads are from the entropy of what they say: the conditional entropy of tokens and map
 // given the contexts that docs/formats/encodings.md defines, as if their distributions were known beforehand, and the
-// raw bits. The distance is what the models cost to learn, and what the stream, header and rounding add.
+// raw bits. The distance is what the tables cost to tell, and what the stream, header and rounding add.
 
 /** Bits at the entropy, and bits of the payload, of one residual payload of floats of two or four bytes. */
 export function boundOf({ payload, bytes, bases, widthBytes, mantissaBits, exponentMask }) {
@@ -33,14 +33,14 @@ export function boundOf({ payload, bytes, bases, widthBytes, mantissaBits, expon
     const size = Math.floor(Math.abs(d) / 2 ** shift);
     const drift = [1, 2, 3, 4, 6, 8, 16].filter((edge) => size >= edge).length;
     const q = Math.floor(r / 2 ** shift);
-    const [low, high] = zeros ? [-7, 7] : [-8, 7];
-    const symbol = zeros && r === 0 ? "unchanged" : Math.max(low, Math.min(q, high));
-    tally.add(`bin ${level} ${drift}`, symbol);
-    if (symbol !== "unchanged") raw += shift;
-    if (symbol !== low && symbol !== high) continue;
-    const length = Math.floor(Math.log2((q < 0 ? low - q : q - high) + 1));
-    tally.add(`length ${level}`, length);
-    raw += length;
+    const m = q < 0 ? -q - 1 : q;
+    const extra = m < 8 ? 0 : Math.floor(Math.log2(m));
+    const unchanged = zeros && r === 0;
+    const far = m >= 1024;
+    const token = unchanged ? "unchanged" : far ? "far" : m < 8 ? q : Math.sign(q) * (extra + 5);
+    tally.add(`token ${Math.min(level, 15)} ${drift}`, token);
+    if (far) raw += 8 + Math.floor(Math.log2(Math.abs(r)));
+    else if (!unchanged) raw += shift + extra;
   }
   return { boundBits: tally.bits() + raw, payloadBits: payload.length * 8 };
 }

@@ -1,7 +1,9 @@
 // Saving and restoring a large checkpoint with one worker thread and with two, alternately: real versions, tiled.
+// Beside it the control: threads that only encode and decode in their own memory, which is how far this machine scales.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { openStore } from "../../dist/index.js";
 
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
@@ -16,11 +18,15 @@ export async function workerScaling(files, weights) {
     return path;
   });
   const times = { 1: { save: [], restore: [] }, 2: { save: [], restore: [] } };
+  const scaling = [];
+  const threads = await controlThreads(files);
   try {
     for (let round = 0; round < 3; round++) {
       for (const workers of [1, 2]) await measure(directory, paths, workers, times[workers]);
+      scaling.push(await controlScaling(threads));
     }
   } finally {
+    for (const thread of threads) await thread.terminate();
     rmSync(directory, { recursive: true });
   }
   for (const what of ["save", "restore"]) {
@@ -30,6 +36,36 @@ export async function workerScaling(files, weights) {
         ` two ${((megabytes * 1000) / two).toFixed(0)} MB/s, ${(one / two).toFixed(2)} times (${availableParallelism()} cores)`,
     );
   }
+  console.log(`control, threads that only code in memory: ${median(scaling).toFixed(2)} times`);
+}
+
+/** Bytes that a thread of the control codes in one round. */
+const CONTROL_BYTES = 64e6;
+
+async function controlThreads(files) {
+  const workerData = { files: files.slice(-2).map((file) => readFileSync(file)), sizeBytes: CONTROL_BYTES };
+  const url = new URL("./codec-control.child.mjs", import.meta.url);
+  const threads = [1, 2].map(() => new Worker(url, { workerData }));
+  await Promise.all(threads.map(answerOf));
+  return threads;
+}
+
+const answerOf = (thread) =>
+  new Promise((resolve, reject) => {
+    thread.once("message", resolve);
+    thread.once("error", reject);
+  });
+
+/** How many times as much two threads do as one, each with as much to do. */
+async function controlScaling(threads) {
+  const run = (some) => {
+    const answers = some.map(answerOf);
+    for (const thread of some) thread.postMessage("go");
+    return Promise.all(answers);
+  };
+  const [alone] = await run(threads.slice(0, 1));
+  const together = Math.max(...(await run(threads)));
+  return (2 * alone) / together;
 }
 
 async function measure(directory, [parent, child], workers, times) {

@@ -3,7 +3,7 @@ import { laneWidth } from "./element.ts";
 import type { EncodeInput, Encoding, Workshop } from "./encoding.ts";
 import {
   delta,
-  differencePlanes,
+  differencePairs,
   lz4,
   planes,
   planesZstd,
@@ -15,7 +15,7 @@ import {
 
 /** One step of the selection: encodings to try, and whether to go on to the next step, given the best share so far. */
 export interface Step {
-  encodings: Encoding[];
+  encodings: readonly Encoding[];
   /** The next step is taken only while the best payload is over this share of the raw bytes. */
   enough: number;
 }
@@ -29,14 +29,20 @@ export function stepsFor(workshop: Workshop, input: EncodeInput): Step[] {
   if (bytes.length === 0) return [];
   const hasBase = bases.length > 0;
   if (element === "bytes") return [{ encodings: opaque(input), enough: 0 }];
-  const repeats = { encodings: repeatsItself(workshop, bytes) ? repeating(profile, hasBase) : [], enough: 0 };
+  // Looked at only if it comes to that.
+  const repeats: Step = {
+    get encodings() {
+      return repeatsItself(workshop, bytes) ? repeating(profile, hasBase) : [];
+    },
+    enough: 0,
+  };
   if (profile === "fast") {
     if (!hasBase) return [{ encodings: [planes], enough: 0.25 }, repeats];
     // The differences decline what hardly changed; whatever they accept is good enough for a fast profile.
-    return [{ encodings: [differencePlanes], enough: 1 }, { encodings: [residual], enough: 0.25 }, repeats];
+    return [{ encodings: [differencePairs], enough: 1 }, { encodings: [residual], enough: 0.25 }, repeats];
   }
   const countable = bytes.length / laneWidth(element) <= CHUNK_ELEMENTS;
-  const against = countable ? residual : differencePlanes;
+  const against = countable ? residual : differencePairs;
   // A parent that hardly helps may be another tensor's: then the chunk alone may be less. Alone, floats of two bytes
   // seldom get below two thirds, those of four below four fifths.
   const enough = laneWidth(element) <= 2 ? 0.6 : 0.78;
@@ -49,7 +55,7 @@ export function stepsFor(workshop: Workshop, input: EncodeInput): Step[] {
 /** Bytes without elements: what moved, a delta finds; what changed where it lies, residuals tell in less. */
 function opaque({ bytes, bases, profile }: EncodeInput): Encoding[] {
   if (bases.length === 0) return [profile === "compact" ? zstd : lz4];
-  return [zstd, delta, bytes.length <= CHUNK_ELEMENTS ? residual : differencePlanes];
+  return [zstd, delta, bytes.length <= CHUNK_ELEMENTS ? residual : differencePairs];
 }
 
 function repeating(profile: "fast" | "compact", hasBase: boolean): Encoding[] {

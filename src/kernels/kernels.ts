@@ -37,6 +37,16 @@ export interface KernelExports {
   turnBack(sizeBytes: number, width: number): void;
   differ(sizeBytes: number, width: number, float: number): void;
   addBack(sizeBytes: number, width: number, float: number): void;
+  pairsNibbles(): number;
+  pairsBits(): number;
+  pairsEscapes(): number;
+  pairsWhole(): number;
+  pairsShift(count: number, width: number): number;
+  pairsSplit(count: number, width: number, shift: number): number;
+  pairsWholeCount(): number;
+  pairsCountEscapes(count: number): number;
+  pairsCountWhole(escapes: number): number;
+  pairsJoin(count: number, width: number, shift: number): void;
   residualSetup(float: number, mantissa: number, exponents: number, drift: number): void;
   residualExponent(count: number, width: number): void;
   mapChanged(count: number, width: number): number;
@@ -46,10 +56,12 @@ export interface KernelExports {
   sampleThreshold(width: number, relative: number): number;
   sampleCost(width: number): number;
   residualEncode(count: number, width: number, mapped: number): void;
+  encodedTables(): number;
+  encodedTablesBytes(): number;
   encodedStream(): number;
   encodedStreamBytes(): number;
   encodedRawBits(): number;
-  residualDecode(count: number, width: number, mapped: number, stream: number, streamBytes: number): number;
+  residualDecode(count: number, width: number, mapped: number, coded: number, codedBytes: number): number;
 }
 
 /**

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type Codec, encodingName, loadCodec } from "../../src/codec/codec.ts";
 import { ELEMENTS, elementCode, elementOf, elementWidth } from "../../src/codec/element.ts";
+import { ENCODINGS } from "../../src/codec/table.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { CHUNK_BYTES_MAX } from "../../src/limits.ts";
 import { chunkOf, SHAPES, stepped } from "./chunks.ts";
@@ -73,7 +74,7 @@ describe("the codec", () => {
 
   it("refuses payloads longer than any chunk, whatever encoding they claim", () => {
     const payload = new Uint8Array(CHUNK_BYTES_MAX + 1);
-    for (let encoding = 0; encoding <= 9; encoding++) {
+    for (const encoding of ENCODINGS.keys()) {
       const decode = () => codec.decode({ encoding, element: "u8", payload, bases: [] }, new Uint8Array(9));
       expect(decode).toThrow(/over 1048576/);
     }

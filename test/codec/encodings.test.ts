@@ -4,11 +4,12 @@ import { ELEMENTS, type Element, elementWidth } from "../../src/codec/element.ts
 import type { Workshop } from "../../src/codec/encoding.ts";
 import { lazyDelta, loadLz4, loadZstd } from "../../src/codec/libraries.ts";
 import { PayloadRooms } from "../../src/codec/payload.ts";
-import { ENCODINGS, residual } from "../../src/codec/table.ts";
+import { differencePairs, ENCODINGS, residual } from "../../src/codec/table.ts";
 import { loadKernels } from "../../src/kernels/kernels.ts";
 import { CHUNK_BYTES_MAX, CHUNK_ELEMENTS } from "../../src/limits.ts";
 import { chunkOf, SHAPES, stepped } from "./chunks.ts";
 import { referenceResidual } from "./reference.ts";
+import { referencePairs } from "./reference-pairs.ts";
 import { noise, property, SEED } from "./seeded.ts";
 
 let workshop: Workshop;
@@ -94,6 +95,49 @@ describe("every encoding", () => {
   });
 });
 
+describe("the difference-pairs encoding", () => {
+  it("is decoded by plain TypeScript to the same bytes as by the kernels", () => {
+    const next = noise(SEED);
+    for (const element of ["u8", "i16", "f16", "bf16", "f32", "i64", "f64", "f8e4m3"] as const) {
+      for (const shape of ["gaussian", "special", "sparse", "random", "ramp"] as const) {
+        const bytes = chunkOf(element, shape, 300 + (next() % 700), next(), next() % elementWidth(element));
+        for (const bases of basesOf(bytes, element, next()).filter((offered) => offered.length > 0)) {
+          const encoded = differencePairs.encode(workshop, { bytes, element, bases, profile: "compact" });
+          if (encoded === undefined) continue;
+          const input = { encoding: differencePairs.id, element, payload: encoded.payload, bases };
+          expect(Buffer.compare(referencePairs(input, bytes.length), bytes), `${element} ${shape}`).toBe(0);
+        }
+      }
+    }
+  });
+
+  it("refuses shifts, escapes and ends that no encoder writes", () => {
+    const bytes = chunkOf("bf16", "gaussian", 400, 2);
+    const parent = stepped(bytes, 2, 2, 3);
+    const { payload } = differencePairs.encode(workshop, {
+      bytes,
+      element: "bf16",
+      bases: [parent],
+      profile: "compact",
+    })!;
+    const decode = (damaged: Uint8Array, bases = [parent]) => {
+      const element: Element = "bf16";
+      const input = { encoding: differencePairs.id, element, payload: damaged, bases };
+      return () => differencePairs.decode(workshop, input, new Uint8Array(800));
+    };
+    expect(decode(Uint8Array.of(13, ...payload.subarray(1)))).toThrow(/shift of 13/);
+    expect(decode(payload, [])).toThrow(/needs a base/);
+    expect(decode(Uint8Array.of(...payload, 0))).toThrow(/does not end/);
+    for (let end = 0; end < payload.length; end++) expect(decode(payload.subarray(0, end))).toThrow();
+    // More escapes than are ever written: every nibble of the largest chunk of bytes is 15.
+    const all = Uint8Array.of(0, 2, 255, 0, 0, 0, 0, 0, 0);
+    const element: Element = "u8";
+    const input = { encoding: differencePairs.id, element, payload: all, bases: [parent] };
+    const largest = new Uint8Array(CHUNK_BYTES_MAX);
+    expect(() => differencePairs.decode(workshop, input, largest)).toThrow(/more escapes/);
+  });
+});
+
 describe("the residual encoding", () => {
   it("is decoded by plain TypeScript to the same bytes as by the kernels", () => {
     const next = noise(SEED);
@@ -108,6 +152,25 @@ describe("the residual encoding", () => {
             0,
           );
         }
+      }
+    }
+  });
+
+  it("tells values that lie far beyond its tokens from those within, at every threshold", () => {
+    // Differences of every size, of both signs, so that each run of a token begins and ends somewhere here.
+    const sizes = [0, 1, 7, 8, 9, 15, 16, 511, 512, 1023, 1024, 1025, 32767, 32768, 1 << 20, 0x3fffffff];
+    const differences = sizes.flatMap((size) => [size, -size, -size - 1]);
+    for (const scale of [1, 3, 1000, 65_537]) {
+      const parent = new Int32Array(4096).map((_, i) => (i * 2654435761) >> 3);
+      const values = parent.map((value, i) => value + Math.imul(differences[i % differences.length]!, scale));
+      const small = parent.map((value, i) => value + (i % 5) - 2);
+      for (const chunk of [values, small]) {
+        const bytes = new Uint8Array(chunk.buffer);
+        const bases = [new Uint8Array(parent.buffer), new Uint8Array(small.buffer)];
+        everyWay(bytes, "i32", bases);
+        everyWay(bytes, "f32", bases);
+        everyWay(bytes, "i16", bases);
+        everyWay(bytes, "f64", bases);
       }
     }
   });
@@ -150,12 +213,12 @@ describe("the residual encoding", () => {
       return () =>
         residual.decode(
           workshop,
-          { encoding: 6, element: "bf16", payload: damaged, bases },
+          { encoding: 10, element: "bf16", payload: damaged, bases },
           new Uint8Array(800),
         );
     };
     expect(decode((p) => p.fill(255, 0, 1))).toThrow(/unknown flags 255/);
-    expect(decode((p) => p.fill(255, 2, 5))).toThrow(/does not fit/);
+    expect(decode((p) => p.fill(255, 2, 5))).toThrow(/do not fit/);
     expect(decode(() => {}, [])).toThrow(/needs 1 bases/);
     expect(decode((p) => p.fill(1, 0, 1))).toThrow(/needs 2 bases/);
   });

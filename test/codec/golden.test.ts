@@ -18,7 +18,8 @@ interface Golden {
 const f32 = (values: number[]) => new Uint8Array(new Float32Array(values).buffer);
 const text = (words: string) => new TextEncoder().encode(words);
 const ones = u16(repeated(16, 0x3f80));
-const stepped = u16([0x3f81, 0x3f7f, ...repeated(14, 0x3f80)]);
+const steady = u16(repeated(32, 0x3f80));
+const stepped = u16([0x3f81, 0x3f7f, ...repeated(30, 0x3f80)]);
 
 /** The worked examples of docs/formats/encodings.md: what was once written must decode for ever. */
 const GOLDEN: Golden[] = [
@@ -61,13 +62,6 @@ const GOLDEN: Golden[] = [
       "16 00 00 28 b5 2f fd 00 58 6d 00 00 38 00 00 00 00 00 03 00 01 00 0b 30 02 11 00 00 28 b5 2f fd 00 58 45 00 00 10 00 00 01 00 22 c0 02",
   },
   {
-    encoding: "residual",
-    element: "bf16",
-    chunk: stepped,
-    bases: [ones],
-    payload: "00 02 10 00 00 7e cb 32 00 7e bb 32 00 7e c3 32 00 7e c3 32 00",
-  },
-  {
     encoding: "planes",
     element: "bf16",
     chunk: ones,
@@ -83,19 +77,27 @@ const GOLDEN: Golden[] = [
       "01 14 00 00 00 01 00 18 40 00 02 08 00 b0 2f 00 00 b0 2f 00 00 b0 2f 00 ff 8f 00 00 ff fc 00 fc",
   },
   {
-    encoding: "difference-planes",
+    encoding: "residual",
     element: "bf16",
     chunk: stepped,
-    bases: [ones],
-    payload: "00 02 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 02 00 00 00 00 00 00 00",
+    bases: [steady],
+    payload:
+      "00 02 27 00 00 00 1c 64 fc 8f ff 06 90 8f 14 00 08 80 14 00 a0 a3 00 00 a0 a3 00 00 a0 a3 00 00 a0 a3 00 00 a0 a3 00 00 a0 a3 00 00",
   },
   {
     encoding: "replay",
     element: "f32",
-    chunk: f32([...repeated(16, 0.75), 0.5 + 2 ** -24, ...repeated(15, 0.5)]),
-    bases: [f32([...repeated(16, 1), ...repeated(16, 0.5)])],
+    chunk: f32([...repeated(32, 0.75), 0.5 + 2 ** -24, ...repeated(31, 0.5)]),
+    bases: [f32([...repeated(32, 1), ...repeated(32, 0.5)])],
     payload:
-      "02 05 00 00 00 bf 01 00 00 00 3f 02 00 10 01 00 00 10 01 10 01 10 00 eb 10 00 00 84 e1 34 00 84 e1 34 00 84 e1 34 00 84 e1 34 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 04 64 10 00 00 00 00 02 00 00 00 01 00 00 00 01 00 00 00 01 00",
+      "02 05 00 00 00 bf 01 00 00 00 3f 02 00 20 01 00 00 20 01 20 01 20 00 eb 25 00 00 00 e6 e4 ff 01 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 04 64 31 00 00 01 00 80 00 08 80 00 08 80 00 08 80 00 de e3 ff 01 08 80 00 00 08 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00",
+  },
+  {
+    encoding: "difference-pairs",
+    element: "bf16",
+    chunk: stepped,
+    bases: [steady],
+    payload: "00 00 12 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
   },
 ];
 
@@ -123,10 +125,10 @@ describe("payloads of the first format", () => {
       "3 delta",
       "4 planes-zstd",
       "5 xor-planes-zstd",
-      "6 residual",
       "7 planes",
-      "8 difference-planes",
-      "9 replay",
+      "10 residual",
+      "11 replay",
+      "12 difference-pairs",
       "32 patch",
     ]);
   });

@@ -13,9 +13,9 @@ export function referenceResidual({ element, payload, bases }: DecodeInput, size
   const lanes = Math.ceil(count / 16) * 16;
   const flags = payload[0]!;
   const threshold = (payload[1]! << 24) >> 24;
-  const streamBytes = payload[2]! | (payload[3]! << 8) | (payload[4]! << 16);
-  const stream = payload.subarray(5, 5 + streamBytes);
-  const raw = new RawBits(payload.subarray(5 + streamBytes, payload.length - (sizeBytes - count * width)));
+  const codedBytes = payload[2]! | (payload[3]! << 8) | (payload[4]! << 16);
+  const coded = payload.subarray(5, 5 + codedBytes);
+  const raw = new Bits(payload.subarray(5 + codedBytes, payload.length - (sizeBytes - count * width)));
   const parent = lanesOf(bases[0]!, width, count, lanes);
   const grandparent = flags & 1 ? lanesOf(bases[1]!, width, count, lanes) : undefined;
 
@@ -34,37 +34,45 @@ export function referenceResidual({ element, payload, bases }: DecodeInput, size
   const contextOf = (i: number) => {
     const level = levelOf(parent[i]!);
     const d = driftOf(i);
-    return level * 8 + drifts((d < 0n ? -d : d) >> BigInt(shiftOf(level)));
+    return Math.min(level, 15) * 8 + drifts((d < 0n ? -d : d) >> BigInt(shiftOf(level)));
   };
 
-  const coder = new Models(stream);
-  const changed = coder.map(
-    lanes / 16,
-    flags & 4 ? (group) => differs(parent, grandparent, group) : undefined,
-  );
-  const coded = [...parent.keys()].filter((i) => changed[i >> 4]);
-  const symbols = coder.pass(coded.map(contextOf));
-  const zeros = (flags & 2) !== 0;
-  const middle = zeros ? 7n : 8n;
-  const highest = zeros ? 14 : 15;
-  const shifts = coded.map((i) => BigInt(shiftOf(levelOf(parent[i]!))));
-  const lows = symbols.map((symbol, j) => (zeros && symbol === 15 ? 0n : raw.take(shifts[j]!)));
-  const beyond = coded.map((_, j) => j).filter((j) => symbols[j] === 0 || symbols[j] === highest);
-  const lengths = coder.pass(beyond.map((j) => 192 + levelOf(parent[coded[j]!]!)));
-  const q = symbols.map((symbol) => (zeros && symbol === 15 ? 0n : BigInt(symbol) - middle));
-  beyond.forEach((j, k) => {
-    const rest = BigInt(lengths[k]!) + (lengths[k] === 15 ? raw.take(6n) : 0n);
-    const excess = ((1n << rest) | raw.take(rest)) - 1n;
-    q[j] = symbols[j] === 0 ? -middle - excess : 7n + excess;
+  const tables = readTables(new Bits(coded), (flags & 4) !== 0, grandparent !== undefined);
+  const stream = new Stream(coded.subarray(tables.sizeBytes));
+  const changed: boolean[] = [];
+  for (let g = 0; g < lanes / 16; g++) {
+    const before = Number(changed[g - 1] ?? false) + 2 * Number(changed[g - 2] ?? false);
+    const ones = tables.map[differs(parent, grandparent, g) + 2 * before];
+    changed.push(ones === undefined || stream.take(g, [4096 - ones, ones]) === 1);
+  }
+  const codedLanes = [...parent.keys()].filter((i) => changed[i >> 4]);
+  const tokens = codedLanes.map((i, j) => stream.take(j, tables.of(contextOf(i))));
+  stream.end();
+  const residuals = tokens.map((token, j) => {
+    if (token >= 30) return 0n;
+    const shift = shiftOf(levelOf(parent[codedLanes[j]!]!));
+    const magnitude = token < 15 ? 14 - token : token - 15;
+    const extra = magnitude < 8 ? 0 : magnitude - 5;
+    const smallest = magnitude < 8 ? BigInt(magnitude) : 1n << BigInt(extra);
+    const low = raw.take(shift + extra);
+    // Of a negative run the first value is the one farthest from 0.
+    const first = token < 15 ? -smallest - (1n << BigInt(extra)) : smallest;
+    return (first << BigInt(shift)) + low;
+  });
+  tokens.forEach((token, j) => {
+    if (token !== 30) return;
+    const below = Number(raw.take(6));
+    const negative = raw.take(1) === 1n;
+    const v = (1n << BigInt(below)) | raw.take(below);
+    residuals[j] = negative ? -v - 1n : v;
   });
 
   const out = new Uint8Array(lanes * width);
   for (const [i, p] of parent.entries()) storeLane(out, i, width, p);
-  coded.forEach((i, j) => {
-    const folded = (q[j]! << shifts[j]!) | lows[j]!;
+  codedLanes.forEach((i, j) => {
     const d = driftOf(i);
     const down = d !== 0n ? d < 0n : lane.float && (parent[i]! & top) !== 0n;
-    const m = BigInt.asUintN(Number(bits), order(parent[i]!) + (down ? -folded : folded));
+    const m = BigInt.asUintN(Number(bits), order(parent[i]!) + (down ? -residuals[j]! : residuals[j]!));
     storeLane(out, i, width, unorder(m));
   });
   const whole = new Uint8Array(sizeBytes);
@@ -93,7 +101,8 @@ function differs(parent: bigint[], grandparent: bigint[] | undefined, group: num
   return 0;
 }
 
-class RawBits {
+/** Bits from the least significant one of a byte on. */
+class Bits {
   readonly #bytes: Uint8Array;
   #at = 0;
 
@@ -101,99 +110,99 @@ class RawBits {
     this.#bytes = bytes;
   }
 
-  take(count: bigint): bigint {
+  take(count: number): bigint {
     let value = 0n;
-    for (let i = 0n; i < count; i++, this.#at++) {
+    for (let i = 0n; i < BigInt(count); i++, this.#at++) {
       value |= BigInt((this.#bytes[this.#at >> 3]! >> (this.#at & 7)) & 1) << i;
     }
     return value;
   }
+
+  number(count: number): number {
+    return Number(this.take(count));
+  }
+
+  get sizeBytes(): number {
+    return Math.ceil(this.#at / 8);
+  }
 }
 
-interface Model {
-  cumulative: number[];
-  age: number;
+interface Tables {
+  /** How often a group changed, by its context; empty without a map. */
+  map: number[];
+  /** Frequencies of the 32 tokens in a context. */
+  of(context: number): number[];
+  sizeBytes: number;
 }
 
-/** The adaptive models and the four rANS states. */
-class Models {
-  readonly #models = new Map<number, Model>();
+function readTables(bits: Bits, mapped: boolean, drift: boolean): Tables {
+  const map = mapped ? Array.from({ length: 8 }, () => Math.max(bits.number(12), 1)) : [];
+  const levels = bits.number(4) + 1;
+  const tables = bits.number(4) + 1;
+  const tableOf = new Map<number, number>();
+  for (let context = 0; context < levels * 8; context += drift ? 1 : 8) {
+    const expected = context === 0 ? 0 : tableOf.get(context < 8 ? context - 1 : context - 8)!;
+    tableOf.set(context, bits.number(1) ? bits.number(4) : expected);
+  }
+  const frequencies = Array.from({ length: tables }, () => frequenciesOf(readWeights(bits)));
+  return { map, of: (context) => frequencies[tableOf.get(context)!]!, sizeBytes: bits.sizeBytes };
+}
+
+function readWeights(bits: Bits): number[] {
+  const [first, last, far, unchanged] = [bits.number(5), bits.number(5), bits.number(1), bits.number(1)];
+  const weights = new Array<number>(32).fill(0);
+  let before = 24;
+  for (let token = 0; token < 32; token++) {
+    const there = token < 30 ? first <= token && token <= last : token === 30 ? far : unchanged;
+    if (!there) continue;
+    let z = 0;
+    while (bits.number(1)) z += 4;
+    z += bits.number(2);
+    before += z % 2 ? -(z + 1) / 2 : z / 2;
+    weights[token] = before;
+  }
+  return weights;
+}
+
+function frequenciesOf(weights: number[]): number[] {
+  const quarters = [16384n, 19484n, 23170n, 27554n];
+  const values = weights.map((w) => (w === 0 ? 0n : quarters[w % 4]! << BigInt(w >> 2)));
+  const scale = (1n << 44n) / values.reduce((sum, value) => sum + value, 0n);
+  const frequencies = values.map((value) => (value === 0n ? 0 : Math.max(1, Number((value * scale) >> 32n))));
+  const left = 4096 - frequencies.reduce((sum, frequency) => sum + frequency, 0);
+  frequencies[frequencies.indexOf(Math.max(...frequencies))]! += left;
+  return frequencies;
+}
+
+/** The eight rANS states. */
+class Stream {
   readonly #states: number[];
   readonly #view: DataView;
-  #at = 16;
+  #at = 32;
 
   constructor(stream: Uint8Array) {
     this.#view = new DataView(stream.buffer, stream.byteOffset, stream.length);
-    this.#states = [0, 4, 8, 12].map((at) => this.#view.getUint32(at, true));
+    this.#states = Array.from({ length: 8 }, (_, i) => this.#view.getUint32(i * 4, true));
   }
 
-  #model(context: number): Model {
-    const known = this.#models.get(context);
-    if (known) return known;
-    const uniform = Array.from({ length: 17 }, (_, i) => i * 2048);
-    const binary = [0, 16384, ...Array.from({ length: 15 }, (_, i) => 32754 + i)];
-    const made = { cumulative: context < 216 ? uniform : binary, age: 2 };
-    this.#models.set(context, made);
-    return made;
-  }
-
-  #decode(lane: number, { cumulative }: Model): number {
-    const state = this.#states[lane]!;
-    const slot = state % 32768;
-    const symbol = cumulative.findLastIndex((start, i) => i < 16 && start <= slot);
-    const start = cumulative[symbol]!;
-    let next = (cumulative[symbol + 1]! - start) * Math.floor(state / 32768) + slot - start;
-    if (next < 65536) {
+  take(position: number, frequencies: number[]): number {
+    const state = this.#states[position % 8]!;
+    const slot = state % 4096;
+    let symbol = 0;
+    let start = 0;
+    while (start + frequencies[symbol]! <= slot) start += frequencies[symbol++]!;
+    let next = frequencies[symbol]! * Math.floor(state / 4096) + slot - start;
+    if (next < 32768) {
       next = next * 65536 + this.#view.getUint16(this.#at, true);
       this.#at += 2;
     }
-    this.#states[lane] = next;
+    this.#states[position % 8] = next;
     return symbol;
   }
 
-  #learn(context: number, seen: Model, symbol: number): void {
-    const rate = Math.floor(Math.log2(seen.age));
-    const cumulative = seen.cumulative.map((c, i) =>
-      i === 16 ? c : c + Math.floor(((i <= symbol ? i : 32752 + i) - c) / 2 ** rate),
-    );
-    this.#models.set(context, { cumulative, age: Math.min(seen.age + 1, 256) });
-  }
-
-  /** Four symbols at a time see the models as they were before; what is left over goes one by one. */
-  pass(contexts: number[]): number[] {
-    const symbols: number[] = [];
-    const whole = contexts.length - (contexts.length % 4);
-    for (let i = 0; i < whole; i += 4) {
-      const four = contexts.slice(i, i + 4);
-      const seen = four.map((context) => this.#model(context));
-      const decoded = seen.map((model, lane) => this.#decode(lane, model));
-      decoded.forEach((symbol, lane) => {
-        this.#learn(four[lane]!, seen[lane]!, symbol);
-      });
-      symbols.push(...decoded);
+  end(): void {
+    if (this.#at !== this.#view.byteLength || this.#states.some((state) => state !== 32768)) {
+      throw new Error("the stream does not end where it should");
     }
-    for (let i = whole; i < contexts.length; i++) symbols.push(this.#one(i % 4, contexts[i]!));
-    return symbols;
-  }
-
-  #one(lane: number, context: number): number {
-    const seen = this.#model(context);
-    const symbol = this.#decode(lane, seen);
-    this.#learn(context, seen, symbol);
-    return symbol;
-  }
-
-  map(groups: number, drifted: ((group: number) => number) | undefined): boolean[] {
-    const changed: boolean[] = [];
-    for (let g = 0; g < groups; g++) {
-      if (!drifted) {
-        changed.push(true);
-        continue;
-      }
-      const context =
-        216 + drifted(g) + 2 * Number(changed[g - 1] ?? false) + 4 * Number(changed[g - 2] ?? false);
-      changed.push(this.#one(g % 4, context) !== 0);
-    }
-    return changed;
   }
 }

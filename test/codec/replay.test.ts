@@ -31,7 +31,7 @@ beforeAll(async () => {
 
 function decoded(payload: Uint8Array, plan: ReplayPlan, sizeBytes: number): Uint8Array {
   const target = new Uint8Array(sizeBytes).fill(0x5a);
-  replay.decode(workshop, { encoding: 9, element: "f32", payload, bases: plan.bases }, target);
+  replay.decode(workshop, { encoding: 11, element: "f32", payload, bases: plan.bases }, target);
   return target;
 }
 
@@ -103,7 +103,7 @@ describe("the replay encoding", () => {
     const { bytes, plan } = adamStep(20_000, 5);
     const input = { bytes, element: "f32", bases: plan.bases, profile: "compact", replay: plan } as const;
     const { encoding, payload, replayed, basesUsed } = codec.encode(input);
-    expect({ encoding, replayed, basesUsed }).toEqual({ encoding: 9, replayed: true, basesUsed: 1 });
+    expect({ encoding, replayed, basesUsed }).toEqual({ encoding: 11, replayed: true, basesUsed: 1 });
     expect(payload.length).toBeLessThan(bytes.length * 0.3);
     expect(Buffer.compare(decoded(new Uint8Array(payload), plan, bytes.length), bytes)).toBe(0);
   });

@@ -11,8 +11,9 @@ import { digestOf } from "../../src/chunks/digest.ts";
 import { packFileName } from "../../src/chunks/pack-format.ts";
 import { PackWriter } from "../../src/chunks/pack-writer.ts";
 import { restoreCostKiB } from "../../src/chunks/restore-cost.ts";
-import { loadCodec } from "../../src/codec/codec.ts";
+import { RAW_ENCODING } from "../../src/codec/codec.ts";
 import { elementCode } from "../../src/codec/element.ts";
+import { encodePatch, PATCH_ID } from "../../src/codec/encodings/patch.ts";
 import { realDisk } from "../../src/disk/real-disk.ts";
 import { openEngine } from "../../src/store.ts";
 import { STORE_FORMAT_VERSION, writeStoreFile } from "../../src/store-file.ts";
@@ -40,14 +41,14 @@ function exampleChunks(): { first: Uint8Array; second: Uint8Array } {
   return { first, second: new Uint8Array(weights.buffer) };
 }
 
-/** A pack of two frames, the second stored against the first, and its seal; and what the index says of it. */
+/** A pack of two frames, the second a patch of the first, and its seal; and what the index says of it. */
 export function packExample(): Promise<Record<string, Uint8Array>> {
   return inTemporaryDirectory(async (directory) => {
-    const codec = await loadCodec();
     const { first, second } = exampleChunks();
     const writer = PackWriter.create(realDisk, directory, storeId, packId, timeUs)!;
     const frameOf = (bytes: Uint8Array, bases: Uint8Array[], basesKiB: number) => {
-      const { encoding, payload } = codec.encode({ bytes, element: "f32", bases, profile: "compact" });
+      const patched = { encoding: PATCH_ID, payload: encodePatch(bytes, 4, [{ from: 2, units: 1 }]) };
+      const { encoding, payload } = bases.length > 0 ? patched : { encoding: RAW_ENCODING, payload: bytes };
       const costKiB = restoreCostKiB(payload.byteLength, bytes.byteLength, basesKiB);
       const chunks = [{ digest: digestOf(bytes), rawBytes: bytes.byteLength }];
       const names = { chunks, bases: bases.map(digestOf), depth: bases.length };

@@ -1,4 +1,3 @@
-import { CHUNK_ELEMENTS } from "../../limits.ts";
 import { corrupt } from "../corrupt.ts";
 import type { Encoding, Profile, Workshop } from "../encoding.ts";
 import { type Lane, laneOf } from "../lanes.ts";
@@ -29,46 +28,6 @@ export const planes: Encoding = {
     });
   },
 };
-
-/**
- * Byte planes of the zigzag differences from the parent, in order-preserving integers: for speed. What the parent is
- * too short for is coded against zero.
- */
-export const differencePlanes: Encoding = {
-  id: 8,
-  name: "difference-planes",
-  encode: (workshop, { bytes, element, bases, profile }) => {
-    const base = bases[0];
-    if (base === undefined) return undefined;
-    const lane = laneOf(element);
-    const { memory, at, exports } = workshop.kernels;
-    lay(memory, at.input, bytes, bytes.length);
-    lay(memory, at.base, base, bytes.length);
-    if (profile === "fast" && mostlyUnchanged(workshop, bytes.length, lane)) return undefined;
-    exports.differ(roundUp(bytes.length), lane.widthBytes, Number(lane.float));
-    const payload = writePlanes(workshop, lane, bytes, profile);
-    return payload.length < bytes.length ? { payload, basesUsed: 1 } : undefined;
-  },
-  decode: (workshop, { payload, element, bases }, target) => {
-    const base = bases[0];
-    if (base === undefined) throw corrupt("difference-planes", "needs a base, the frame names none");
-    const lane = laneOf(element);
-    const { memory, at, exports } = workshop.kernels;
-    lay(memory, at.base, base, target.length);
-    readPlanes(workshop, "difference-planes", lane, payload, target, () =>
-      exports.addBack(roundUp(target.length), lane.widthBytes, Number(lane.float)),
-    );
-  },
-};
-
-/** Chunks of which most groups of 16 lanes did not change are soon coded by residuals, and much smaller. */
-const UNCHANGED_SHARE = 0.6;
-
-function mostlyUnchanged({ kernels }: Workshop, sizeBytes: number, { widthBytes }: Lane): boolean {
-  const groups = Math.ceil(sizeBytes / widthBytes / 16);
-  if (groups * 16 > CHUNK_ELEMENTS) return false;
-  return kernels.exports.mapChanged(groups * 16, widthBytes) < groups * (1 - UNCHANGED_SHARE);
-}
 
 const turns = ({ float, widthBytes }: Lane) => float && widthBytes > 1;
 

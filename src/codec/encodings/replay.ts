@@ -14,10 +14,10 @@ const F32 = laneOf("f32");
  * Float32 weights and optimizer state, predicted by doing the optimizer's step again. The gradient is in none of them,
  * but one of them (a moment, or the weight) tells it; that one is coded first, as residuals, and the others follow.
  *
- *     recipe (see replay/recipe.ts) | residuals (as in encoding 6) of the lanes of each stage that has any
+ *     recipe (see replay/recipe.ts) | residuals (as in encoding 10) of the lanes of each stage that has any
  */
 export const replay: Encoding = {
-  id: 9,
+  id: 11,
   name: NAME,
   encode: (workshop, input) => {
     const { replay: plan, bytes } = input;

@@ -5,17 +5,17 @@ import { type Lane, laneOf } from "../lanes.ts";
 import { lay } from "../regions.ts";
 
 /**
- * Residuals against the parent, entropy-coded by adaptive models whose context is the exponent of the parent's weight
- * and, with a grandparent, what the last step did to the weight. docs/formats/encodings.md has the stream.
+ * Residuals against the parent, entropy-coded by tables for contexts: the exponent of the parent's weight and, with a
+ * grandparent, what the last step did to the weight. docs/formats/encodings.md has tables, stream and raw bits.
  *
- *     flags u8         1: the second base is used   2: residuals of 0 have a symbol   4: unchanged groups are left out
- *                      8: bins are as wide for every exponent
- *     threshold i8     how far below the largest exponent bins begin to widen
- *     streamBytes u24
- *     stream | raw bits, the last byte filled with zeros | bytes of an incomplete last lane
+ *     flags u8         1: the second base is used   2: residuals of 0 have a token   4: unchanged groups are left out
+ *                      8: residuals are counted in the same unit for every exponent
+ *     threshold i8     how far below the largest exponent units begin to widen
+ *     codedBytes u24   of tables and stream
+ *     tables | stream | raw bits, the last byte filled with zeros | bytes of an incomplete last lane
  */
 export const residual: Encoding = {
-  id: 6,
+  id: 10,
   name: "residual",
   encode: (workshop, input) => {
     const parent = input.bases[0];
@@ -65,9 +65,9 @@ const RELATIVE = 8;
 const MAPPED_SHARE = 0.6;
 
 /** Lanes looked at to choose threshold and flags. */
-const SAMPLE_LANES = 4096;
+const SAMPLE_LANES = 2048;
 
-/** Raw bytes of one lane, at most: 64 bits, and six more where it lies far beyond the bins. */
+/** Raw bytes of one lane, at most: 62 bits, and seven more where it is far. */
 const RAW_BYTES_MAX = 9;
 
 /** What the region of raw bits holds. */
@@ -117,15 +117,19 @@ export function writeResiduals(
   exports.residualEncode(lanes, lane.widthBytes, Number(chosen.mapped));
   const stream = exports.encodedStream();
   const streamBytes = exports.encodedStreamBytes();
+  const tables = exports.encodedTables();
+  const tablesBytes = exports.encodedTablesBytes();
+  const codedBytes = tablesBytes + streamBytes;
   const rawBytes = Math.ceil(exports.encodedRawBits() / 8);
   workshop.payloads
     .put([
       flagsOf(chosen),
       chosen.threshold & 255,
-      streamBytes & 255,
-      (streamBytes >> 8) & 255,
-      streamBytes >> 16,
+      codedBytes & 255,
+      (codedBytes >> 8) & 255,
+      codedBytes >> 16,
     ])
+    .put(memory.subarray(tables, tables + tablesBytes))
     .put(memory.subarray(stream, stream + streamBytes))
     .put(memory.subarray(at.bits, at.bits + rawBytes));
   return chosen.drift;
@@ -185,7 +189,7 @@ function choose(workshop: Workshop, lane: Lane, lanes: number, hasGrandparent: b
   return best.parameters;
 }
 
-/** Thresholds past this leave every bin as it is. */
+/** Thresholds past this leave every shift as it is. */
 const THRESHOLD_MAX = 100;
 
 /** What a run of residuals stands for; `name` is the encoding they are part of. */
@@ -214,14 +218,12 @@ export function readResiduals(
   if (flags > (USES_DRIFT | ZEROS | MAPPED | RELATIVE)) throw corrupt(name, `has unknown flags ${flags}`);
   const drift = (flags & USES_DRIFT) !== 0;
   if (drift && !hasDrift) throw corrupt(name, "needs 2 bases, the frame names 1");
-  const streamBytes = view.getUint16(2, true) | (view.getUint8(4) << 16);
-  const rest = payload.length - HEADER_BYTES - streamBytes;
+  const codedBytes = view.getUint16(2, true) | (view.getUint8(4) << 16);
+  const rest = payload.length - HEADER_BYTES - codedBytes;
   const rawBytesMax = groups16(count) * RAW_BYTES_MAX;
-  if (streamBytes < 16 || rest < 0) {
-    throw corrupt(name, `has a stream of ${streamBytes} bytes that does not fit`);
-  }
-  // The stream goes where the chunk lies when encoding; a decoder has no use for that region.
-  const rawAt = HEADER_BYTES + streamBytes;
+  if (rest < 0) throw corrupt(name, `has tables and a stream of ${codedBytes} bytes that do not fit`);
+  // They go where the chunk lies when encoding; a decoder has no use for that region.
+  const rawAt = HEADER_BYTES + codedBytes;
   memory.set(payload.subarray(HEADER_BYTES, rawAt), at.input);
   memory.set(payload.subarray(rawAt, rawAt + Math.min(rest, rawBytesMax, BITS_BYTES)), at.bits);
   const mapped = (flags & MAPPED) !== 0;
@@ -230,7 +232,7 @@ export function readResiduals(
   setup(workshop, lane, { drift, zeros, mapped, relative, threshold: view.getInt8(1) });
   const lanes = groups16(count);
   exports.residualExponent(lanes, lane.widthBytes);
-  const rawBits = exports.residualDecode(lanes, lane.widthBytes, Number(mapped), at.input, streamBytes);
+  const rawBits = exports.residualDecode(lanes, lane.widthBytes, Number(mapped), at.input, codedBytes);
   const rawBytes = Math.ceil(rawBits / 8);
   if (rawBits < 0 || rawBytes > Math.min(rest, rawBytesMax)) throw corrupt(name, "does not decode");
   return rawAt + rawBytes;

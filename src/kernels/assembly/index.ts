@@ -5,13 +5,18 @@ export { cutScan, cutReset, cutWarm, gearAt } from "./cut";
 export { mapChanged } from "./map";
 export { residualExponent, residualSetup } from "./residual";
 export {
-  coderSetup, encodedRawBits, encodedStream, encodedStreamBytes, residualDecode, residualEncode,
+  coderSetup, encodedRawBits, encodedStream, encodedStreamBytes, encodedTables, encodedTablesBytes, residualDecode,
+  residualEncode,
 } from "./coder";
+export {
+  pairsBits, pairsCountEscapes, pairsCountWhole, pairsEscapes, pairsJoin, pairsNibbles, pairsShift, pairsSplit, pairsWhole,
+  pairsWholeCount,
+} from "./pairs";
 export { sampleCost, sampleMark, samplePrepare, sampleThreshold } from "./sample";
 export {
   bytesDecode, bytesEncode, frequencyTable, histogram, sparseFill, sparseList, useFrequencies,
 } from "./bytes";
-export { streamEnd } from "./models";
+export { streamEnd } from "./rans";
 export { addBack, differ, turn, turnBack } from "./transform";
 export {
   columnCells, columnClasses, columnCost, columnCount, columnCountedCost, columnMixContexts, columnPutRaw, columnSort,

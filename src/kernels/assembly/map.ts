@@ -2,10 +2,9 @@
 // last time (parent against grandparent), did the group before it, did the one before that.
 
 import { BASE, BASE2, INPUT, MAP, MAP_CONTEXTS } from "./memory";
-import { decodeOne, encodeSerial } from "./models";
+import { bitDecode, bitEncode } from "./rans";
 import { hasDrift } from "./residual";
-
-export const MAP_MODEL: u32 = 216;
+import { MAP_FREQUENCIES } from "./tables";
 
 // @ts-ignore: decorator
 @inline
@@ -52,25 +51,45 @@ export function mapThin(count: usize, stride: usize): void {
 @inline
 function contextOf(group: usize, groupBytes: usize, last: u32, beforeLast: u32): u32 {
   const drifted = hasDrift ? groupDiffers(BASE2 + group * groupBytes, BASE + group * groupBytes, groupBytes) : 0;
-  return MAP_MODEL + drifted + (last << 1) + (beforeLast << 2);
+  return drifted + (last << 1) + (beforeLast << 2);
 }
 
-export function mapEncode(count: usize, width: usize): void {
+/** By context, u32: groups that did not change, and groups that did. */
+const MAP_COUNTS = memory.data(8 * 8);
+
+/** Fills MAP_CONTEXTS and MAP_FREQUENCIES. */
+export function mapCount(count: usize, width: usize): void {
+  memory.fill(MAP_COUNTS, 0, 64);
   let last: u32 = 0, beforeLast: u32 = 0;
   for (let g: usize = 0; g < count >> 4; g++) {
-    store<u16>(MAP_CONTEXTS + (g << 1), contextOf(g, width << 4, last, beforeLast));
+    const context = contextOf(g, width << 4, last, beforeLast);
+    store<u8>(MAP_CONTEXTS + g, <u8>context);
     beforeLast = last;
     last = load<u8>(MAP + g);
+    const at = MAP_COUNTS + (<usize>((context << 1) | last) << 2);
+    store<u32>(at, load<u32>(at) + 1);
   }
-  encodeSerial(MAP, MAP_CONTEXTS, count >> 4);
+  for (let context: usize = 0; context < 8; context++) {
+    const same = load<u32>(MAP_COUNTS + (context << 3)), changed = load<u32>(MAP_COUNTS + (context << 3), 4);
+    const share = same + changed == 0 ? 2048 : (changed * 4096 + ((same + changed) >> 1)) / (same + changed);
+    store<u32>(MAP_FREQUENCIES + (context << 2), max<u32>(1, min<u32>(share, 4095)));
+  }
+}
+
+/** Writes the map, last group to first. */
+export function mapEncode(count: usize): void {
+  for (let g = count >> 4; g > 0; ) {
+    g--;
+    bitEncode(g & 7, load<u8>(MAP_CONTEXTS + g), load<u8>(MAP + g));
+  }
 }
 
 export function mapDecode(count: usize, width: usize): void {
   let last: u32 = 0, beforeLast: u32 = 0;
   for (let g: usize = 0; g < count >> 4; g++) {
-    const symbol = decodeOne(g & 3, contextOf(g, width << 4, last, beforeLast));
+    const changed = bitDecode(g & 7, contextOf(g, width << 4, last, beforeLast));
     beforeLast = last;
-    last = u32(symbol != 0);
+    last = changed;
     store<u8>(MAP + g, last);
   }
 }

@@ -15,29 +15,39 @@ export const BASE2: usize = BASE + CHUNK_BYTES;
 export const WORK: usize = BASE2 + CHUNK_BYTES;
 export const OUTPUT: usize = WORK + CHUNK_BYTES;
 
-/** Folded residuals (i16 or i64), their contexts (u16), first symbols (u8), and the lists of what needs more symbols. */
+/** Folded residuals (i16, i32 or i64); u8 by lane: their levels, contexts, tokens and how many raw bits each has. */
 export const RESIDUALS: usize = OUTPUT + CHUNK_BYTES;
-export const CONTEXTS: usize = RESIDUALS + ELEMENTS * 8;
-export const SYMBOLS: usize = CONTEXTS + ELEMENTS * 2;
-export const LIST: usize = SYMBOLS + ELEMENTS;
-export const LIST_CONTEXTS: usize = LIST + ELEMENTS * 4;
-export const LIST_SYMBOLS: usize = LIST_CONTEXTS + ELEMENTS * 2;
+export const LANE_LEVELS: usize = RESIDUALS + ELEMENTS * 8;
+export const CONTEXTS: usize = LANE_LEVELS + ELEMENTS;
+export const TOKENS: usize = CONTEXTS + ELEMENTS;
+export const RAW_SIZES: usize = TOKENS + ELEMENTS;
+/** Where a lane's table begins, and when encoding its token's range in it; before there are tables, its context and token: u16. */
+export const PLACES: usize = RAW_SIZES + ELEMENTS;
 /** One byte a group of 16 elements: whether any of them changed; and the contexts of that. */
-export const MAP: usize = LIST_SYMBOLS + ELEMENTS;
+export const MAP: usize = PLACES + ELEMENTS * 2;
 export const MAP_CONTEXTS: usize = MAP + ELEMENTS / 16;
-/** (start << 16 | frequency) of every symbol, first to last; and the stream that is written from its end. */
-export const STEPS: usize = MAP_CONTEXTS + ELEMENTS / 8;
-export const STEPS_MAX: usize = ELEMENTS * 3 + 8192;
-export const STREAM: usize = STEPS + STEPS_MAX * 4;
+/** A stream, written from its end. */
+export const STREAM: usize = MAP_CONTEXTS + ELEMENTS / 8;
 export const STREAM_BYTES: usize = 2 * CHUNK_BYTES;
-/** Raw low bits, or what of a plane is not in a stream. */
+/** Raw bits, or what of a plane is not in a stream. */
 export const BITS: usize = STREAM + STREAM_BYTES;
-export const MODELS: usize = BITS + CHUNK_BYTES;
-export const MODELS_MAX: usize = 512;
-/** Reciprocals of every frequency, so that encoding needs no division. */
-export const RECIPROCALS: usize = MODELS + MODELS_MAX * 64;
-export const TARGETS: usize = RECIPROCALS + 32769 * 8;
-export const END: usize = TARGETS + 16 * 32 + 64;
+
+/** Contexts of a lane, tokens of a context, tables that contexts share, and slots of a table. */
+export const CONTEXT_COUNT: u32 = 128;
+export const TOKEN_COUNT: u32 = 32;
+export const TABLES_MAX: u32 = 16;
+export const SLOT_COUNT: u32 = 4096;
+/** Tokens by context, u32, counted in two halves; the first one becomes the sum. */
+export const COUNTS: usize = BITS + CHUNK_BYTES;
+const COUNTS_BYTES: usize = 128 * 32 * 4;
+export const COUNTS2: usize = COUNTS + COUNTS_BYTES;
+/** Tables as they are stored. */
+export const TABLES: usize = COUNTS2 + COUNTS_BYTES;
+export const TABLES_BYTES: usize = 8192;
+/** By table and slot, u32; by table and token, 32 bytes: see tables.ts. */
+export const SLOTS: usize = TABLES + TABLES_BYTES;
+export const RANGES: usize = SLOTS + 16 * 4096 * 4 + 64;
+export const END: usize = RANGES + 16 * 32 * 32 + 64;
 
 /** Addresses by number, in the order the loader names them. */
 export function addressOf(index: u32): usize {

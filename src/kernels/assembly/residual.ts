@@ -7,17 +7,20 @@
 //                        direction" is positive everywhere
 //   level                how far p's exponent lies below the parent chunk's largest, 0-23: it fixes the ulp, and so
 //                        how many of them a change of a given size is
-//   shift                level - threshold, at least 0: residuals are cut into bins of 2^shift, so that a change of
-//                        one size falls into the same bin whatever the weight's exponent; or the same for all levels
+//   shift                level - threshold, at least 0: residuals are counted in units of 2^shift, so that a change of
+//                        one size is as many units whatever the weight's exponent; or the same for all levels
 //   drift                class of |d| >> shift: 0 1 2 3 4-5 6-7 8-15 16-
-//   context              level * 8 + drift
+//   context              min(level, 15) * 8 + drift
 //
 // Groups of 16 lanes that did not change may be left out (see map.ts); what is left lies closely packed.
 
-import { BASE, BASE2, CONTEXTS, INPUT, MAP, OUTPUT, RESIDUALS } from "./memory";
+import { BASE, BASE2, CONTEXTS, INPUT, LANE_LEVELS, MAP, OUTPUT, RESIDUALS } from "./memory";
 import { prepare32, restore32 } from "./residual32";
+import { BYTES_15, BYTES_16, BYTES_7, WORDS_23, WORDS_255, WORDS_TOP } from "./vectors";
 
 export const LEVELS: u32 = 24;
+/** Levels that contexts tell apart. */
+export const CONTEXT_LEVELS: u32 = 16;
 
 /** Shift of every level, u8; and for two-byte lanes 1 << shift, low and high bytes apart. */
 export const SHIFTS = memory.data(32);
@@ -41,6 +44,7 @@ export function residualSetup(float: bool, mantissa: u32, exponents: u32, drift:
   mantissaBits = mantissa;
   exponentMask = exponents;
   hasDrift = drift;
+  v128.store(EXPONENT_MASKS, i16x8.splat(<i16>exponents));
 }
 
 /**
@@ -66,23 +70,39 @@ export function residualBins(threshold: i32, relative: bool, width: usize): void
 
 /** Finds the parent's largest exponent; `count` is a multiple of 16. Call before anything below. */
 export function residualExponent(count: usize, width: usize): void {
-  largestExponent = 0;
-  if (exponentMask == 0) return;
-  if (width != 2) {
-    for (let i: usize = 0; i < count; i++) {
-      largestExponent = max(largestExponent, <u32>((laneAt(BASE, i, width) >> mantissaBits) & exponentMask));
+  largestExponent = largestOf(count, width);
+  v128.store(LARGEST_EXPONENTS, i16x8.splat(<i16>largestExponent));
+}
+
+function largestOf(count: usize, width: usize): u32 {
+  let largest: u32 = 0;
+  if (exponentMask == 0) return 0;
+  if (width == 2) {
+    const mask = v128.load(EXPONENT_MASKS);
+    let most = i16x8.splat(0);
+    for (let at = BASE; at < BASE + (count << 1); at += 16) {
+      most = v128.max<u16>(most, v128.and(v128.shr<u16>(v128.load(at), <i32>mantissaBits), mask));
     }
-    return;
+    for (let lane = 0; lane < 8; lane++) {
+      largest = max(largest, <u32>i16x8.extract_lane_u(most, 0));
+      most = v128.shuffle<i16>(most, most, 1, 2, 3, 4, 5, 6, 7, 0);
+    }
+    return largest;
   }
-  const mask = i16x8.splat(<i16>exponentMask);
-  let most = i16x8.splat(0);
-  for (let at = BASE; at < BASE + (count << 1); at += 16) {
-    most = v128.max<u16>(most, v128.and(v128.shr<u16>(v128.load(at), <i32>mantissaBits), mask));
+  if (width == 4) {
+    // The largest magnitude has the largest exponent.
+    let most = i32x4.splat(0);
+    for (let at = BASE; at < BASE + (count << 2); at += 16) most = v128.max<u32>(most, v128.shl<i32>(v128.load(at), 1));
+    for (let lane = 0; lane < 4; lane++) {
+      largest = max(largest, <u32>i32x4.extract_lane(most, 0));
+      most = v128.shuffle<i32>(most, most, 1, 2, 3, 0);
+    }
+    return <u32>(<u64>largest >> (mantissaBits + 1)) & <u32>exponentMask;
   }
-  for (let lane = 0; lane < 8; lane++) {
-    largestExponent = max(largestExponent, <u32>i16x8.extract_lane_u(most, 0));
-    most = v128.shuffle<i16>(most, most, 1, 2, 3, 4, 5, 6, 7, 0);
+  for (let i: usize = 0; i < count; i++) {
+    largest = max(largest, <u32>((laneAt(BASE, i, width) >> mantissaBits) & exponentMask));
   }
+  return largest;
 }
 
 // @ts-ignore: decorator
@@ -133,7 +153,7 @@ function driftAt(mp: u64, i: usize, width: usize, bits: u64): i64 {
 }
 
 /**
- * Fills CONTEXTS and, when encoding, RESIDUALS (i16 for two-byte lanes, i32 for four, else i64) for the groups marked in MAP;
+ * Fills LANE_LEVELS, CONTEXTS and, when encoding, RESIDUALS (i16 for two-byte lanes, i32 for four, else i64) for the groups marked in MAP;
  * returns how many lanes that is.
  */
 export function residualPrepare(count: usize, width: usize, encoding: bool): usize {
@@ -157,7 +177,8 @@ function prepareWide(count: usize, width: usize, encoding: bool): usize {
       const d = driftAt(mp, i, width, bits);
       const level = min<u32>(largestExponent - <u32>((p >> mantissaBits) & exponentMask), LEVELS - 1);
       const drift = driftClass(<u64>(d < 0 ? -d : d) >> <u64>load<u8>(SHIFTS + level));
-      store<u16>(CONTEXTS + (out << 1), (level << 3) | drift);
+      store<u8>(LANE_LEVELS + out, level);
+      store<u8>(CONTEXTS + out, (min(level, CONTEXT_LEVELS - 1) << 3) | drift);
       if (!encoding) continue;
       const r = <i64>((ordered(laneAt(INPUT, i, width), bits) - mp) << spare) >> spare;
       store<i64>(RESIDUALS + (out << 3), foldsDown(d, p, bits) ? -r : r);
@@ -196,19 +217,22 @@ function restoreWide(count: usize, width: usize): void {
   }
 }
 
-// Lanes of two bytes, sixteen at a time.
+// Lanes of two bytes, sixteen at a time. What all lanes have in common lies in memory, as vectors.
+
+const EXPONENT_MASKS = memory.data(16, 16);
+const LARGEST_EXPONENTS = memory.data(16, 16);
 
 // @ts-ignore: decorator
 @inline
 function ordered16(x: v128): v128 {
   // negative: ~x; else x with the top bit set
-  return isFloat ? v128.xor(x, v128.or(v128.shr<i16>(x, 15), i16x8.splat(-32768))) : x;
+  return isFloat ? v128.xor(x, v128.or(v128.shr<i16>(x, 15), v128.load(WORDS_TOP))) : x;
 }
 
 // @ts-ignore: decorator
 @inline
 function unordered16(m: v128): v128 {
-  return isFloat ? v128.xor(m, v128.or(v128.not(v128.shr<i16>(m, 15)), i16x8.splat(-32768))) : m;
+  return isFloat ? v128.xor(m, v128.or(v128.not(v128.shr<i16>(m, 15)), v128.load(WORDS_TOP))) : m;
 }
 
 // @ts-ignore: decorator
@@ -228,15 +252,15 @@ function drift16(mp: v128, at: usize): v128 {
 // @ts-ignore: decorator
 @inline
 function level16(p: v128): v128 {
-  const exponent = v128.and(v128.shr<u16>(p, <i32>mantissaBits), i16x8.splat(<i16>exponentMask));
-  return v128.min<u16>(v128.sub<i16>(i16x8.splat(<i16>largestExponent), exponent), i16x8.splat(<i16>(LEVELS - 1)));
+  const exponent = v128.and(v128.shr<u16>(p, <i32>mantissaBits), v128.load(EXPONENT_MASKS));
+  return v128.min<u16>(v128.sub<i16>(v128.load(LARGEST_EXPONENTS), exponent), v128.load(WORDS_23));
 }
 
 /** Sixteen bytes of a table of 24 to 32, by index. */
 // @ts-ignore: decorator
 @inline
 export function lookUp(table: usize, index: v128): v128 {
-  const beyond = v128.sub<i8>(index, i8x16.splat(16));
+  const beyond = v128.sub<i8>(index, v128.load(BYTES_16));
   return v128.or(v128.swizzle(v128.load(table), index), v128.swizzle(v128.load(table, 16), beyond));
 }
 
@@ -268,43 +292,55 @@ export function unitsHigh(levels: v128): v128 {
   return v128.shuffle<i8>(lookUp(UNITS_LOW, levels), lookUp(UNITS_HIGH, levels), 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
-/** Drift classes: how many of 1 2 3 4 6 8 16 units |d| reaches. Sixteen units are at most 2^15. */
+/** Drift classes of up to 15 units. */
+const DRIFT_CLASSES = memory.data<u8>([0, 1, 2, 3, 4, 4, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6], 16);
+
+/** Contexts (u8) of sixteen levels and the numbers of units (u8, 255 for more) that the last step moved their lanes by. */
 // @ts-ignore: decorator
 @inline
-function driftClass16(d: v128, unit: v128): v128 {
+export function contextsOf(levels: v128, moved: v128): v128 {
+  const drift = v128.or(
+    v128.swizzle(v128.load(DRIFT_CLASSES), moved),
+    v128.and(v128.gt<u8>(moved, v128.load(BYTES_15)), v128.load(BYTES_7)),
+  );
+  return v128.or(contextsWithoutDrift(levels), drift);
+}
+
+// @ts-ignore: decorator
+@inline
+export function contextsWithoutDrift(levels: v128): v128 {
+  const capped = v128.min<u8>(levels, v128.load(BYTES_15));
+  // At most 15: no bit leaves its byte.
+  return v128.shl<i16>(capped, 3);
+}
+
+/** |d| / 2^shift rounded down of eight lanes, u16, 255 for more. */
+// @ts-ignore: decorator
+@inline
+function unitsMoved16(d: v128, factor: v128): v128 {
   const m = v128.abs<i16>(d);
-  const two = v128.add<i16>(unit, unit);
-  const four = v128.add<i16>(two, two);
-  let reached = v128.ge<u16>(m, unit);
-  reached = v128.add<i16>(reached, v128.ge<u16>(m, two));
-  reached = v128.add<i16>(reached, v128.ge<u16>(m, v128.add<i16>(two, unit)));
-  reached = v128.add<i16>(reached, v128.ge<u16>(m, four));
-  reached = v128.add<i16>(reached, v128.ge<u16>(m, v128.add<i16>(four, two)));
-  reached = v128.add<i16>(reached, v128.ge<u16>(m, v128.shl<i16>(unit, 3)));
-  reached = v128.add<i16>(reached, v128.ge<u16>(m, v128.shl<i16>(unit, 4)));
-  return v128.neg<i16>(reached);
+  const low = v128.shr<u32>(i32x4.extmul_low_i16x8_u(m, factor), 14);
+  const high = v128.shr<u32>(i32x4.extmul_high_i16x8_u(m, factor), 14);
+  return v128.min<u16>(i16x8.narrow_i32x4_u(low, high), v128.load(WORDS_255));
 }
 
 function prepare16(count: usize, encoding: bool): usize {
-  let contexts = CONTEXTS, residuals = RESIDUALS;
+  let out: usize = 0, residuals = RESIDUALS;
   for (let at: usize = 0; at < count << 1; at += 32) {
     if (!load<u8>(MAP + (at >> 5))) continue;
     const pa = v128.load(BASE + at), pb = v128.load(BASE + at, 16);
     const ma = ordered16(pa), mb = ordered16(pb);
-    const la = level16(pa), lb = level16(pb);
-    let ca = v128.shl<i16>(la, 3), cb = v128.shl<i16>(lb, 3);
+    const levels = i8x16.narrow_i16x8_u(level16(pa), level16(pb));
+    v128.store(LANE_LEVELS + out, levels);
     let fa = isFloat ? v128.shr<i16>(pa, 15) : i16x8.splat(0), fb = isFloat ? v128.shr<i16>(pb, 15) : i16x8.splat(0);
     if (hasDrift) {
       const da = drift16(ma, BASE2 + at), db = drift16(mb, BASE2 + at + 16);
-      const levels = i8x16.narrow_i16x8_u(la, lb);
-      ca = v128.or(ca, driftClass16(da, unitsLow(levels)));
-      cb = v128.or(cb, driftClass16(db, unitsHigh(levels)));
+      const moved = i8x16.narrow_i16x8_u(unitsMoved16(da, factorsLow(levels)), unitsMoved16(db, factorsHigh(levels)));
+      v128.store(CONTEXTS + out, contextsOf(levels, moved));
       fa = foldMask16(da, pa);
       fb = foldMask16(db, pb);
-    }
-    v128.store(contexts, ca);
-    v128.store(contexts, cb, 16);
-    contexts += 32;
+    } else v128.store(CONTEXTS + out, contextsWithoutDrift(levels));
+    out += 16;
     if (!encoding) continue;
     const ra = v128.sub<i16>(ordered16(v128.load(INPUT + at)), ma);
     const rb = v128.sub<i16>(ordered16(v128.load(INPUT + at, 16)), mb);
@@ -312,7 +348,7 @@ function prepare16(count: usize, encoding: bool): usize {
     v128.store(residuals, v128.sub<i16>(v128.xor(rb, fb), fb), 16);
     residuals += 32;
   }
-  return (contexts - CONTEXTS) >> 1;
+  return out;
 }
 
 function restore16(count: usize): void {
