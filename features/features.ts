@@ -3,6 +3,7 @@ import type { Table as ArrowTable } from "apache-arrow";
 import { type Column, type Table, tableBytes, typeText } from "../formats/tables/table.ts";
 import type { ChunkStore } from "../src/chunks/chunk-store.ts";
 import { StoreError } from "../src/errors.ts";
+import { EarlyMemory } from "../src/features/early-memory.ts";
 import { featureChunks } from "../src/features/feature-chunks.ts";
 import { FeatureRegistry, type FeatureVersion } from "../src/features/registry.ts";
 import { ANNOTATION_BYTES_MAX, FEATURE_CACHE_BYTES, FEATURE_SOURCES_MAX } from "../src/limits.ts";
@@ -130,13 +131,19 @@ export class Features {
     const key = `${Buffer.from(record.manifest).toString("latin1")}\0${options.columns?.join("\0") ?? ""}`;
     const known = this.#cache.get(key);
     if (known !== undefined) return known;
-    const [chunks, { loadTable }] = await Promise.all([
-      this.#engine.openChunks(),
-      import("../src/features/load-table.ts"),
-    ]);
-    const table = await loadTable(chunks.reader, record.manifest, options.columns);
-    this.#cache.put(key, table);
-    return table;
+    const { columns } = options;
+    const early = columns === undefined ? EarlyMemory.begin(record) : undefined;
+    try {
+      const [chunks, { loadTable }] = await Promise.all([
+        this.#engine.openChunks(),
+        import("../src/features/load-table.ts"),
+      ]);
+      const table = await loadTable(chunks.reader, record.manifest, { columns, early });
+      this.#cache.put(key, table);
+      return table;
+    } finally {
+      early?.stop();
+    }
   }
 
   /** The version that `load` would read. @throws `ERR_NOT_FOUND` */

@@ -32,6 +32,12 @@ interface EncodedColumn {
 export class EncodedChunks {
   readonly #scratch = new ScratchBuffers();
   readonly #owners = new Map<WantedChunk, EncodedChunk>();
+  readonly #isTouched: (bytes: Uint8Array) => boolean;
+
+  /** @param isTouched whether the memory of these rows has been touched before and need not be again */
+  constructor(isTouched: (bytes: Uint8Array) => boolean) {
+    this.#isTouched = isTouched;
+  }
 
   /** Begins a column; chunks are then added in the order of their rows. */
   column(out: () => FeatureColumn): (pieces: Piece[], from: number, to: number) => void {
@@ -56,7 +62,8 @@ export class EncodedChunks {
       // Texts go where those before them end, which is not known yet.
       const room = () => {
         const numbers = from === 0 ? numbersIn(chunk) : undefined;
-        return numbers && bytesOf(numbers);
+        const bytes = numbers && bytesOf(numbers);
+        return bytes === undefined || this.#isTouched(bytes) ? undefined : bytes;
       };
       this.#owners.set({ digest, rawBytes, target, room }, chunk);
     }

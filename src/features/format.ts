@@ -114,3 +114,6 @@ export function corruptManifest(what: string): StoreError {
     hint: "Run `varve check --read-data` to see which versions are affected.",
   });
 }
+
+/** What the buffers of a loaded table are aligned to: what Arrow asks for, and what a cache line holds. */
+export const TABLE_ALIGNMENT = 64;

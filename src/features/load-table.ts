@@ -2,6 +2,7 @@ import type { ChunkReader } from "../chunks/chunk-reader.ts";
 import type { WantedChunk } from "../chunks/stored-runs.ts";
 import { StoreError } from "../errors.ts";
 import { numbersOf, numberWidth } from "../series/columns/column.ts";
+import type { EarlyMemory } from "./early-memory.ts";
 import { EncodedChunks } from "./encoded-chunks.ts";
 import { readFeatureManifest } from "./feature-chunks.ts";
 import {
@@ -21,13 +22,15 @@ export type Reader = Pick<ChunkReader, "read" | "readInto" | "readManyInto">;
 /**
  * Decodes a version's table, or the columns named, over one buffer: numbers are read or decoded straight into their
  * place, read ahead by other threads.
+ * @param early memory for the whole table, which becomes the table's
  * @throws `ERR_STORE_CORRUPT`; `ERR_NOT_FOUND` for a column there is not
  */
 export async function loadTable(
   chunks: Reader,
   digest: Uint8Array,
-  columns?: readonly string[],
+  { columns, early }: { columns?: readonly string[] | undefined; early?: EarlyMemory | undefined } = {},
 ): Promise<FeatureTable> {
+  early?.stop();
   const { manifest } = readFeatureManifest(chunks, digest);
   const chosen =
     columns === undefined ? manifest.columns : columns.map((name) => columnNamed(manifest, name));
@@ -35,7 +38,8 @@ export async function loadTable(
   const memory = new TableMemory(chosen, rows);
   const { bounds, tailFrom } = chunkBounds(rows);
   const plain: WantedChunk[] = [];
-  const encoded = new EncodedChunks();
+  const encoded = new EncodedChunks((bytes) => memory.isTouched(bytes));
+  if (early !== undefined) memory.adopt(await early.settled());
   chosen.forEach((column, at) => {
     const addEncoded = encoded.column(() => memory.column(at));
     bounds.forEach(([from, to], chunk) => {
@@ -44,8 +48,8 @@ export async function loadTable(
       else addEncoded(pieces, from, to);
     });
   });
-  // Both at once: what is plain comes while the codec is loaded and decodes.
-  await allOf([chunks.readManyInto(plain), readEncoded(chunks, encoded)]);
+  // Both at once: what is plain comes while the codec is loaded and decodes. Its files are asked for first.
+  await allOf([readEncoded(chunks, encoded), chunks.readManyInto(plain)]);
   const out = chosen.map((_, at) => memory.column(at));
   if (tailFrom < rows) {
     const tails = readTails(manifest, rows - tailFrom, (piece, target) => chunks.readInto(piece, target));

@@ -1,8 +1,5 @@
 import { bytesOf, NUMBER_ARRAYS, numbersOf, numberWidth } from "../series/columns/column.ts";
-import { type ColumnManifest, corruptManifest, type FeatureColumn } from "./format.ts";
-
-/** What Arrow aligns buffers to, and what a cache line holds. */
-const ALIGNMENT = 64;
+import { type ColumnManifest, corruptManifest, type FeatureColumn, TABLE_ALIGNMENT } from "./format.ts";
 
 /** Where a column's arrays lie, in bytes from the buffer's start. */
 interface Place {
@@ -22,6 +19,7 @@ export class TableMemory {
   readonly #sizeBytes: number;
   readonly #made: FeatureColumn[] = [];
   #buffer: ArrayBuffer | undefined;
+  #touchedBytes = 0;
 
   constructor(columns: readonly ColumnManifest[], rows: number) {
     this.#columns = columns;
@@ -29,7 +27,7 @@ export class TableMemory {
     let end = 0;
     const take = (sizeBytes: number) => {
       const place = { at: end, sizeBytes };
-      end = Math.ceil((end + sizeBytes) / ALIGNMENT) * ALIGNMENT;
+      end = Math.ceil((end + sizeBytes) / TABLE_ALIGNMENT) * TABLE_ALIGNMENT;
       return place;
     };
     const bitmapBytes = Math.ceil(rows / 8);
@@ -42,6 +40,19 @@ export class TableMemory {
       };
     });
     this.#sizeBytes = end;
+  }
+
+  /** Takes zeroed memory that is there already, its first bytes touched, unless the table does not fit or wastes it. */
+  adopt({ buffer, touchedBytes }: { buffer: ArrayBuffer; touchedBytes: number }): void {
+    const wasted = buffer.byteLength - this.#sizeBytes;
+    if (this.#buffer !== undefined || wasted < 0 || wasted > buffer.byteLength / 16) return;
+    this.#buffer = buffer;
+    this.#touchedBytes = touchedBytes;
+  }
+
+  /** Whether a part of the memory has been written to by the system before. */
+  isTouched(part: Uint8Array): boolean {
+    return part.byteOffset + part.byteLength <= this.#touchedBytes;
   }
 
   /** A column's arrays, whatever has been written to them yet. */
