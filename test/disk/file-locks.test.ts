@@ -14,7 +14,7 @@ let directory: string;
 let files: number[];
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "varve-locks-"));
-  files = [1, 2].map(() => openSync(join(directory, "lock"), "w"));
+  files = [1, 2].map(() => openSync(join(directory, "lock"), "w+"));
 });
 afterEach(() => {
   for (const file of files) closeSync(file);
