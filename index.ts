@@ -15,6 +15,7 @@ export type { PruneOptions, PruneResult } from "./checkpoints/retention.ts";
 export type { Progress, SaveOptions, SaveResult } from "./checkpoints/save.ts";
 export type { ModelSignature, ModelValue } from "./checkpoints/serving/messages.ts";
 export type { ServedModel, ServeModelOptions } from "./checkpoints/serving/served-model.ts";
+export type { SkeletonOptions } from "./checkpoints/serving/skeleton.ts";
 export type { NamedTensors } from "./checkpoints/tensor-source.ts";
 export type { SaveTicket } from "./checkpoints/ticket.ts";
 export type { Touched } from "./checkpoints/touched-rows.ts";

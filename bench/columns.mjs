@@ -4,8 +4,9 @@
 //
 // Data: VARVE_DATA (default ../shared/data beside the project), its folder market; skipped when it is not there. Segments
 // of 65,536 rows; all bytes of the encoded columns count, and 8 bytes a value are the raw size. Every column is decoded
-// again and compared. Speeds are per second of processor time on one core, medians of alternating rounds; decoding goes
-// into Arrow buffers that exist already, and a copy of as many bytes is the floor beside it. `recipes` finds recipes for
+// again and compared. Speeds are per second of processor time on one core, all threads of the process counted, medians of
+// alternating rounds after a few that warm up. Decoding goes into Arrow buffers that exist already. Beside it, in the same
+// rounds, are what no decoder can beat: filling these buffers, and copying as many values into them. `recipes` finds recipes for
 // the files of features and stores them with those.
 import { Buffer } from "node:buffer";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
@@ -17,7 +18,9 @@ import { describe, machine } from "./lib/machine.mjs";
 import { marketFiles, sliceRows } from "./lib/market.mjs";
 
 const SEGMENT_ROWS = 65_536;
-const ROUNDS = 5;
+const ENCODE_ROUNDS = 5;
+const DECODE_ROUNDS = 21;
+const WARM_ROUNDS = 4;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const data = process.env.VARVE_DATA ?? join(root, "../shared/data");
 const asked = new Set(process.argv.slice(2));
@@ -180,56 +183,77 @@ const processorMs = () => {
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 function speeds() {
-  const jobs = tables.flatMap((table) =>
-    segmentsOf(table).map((segment) => ({ segment, features: isFeatures(table) })),
-  );
-  const timed = {
-    copy: [],
-    "encode light": [],
-    "encode compact": [],
-    "decode light": [],
-    "decode compact": [],
+  const jobs = tables.flatMap((table) => segmentsOf(table));
+  const raw = sum(jobs, (segment) => segment.length * segment[0].rows * 8);
+  const outs = jobs.map((segment) => segment.map(({ values }) => new values.constructor(values.length)));
+  const eachColumn = (work) => {
+    for (const [i, segment] of jobs.entries())
+      for (const [k, column] of segment.entries()) work(outs[i][k], column);
   };
-  const raw = sum(jobs, ({ segment }) => segment.length * segment[0].rows * 8);
-  const outs = jobs.map(({ segment }) => segment.map(({ values }) => new values.constructor(values.length)));
-  for (let round = 0; round <= ROUNDS; round++) {
-    const note = (what, work) => {
-      const start = processorMs();
-      work();
-      // The first round warms up.
-      if (round > 0) timed[what].push(processorMs() - start);
-    };
-    note("copy", () => {
-      for (const [i, { segment }] of jobs.entries()) {
-        for (const [k, { values }] of segment.entries()) outs[i][k].set(values);
-      }
-    });
-    for (const profile of ["light", "compact"]) {
-      let encoded;
-      note(`encode ${profile}`, () => {
-        encoded = jobs.map(({ segment }) => codec.encode(segment, { profile }));
-      });
-      note(`decode ${profile}`, () => {
-        for (const [i, { segment }] of jobs.entries()) {
-          const { rows } = segment[0];
-          const decoder = codec.decoder(encoded[i], rows);
-          for (const [k, { name }] of segment.entries()) decoder.decode(name, 0, rows, outs[i][k]);
-        }
-      });
+  // The floors move as many bytes as are counted: 8 of each value, where a flag's buffer has one.
+  const wide = outs.map((columns) => columns.map(({ length }) => new Float64Array(length)));
+  const from = wide.map((columns) => columns.map((values) => values.slice()));
+  const decode = (encoded) => {
+    for (const [i, segment] of jobs.entries()) {
+      const { rows } = segment[0];
+      const decoder = codec.decoder(encoded[i], rows);
+      for (const [k, { name }] of segment.entries()) decoder.decode(name, 0, rows, outs[i][k]);
     }
-  }
+  };
+  const stored = {};
+  const encodings = ["light", "compact"].map((profile) => [
+    `encode ${profile}`,
+    () => {
+      stored[profile] = jobs.map((segment) => codec.encode(segment, { profile }));
+    },
+  ]);
+  const encodeTimes = measure(new Map(encodings), ENCODE_ROUNDS, 1);
+  const decodeTimes = measure(
+    new Map([
+      ["fill", () => eachPair(wide, (values, i, k) => values.fill(i + k))],
+      ["copy", () => eachPair(wide, (values, i, k) => values.set(from[i][k]))],
+      ["decode light", () => decode(stored.light)],
+      ["decode compact", () => decode(stored.compact)],
+    ]),
+    DECODE_ROUNDS,
+    WARM_ROUNDS,
+  );
+  eachColumn((out, { name, values }) => {
+    if (Buffer.compare(bytesOf(out), bytesOf(values)) !== 0)
+      throw new Error(`column ${name} came back changed`);
+  });
   say(
-    `\n${"".padEnd(18)}${"GB/s of 8-byte values".padStart(24)}   one core, median of ${ROUNDS} (slowest to fastest)`,
+    `\n${"".padEnd(18)}${"GB/s of 8-byte values".padStart(24)}   one core, median (slowest to fastest), times a copy`,
   );
   report.speed = {};
-  for (const [what, times] of Object.entries(timed)) {
+  const copyMs = median(decodeTimes.get("copy"));
+  for (const [what, times] of [...decodeTimes, ...encodeTimes]) {
     const speed = (ms) => (raw / ms / 1e6).toFixed(3);
-    report.speed[what] = raw / median(times) / 1e6;
+    const copies = median(times) / copyMs;
+    report.speed[what] = { median: raw / median(times) / 1e6, best: raw / Math.min(...times) / 1e6, copies };
     say(
-      `${what.padEnd(18)}${speed(median(times)).padStart(24)}   (${speed(Math.max(...times))} to ${speed(Math.min(...times))})`,
+      `${what.padEnd(18)}${speed(median(times)).padStart(24)}   (${speed(Math.max(...times))} to ${speed(Math.min(...times))})   ${copies.toFixed(1)}`,
     );
   }
   say("must: decode light 2.5, compact 1; encode 0.06");
+}
+
+function eachPair(arrays, work) {
+  for (const [i, columns] of arrays.entries())
+    for (const [k, values] of columns.entries()) work(values, i, k);
+}
+
+/** Milliseconds of every round of each job, the jobs alternating; the first `warm` rounds do not count. */
+function measure(jobs, rounds, warm) {
+  const times = new Map([...jobs.keys()].map((what) => [what, []]));
+  for (let round = -warm; round < rounds; round++) {
+    for (const [what, work] of jobs) {
+      const start = processorMs();
+      work();
+      if (round >= 0) times.get(what).push(processorMs() - start);
+    }
+  }
+  return times;
 }
 
 if (wants("ratio")) await ratios();

@@ -116,7 +116,7 @@ async function commitAlone(name) {
   else if (name === "varve") {
     const critical = place.openPartition("varve");
     const orders = critical.map("orders", { version: 1 });
-    commit = (i) => critical.commit((tx) => tx.put(orders, key(i), order(i)));
+    commit = (at, value) => critical.commit((tx) => tx.put(orders, at, value));
   } else {
     const { installed, missing } = await openPeers(place.directory, name);
     if (installed.length === 0) {
@@ -126,12 +126,12 @@ async function commitAlone(name) {
     commit = installed[0].commit;
   }
   const mark = () => writeSync(2, `${MARK}\n`);
-  for (let i = 0; i < WARM_UP; i++) await commit(i);
+  for (let i = 0; i < WARM_UP; i++) await commit(key(i), order(i));
   // What opening left to do in the background is not part of a commit.
   await new Promise((resolve) => setTimeout(resolve, 300));
   mark();
   for (let i = 0; i < COMMITS; i++) {
-    const pending = commit(WARM_UP + i);
+    const pending = commit(key(WARM_UP + i), order(WARM_UP + i));
     if (pending instanceof Promise) await pending;
   }
   mark();

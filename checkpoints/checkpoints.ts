@@ -135,7 +135,7 @@ export class Checkpoints {
    * Saves tensors as the next version of a ref and returns at once.
    *
    * A tensor must not change until the ticket's `tensorCaptured` (or `captured`, for all of them) resolves. Shared
-   * memory (`allocate`) is captured by worker threads; of other memory, up to 8 MiB are copied before this returns.
+   * memory (`allocate`) is captured by worker threads; of other memory, up to `stagingBytes` are copied before this returns.
    * @throws `ERR_INVALID_ARGUMENT`, `ERR_LIMIT`; and the failure of an earlier save that nobody was told of.
    * @example
    * const ticket = store.checkpoints.save("btc-lstm", { w: { dtype: "F32", shape: [2], data } }, { step: 100 });
@@ -249,10 +249,11 @@ export class Checkpoints {
 
   /**
    * Serves the ONNX model of a ref: the newest version that loads and passes its probe, swapped in as it becomes durable.
-   * `REF@SELECTOR` serves that version and no other. Needs onnxruntime-node, which is not a dependency of varve.
-   * Close it before the store.
+   * `REF@SELECTOR` serves that version and no other. Versions of plain tensors go into an ONNX model that is given
+   * (`onnx: { skeleton }`), whose initializers must all be there in its dtypes and shapes. Needs onnxruntime-node, which
+   * is not a dependency of varve. Close it before the store.
    * @throws `ERR_NOT_FOUND` without such a version, or without the runtime; `ERR_FORMAT_ONNX`; `ERR_CONFLICT` when the
-   * probe fails
+   * probe fails, or a version does not fit the skeleton
    * @example
    * await using model = await store.checkpoints.serve("btc-lstm", { onnx: true, probe: { inputs } });
    * const { version, outputs } = await model.run(inputs);
@@ -260,8 +261,8 @@ export class Checkpoints {
   async serve(selector: string, options: ServeModelOptions): Promise<ServedModel> {
     const { ref, version } = this.#resolve(selector);
     const { serveModel } = await import("./serving/serve-model.ts");
-    const open = (number: number) => this.open(`${ref}@${number}`);
-    const place = { versions: this.#engine.versions, registry: this.registry, open };
+    const { disk, versions } = this.#engine;
+    const place = { disk, versions, registry: this.registry, open: (each: string) => this.open(each) };
     return serveModel(place, { ref, version, pinned: selector.includes("@") }, options);
   }
 

@@ -1,6 +1,7 @@
 import type { Capture } from "../src/capture/capture.ts";
 import type { Captures } from "../src/capture/captures.ts";
 import type { Fences } from "../src/capture/fences.ts";
+import type { KeptSpool } from "../src/capture/spool-files.ts";
 import { StoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
 import type { Registry } from "./registry.ts";
@@ -32,6 +33,8 @@ interface Taking {
   begin(): { fences: Fences; copyMs: number };
   /** Resolves, once everything is captured and earlier saves of the ref have ended, to what is to be stored. */
   file(before: Promise<void> | undefined, onCaptured: () => void): Promise<SourceFile>;
+  /** What was captured is stored; what the next save may be encoded against is kept. */
+  keep(): KeptSpool | undefined;
   end(): Promise<void>;
 }
 
@@ -72,7 +75,7 @@ export class SaveQueue {
     const expected = (options.strict ?? this.#options.strict) ? digestsNow(source) : undefined;
     const taking =
       marked === undefined
-        ? this.#takeAll(source, expected)
+        ? this.#takeAll(source, tail, expected)
         : this.#takeTouched(source, marked, tail!, expected);
     const now = new SaveTail(source, marked === undefined ? undefined : tail);
     this.#tails.set(ref, now);
@@ -80,25 +83,27 @@ export class SaveQueue {
       // The next save stores everything.
       if (this.#tails.get(ref) === now) this.#tails.delete(ref);
     });
-    return this.#begin({ ref, options, taking, hasRoom, tail: now });
+    return this.#begin({ ref, options, taking, hasRoom, tail: now, tailBefore: tail });
   }
 
-  #takeAll(source: TensorSource, expected: Uint8Array[] | undefined): Taking {
+  #takeAll(source: TensorSource, tail: SaveTail | undefined, expected: Uint8Array[] | undefined): Taking {
     const { captures } = this.#options;
     const { plan, file } = source;
     let capture: Capture | undefined;
     return {
       sizeBytes: plan.sizeBytes,
       begin: () => {
-        capture = captures.begin(plan);
+        capture = captures.begin(plan, tail?.source === source ? tail.kept : undefined);
         return capture;
       },
       file: async (before, onCaptured) => {
         await capture!.captured;
         onCaptured();
         await before;
-        return { ...file, origin: { capture: capture!, plan, ...(expected && { expected }) } };
+        const kept = tail?.source === source ? tail.kept : undefined;
+        return { ...file, origin: { capture: capture!, plan, before: kept, ...(expected && { expected }) } };
       },
+      keep: () => captures.keep(capture!),
       end: async () => capture?.end(),
     };
   }
@@ -128,6 +133,7 @@ export class SaveQueue {
         const origin = { answers, base, planned: source.chunks, ...(expected && { expected }) };
         return { ...source.file, origin };
       },
+      keep: () => undefined,
       end: async () => {
         await capture?.answers.catch(() => {});
       },
@@ -141,8 +147,9 @@ export class SaveQueue {
     taking: Taking;
     hasRoom: boolean;
     tail: SaveTail;
+    tailBefore: SaveTail | undefined;
   }): SaveTicket {
-    const { ref, options, taking, hasRoom, tail } = begin;
+    const { ref, options, taking, hasRoom, tail, tailBefore } = begin;
     const { captures } = this.#options;
     let begun: { fences: Fences; copyMs: number } | undefined;
     const start = () => {
@@ -186,10 +193,13 @@ export class SaveQueue {
         }
         try {
           const file = await taking.file(before, onCaptured);
-          return await this.#store(ref, [file], {
+          const result = await this.#store(ref, [file], {
             ...options,
             onStored: ([first]) => tail.resolve(first!.chunks),
           });
+          if (tailBefore?.kept !== undefined) captures.drop(tailBefore.kept);
+          tail.kept = taking.keep();
+          return result;
         } catch (error) {
           tail.reject(error);
           throw error;

@@ -1,3 +1,4 @@
+import type { KeptSpool } from "../src/capture/spool-files.ts";
 import { CHAIN_DEPTH_MAX, PATCH_DEPTH_MAX, PATCH_DEPTH_SPREAD, TOUCHED_BYTES_MAX } from "../src/limits.ts";
 import type { ChunkRef } from "./manifest-format.ts";
 import type { TensorSource } from "./tensor-source.ts";
@@ -11,6 +12,8 @@ export class SaveTail {
   readonly refs: Promise<ChunkRef[]>;
   resolve: (refs: ChunkRef[]) => void = () => {};
   reject: (error: unknown) => void = () => {};
+  /** What it captured, raw, as far as it is still there: see `KeptSpool`. */
+  kept: KeptSpool | undefined;
   /** By chunk: how long its chain is at most; unknown until somebody asks. */
   #depths: Uint8Array | undefined;
   #stored: ChunkRef[] | undefined;

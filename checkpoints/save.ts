@@ -100,7 +100,8 @@ export async function saveVersion(
   const startMs = performance.now();
   engine.versions.refresh();
   const rule = parentRule(registry, request);
-  const save = await engine.chunks.beginSave(request.profile ?? "compact");
+  const rawBytes = request.files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  const save = await engine.chunks.beginSave(request.profile ?? "compact", rawBytes);
   try {
     engine.versions.refresh();
     const onlyPatches = request.files.every(({ origin }) => "answers" in origin);
@@ -119,7 +120,7 @@ export async function saveVersion(
         step: request.step,
         metrics: request.metrics ?? {},
         metadata: request.metadata ?? {},
-        logicalBytes: files.reduce((sum, file) => sum + file.sizeBytes, 0),
+        logicalBytes: rawBytes,
         packBytes: save.storedBytes,
         newChunks: save.newChunks,
         files: files.length,
@@ -183,7 +184,7 @@ async function storeFiles(
     onProgress?.({ doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
   };
   const replays = request.profile !== "fast";
-  const options = { save, bases, jobsMax: engine.pool.size + 1, replays, signal, onBytes };
+  const options = { save, bases, jobsMax: engine.pool.size * 3, replays, signal, onBytes };
   const stored: ManifestFile[] = [];
   for (const given of files) {
     const file = withOptimizer(given, request);

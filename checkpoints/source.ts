@@ -1,5 +1,6 @@
 import type { Capture } from "../src/capture/capture.ts";
 import type { CapturePlan } from "../src/capture/capture-plan.ts";
+import type { KeptSpool } from "../src/capture/spool-files.ts";
 import type { PlannedChunk } from "./chunk-plan.ts";
 import type { ChunkRef, FileKind, StoredLayout } from "./manifest-format.ts";
 import type { OptimizerSettings } from "./optimizer/settings.ts";
@@ -29,6 +30,8 @@ export interface CapturedOrigin {
   plan: CapturePlan;
   /** Digests of the chunks as they were when the save began; captured bytes that differ were written too early. */
   expected?: Uint8Array[];
+  /** What the save before captured of the same tensors: raw bytes of the chunks these are encoded against. */
+  before?: KeptSpool | undefined;
 }
 
 /** Tensors of which only named rows were captured: the rest is what the save before has. */

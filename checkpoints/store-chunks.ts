@@ -1,7 +1,13 @@
 import { invariant } from "../src/assert.ts";
-import type { ChunkSave, EncodedRun } from "../src/chunks/chunk-save.ts";
+import type { ChunkSave } from "../src/chunks/chunk-save.ts";
 import { sameDigest } from "../src/chunks/digest.ts";
-import type { ChunkSource, ChunkToEncode, OperandSource } from "../src/chunks/encode.job.ts";
+import type {
+  ChunkSource,
+  ChunkToEncode,
+  EncodedRun,
+  FileRange,
+  OperandSource,
+} from "../src/chunks/encode.job.ts";
 import { StoreError } from "../src/errors.ts";
 import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES, REPLAY_LEVELS_MAX } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";
@@ -151,7 +157,8 @@ class Storing {
       const named = replay.bases.map((base) => ("chunk" in base ? placeOf(base.chunk) : base.stored.digest));
       return { ...chunk, replay: { recipe: replay.recipe, bases: named } };
     });
-    const encoded = this.#options.save.encode(source, chunks, operands);
+    const parents = this.#parents(run, batch);
+    const encoded = this.#options.save.encode(source, chunks, { operands, parents });
     // Answers are appended in the order of the jobs: a chunk known from an earlier answer is there by then.
     const step = this.#append(encoded, this.#appended, run.chunks, onStored).finally(() => {
       release();
@@ -228,6 +235,14 @@ class Storing {
     throw writtenTooEarly(touched.map((span) => span.name));
   }
 
+  /** Where the save before has a run's bytes of its time, raw. */
+  #parents({ offset }: Stretch, batch: Stretch): FileRange | undefined {
+    const { origin } = this.#file;
+    if (!("capture" in origin) || origin.before === undefined) return undefined;
+    const range = origin.before.rangeOf(pieceOf(origin, batch.offset));
+    return range && { path: range.path, offset: range.offset + offset - batch.offset };
+  }
+
   #source({ offset, sizeBytes }: Stretch, batch: Stretch): { source: ChunkSource; release: () => void } {
     const { origin } = this.#file;
     if ("path" in origin) return { source: { path: origin.path, offset }, release: () => {} };
@@ -283,12 +298,18 @@ function* contiguous(chunks: ChunkAt[]): Iterable<Batch<ChunkAt>> {
 /** Room for one batch of a blob. */
 const STAGE_BYTES = Math.max(JOB_BYTES, CHUNK_BYTES_MAX);
 
-function capturedSource(
-  { capture, plan }: CapturedOrigin,
-  offset: number,
-): { source: ChunkSource; release: () => void } {
+function pieceOf({ plan }: CapturedOrigin, offset: number): number {
   const piece = plan.pieceAt(offset);
   invariant(piece !== undefined, "tensors are captured in the batches they are encoded in");
+  return piece;
+}
+
+function capturedSource(
+  origin: CapturedOrigin,
+  offset: number,
+): { source: ChunkSource; release: () => void } {
+  const { capture } = origin;
+  const piece = pieceOf(origin, offset);
   return { source: capture.bytesOf(piece), release: () => capture.release(piece) };
 }
 

@@ -1,12 +1,13 @@
 /**
- * A learner updates a model and saves it; a server process follows and answers inference. Printed at the end: the time
- * from a save's beginning to the first inference begun on it, as measured in the serving process.
+ * A learner updates its weights and saves them as plain tensors; a server process follows, puts each version into an ONNX
+ * skeleton and answers inference. Printed at the end: the time from a save's beginning to the first inference begun on
+ * it, as measured in the serving process.
  *
  *     npm install onnxruntime-node
  *     npm run build && node dist/examples/online-learner.js [versions] [interval in ms]
  */
 import { fork } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,7 +21,11 @@ const input: Tensor = { dtype: "F32", shape: [FEATURES], data: new Float32Array(
 async function serve(directory: string, versions: number): Promise<void> {
   await using store = await openStore(directory);
   const probe = { inputs: { x: input } };
-  await using model = await store.checkpoints.serve("learner", { onnx: true, probe });
+  // The graph alone: its own weights, all zero, are never served.
+  const onnx = { skeleton: linearModel(0, FEATURES) };
+  await using model = await store.checkpoints.serve("learner", { onnx, probe });
+  // Without the learner there is nothing to follow.
+  process.on("disconnect", () => process.exit());
   process.send!({ ready: true });
   let last = model.version;
   let inferences = 0;
@@ -45,17 +50,17 @@ async function serve(directory: string, versions: number): Promise<void> {
   process.send!({ done: true, inferences, heldMs });
 }
 
-/** The learner: each update is a new model of the same shape, saved as the next version. */
+/** The learner: each update writes all weights, in memory that is captured while it goes on. */
 async function learn(versions: number, intervalMs: number): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "varve-learner-"));
-  const path = join(directory, "model.onnx");
   try {
     await using store = await openStore(join(directory, "store"), { create: true });
+    const weights = store.checkpoints.allocate({ w: { dtype: "F32", shape: [FEATURES] } });
     const savedMs = new Map<number, number>();
     const save = async (version: number) => {
-      writeFileSync(path, linearModel(version, FEATURES));
+      (weights.w.data as Float32Array).fill(version);
       savedMs.set(version, Date.now());
-      await store.checkpoints.saveFiles("learner", [path]);
+      await store.checkpoints.save("learner", weights).durable;
     };
     await save(1);
     const server = fork(fileURLToPath(import.meta.url), ["--serve", store.directory, String(versions)]);

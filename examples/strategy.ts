@@ -74,17 +74,23 @@ async function lastHour(store: Store, name: string): Promise<{ ticks: number; pr
   return { ticks, price: paid / size };
 }
 
+/** The newest model from its image, mapped or read, every byte checked. */
+async function model(store: Store): Promise<Float32Array> {
+  const { tensors, verified } = await store.checkpoints.pin("strategy-model");
+  await verified;
+  return tensors.get("weights")!.data as Float32Array;
+}
+
 async function decide(store: Store): Promise<Record<string, unknown>> {
-  const weights: Tensor = { dtype: "F32", shape: [WEIGHTS], data: new Float32Array(WEIGHTS) };
-  const [, features, ...markets] = await Promise.all([
-    store.checkpoints.restoreInto("strategy-model", { weights }),
+  // The largest first: its bytes are read by other threads while this one goes on.
+  const [features, weights, ...markets] = await Promise.all([
     store.features.loadColumns("strategy-features"),
+    model(store),
     ...MARKETS.map((name) => lastHour(store, name)),
   ]);
   const position = store.state.map<number>("strategy").get("position") ?? 0;
   const row = features.rows - 1;
-  const data = weights.data as Float32Array;
-  const signal = features.columns.reduce((sum, { values }, i) => sum + Number(values[row]) * data[i]!, 0);
+  const signal = features.columns.reduce((sum, { values }, i) => sum + Number(values[row]) * weights[i]!, 0);
   return {
     decision: signal > position ? "buy" : "sell",
     signal,

@@ -1,7 +1,10 @@
-// Compiles the library and the command line to dist/, and the WebAssembly kernels beside them.
+// Compiles the library and the command line to dist/, joins the modules that are loaded together, and compiles the
+// WebAssembly kernels beside them.
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bundle } from "./bundle.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name) => `${root}node_modules/.bin/${name}`;
@@ -12,7 +15,20 @@ function run(command, args) {
   if (result.status !== 0) process.exit(result.status ?? 1);
 }
 
-run(bin("tsc"), ["-p", "tsconfig.build.json"]);
+/** Compiles, and returns what was written: names of modules within dist/, without `.js`. */
+function compile() {
+  const args = ["-p", "tsconfig.build.json", "--listEmittedFiles"];
+  const { error, status, stdout } = spawnSync(bin("tsc"), args, { cwd: root, encoding: "utf8" });
+  if (error) throw error;
+  const lines = stdout.split("\n");
+  process.stdout.write(lines.filter((line) => line !== "" && !line.startsWith("TSFILE: ")).join("\n"));
+  if (status !== 0) process.exit(status ?? 1);
+  const written = lines.flatMap((line) => /^TSFILE: (.*)\.js$/.exec(line)?.[1] ?? []);
+  return written.map((path) => relative(`${root}dist`, path));
+}
+
+rmSync(`${root}dist/chunks`, { recursive: true, force: true });
+await bundle(`${root}dist`, compile());
 
 const kernels = "src/kernels/assembly/index.ts";
 if (existsSync(`${root}${kernels}`)) {
@@ -32,4 +48,25 @@ if (existsSync(`${root}${kernels}`)) {
     "stub",
   ]);
 }
+// Works in memory that it is given: the tensors' own.
+run(bin("asc"), [
+  "src/kernels/assembly/range-sum/index.ts",
+  "--outFile",
+  "dist/src/kernels/range-sum.wasm",
+  "--optimizeLevel",
+  "3",
+  "--shrinkLevel",
+  "0",
+  "--noAssert",
+  "--enable",
+  "simd",
+  "--enable",
+  "threads",
+  "--importMemory",
+  "--sharedMemory",
+  "--maximumMemory",
+  "65536",
+  "--runtime",
+  "stub",
+]);
 if (existsSync(`${root}dist/cli/main.js`)) chmodSync(`${root}dist/cli/main.js`, 0o755);

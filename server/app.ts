@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { SERVER_BODIES_MAX, SERVER_WAITING_MAX } from "../src/limits.ts";
 import { checkAccess } from "./access.ts";
 import { addChunkRoutes } from "./chunk-routes.ts";
+import { CommitRoute } from "./commit-route.ts";
 import { addCriticalRoutes } from "./critical-routes.ts";
 import { ShaNames } from "./digests.ts";
 import { failureResponse, HttpFailure } from "./failure.ts";
@@ -17,6 +18,7 @@ import { addWatchRoute } from "./watch-route.ts";
 
 export interface ServerApp {
   fetch: Hono["fetch"];
+  commits: CommitRoute;
   metrics: Metrics;
   /** Ends what would never end by itself. */
   close(): void;
@@ -78,7 +80,12 @@ export function createApp(context: ServerContext): ServerApp {
   });
   metrics.gauge("varve_watchers", "Open event streams.", () => watchers.count);
   metrics.gauge("varve_sha256_names", "Chunks known by their SHA-256.", () => names.size);
-  return { fetch: app.fetch, metrics, close: () => watchers.close() };
+  return {
+    fetch: app.fetch,
+    commits: new CommitRoute(context, metrics),
+    metrics,
+    close: () => watchers.close(),
+  };
 }
 
 /** Methods are the client's to invent; labels are not. */

@@ -1,6 +1,7 @@
+import { isUtf8 } from "node:buffer";
 import type { Context } from "hono";
 import { SERVER_JSON_BYTES_MAX, SERVER_STALL_MS } from "../src/limits.ts";
-import { badRequest, HttpFailure } from "./failure.ts";
+import { badRequest, HttpFailure, tooLarge } from "./failure.ts";
 
 /** Bodies of declared length up to this are read at once, not piece by piece. */
 const SMALL_BYTES = 64 << 10;
@@ -75,7 +76,8 @@ async function smallBody(context: Context): Promise<Uint8Array> {
 export function parseObject(bytes: Uint8Array): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    if (!isUtf8(bytes)) throw badRequest("the body is no UTF-8");
+    value = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
   } catch {
     throw badRequest("the body is no JSON");
   }
@@ -104,11 +106,4 @@ async function withinStall<T>(step: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-function tooLarge(bytesMax: number): HttpFailure {
-  // The rest of the body is not read: the connection cannot be used again.
-  return new HttpFailure(413, "ERR_LIMIT", `a body of more than ${bytesMax} bytes`, {
-    headers: { connection: "close" },
-  });
 }

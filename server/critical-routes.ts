@@ -1,39 +1,10 @@
 import type { Hono } from "hono";
-import type { Transaction } from "../src/critical/transaction.ts";
-import { readJson } from "./body.ts";
-import { badRequest, HttpFailure } from "./failure.ts";
+import { HttpFailure } from "./failure.ts";
 import type { ServerContext } from "./options.ts";
-import { readValue, writeValue } from "./values.ts";
+import { writeValue } from "./values.ts";
 
-/** Changes in one request: what one transaction may have by far, and a short JSON. */
-const CHANGES_MAX = 4096;
-
-interface Change {
-  kind: "put" | "delete" | "next" | "require";
-  map: string;
-  key: string;
-  value: unknown;
-  ifVersion: bigint | undefined;
-  expiresAtUs: bigint | undefined;
-}
-
-/**
- * Critical state: one request is one transaction, durable when it is answered. The store must be open for writing in
- * this process: one process at a time has critical state open for writing.
- */
+/** Critical state, as it can be read. */
 export function addCriticalRoutes(app: Hono, { store, readOnly }: ServerContext): void {
-  app.post("/v1/commit", async (c) => {
-    const body = await readJson(c);
-    const changes = readChanges(body["changes"]);
-    const { critical } = store;
-    const options = annotationsOf(body, c.req.header("idempotency-key"));
-    const { lsn, timeUs, value } = await critical.commitAsync(
-      (tx) => changes.map((change) => apply(tx, change)),
-      options,
-    );
-    return c.json({ lsn: lsn.toString(), timeUs: timeUs.toString(), results: value });
-  });
-
   app.get("/v1/critical/:map/:key{.+}", (c) => {
     const { critical } = store;
     if (readOnly) critical.refresh();
@@ -45,83 +16,4 @@ export function addCriticalRoutes(app: Hono, { store, readOnly }: ServerContext)
     if (c.req.header("if-none-match") === etag) return c.body(null, 304, { etag });
     return c.json({ map, key, value: writeValue(entry.value), version }, 200, { etag });
   });
-
-  /** What the change answers, as JSON can hold it: it is kept with the idempotency key. */
-  function apply(
-    tx: Transaction,
-    { kind, map, key, value, ifVersion, expiresAtUs }: Change,
-  ): string | boolean | null {
-    const { critical } = store;
-    const condition = ifVersion === undefined ? {} : { ifVersion };
-    switch (kind) {
-      case "put":
-        tx.put(critical.map(map), key, value, {
-          ...condition,
-          ...(expiresAtUs === undefined ? {} : { expiresAtUs }),
-        });
-        return null;
-      case "delete":
-        return tx.delete(critical.map(map), key, condition);
-      case "next":
-        return tx.next(critical.sequence(map)).toString();
-      case "require":
-        tx.require(
-          tx.version(critical.map(map), key) === ifVersion,
-          `${map} ${key} is not at version ${ifVersion}`,
-        );
-        return true;
-    }
-  }
-}
-
-function annotationsOf(body: Record<string, unknown>, headerKey: string | undefined) {
-  const options: { actor?: string; reason?: string; idempotencyKey?: string } = {};
-  for (const name of ["actor", "reason", "idempotencyKey"] as const) {
-    const value = body[name];
-    if (value === undefined) continue;
-    if (typeof value !== "string") throw badRequest(`${name} is no text`);
-    options[name] = value;
-  }
-  if (headerKey !== undefined) options.idempotencyKey = headerKey;
-  return options;
-}
-
-function readChanges(value: unknown): Change[] {
-  if (!Array.isArray(value) || value.length === 0) throw badRequest("changes is no list, or an empty one");
-  if (value.length > CHANGES_MAX) throw new HttpFailure(413, "ERR_LIMIT", `more than ${CHANGES_MAX} changes`);
-  return value.map(readChange);
-}
-
-/** `{"put": {"map", "key", "value"}}`, `{"delete": …}`, `{"require": …}`, `{"next": "sequence"}`. */
-function readChange(value: unknown): Change {
-  const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
-  const [kind, content] = entries.length === 1 ? entries[0]! : ["", undefined];
-  const nothing = { key: "", value: undefined, ifVersion: undefined, expiresAtUs: undefined };
-  if (kind === "next" && typeof content === "string") return { ...nothing, kind, map: content };
-  if (
-    (kind !== "put" && kind !== "delete" && kind !== "require") ||
-    typeof content !== "object" ||
-    content === null
-  ) {
-    throw badRequest("a change is one of put, delete, require and next");
-  }
-  const { map, key, value: given, ifVersion, expiresAtUs } = content as Record<string, unknown>;
-  if (typeof map !== "string" || typeof key !== "string") throw badRequest(`${kind} needs a map and a key`);
-  if (kind === "put" && given === undefined) throw badRequest("put needs a value");
-  if (kind === "require" && ifVersion === undefined) throw badRequest("require needs ifVersion");
-  return {
-    kind,
-    map,
-    key,
-    value: kind === "put" ? readValue(given) : undefined,
-    ifVersion: bigintOf(ifVersion, "ifVersion"),
-    expiresAtUs: bigintOf(expiresAtUs, "expiresAtUs"),
-  };
-}
-
-function bigintOf(value: unknown, what: string): bigint | undefined {
-  if (value === undefined) return undefined;
-  if (typeof value !== "string" || !/^\d{1,19}$/.test(value))
-    throw badRequest(`${what} is no decimal number in a text`);
-  return BigInt(value);
 }

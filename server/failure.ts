@@ -30,6 +30,7 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   ERR_CONFLICT: 409,
   ERR_DISK_FULL: 507,
   ERR_EXISTS: 409,
+  ERR_FORMAT_ARROW: 422,
   ERR_FORMAT_NPY: 422,
   ERR_FORMAT_ONNX: 422,
   ERR_FORMAT_PT: 422,
@@ -42,26 +43,33 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   ERR_STORE_LOCKED: 503,
 };
 
+/** An answer that says what went wrong, before any HTTP library has it. */
+export interface FailureAnswer {
+  status: ContentfulStatusCode;
+  headers: Record<string, string>;
+  body: Record<string, unknown>;
+}
+
 /** `{"error": {"code", "message", "retryable", "context", "hint"}}` under the status that says the same to a proxy. */
-export function failureResponse(context: Context, error: unknown): Response {
+export function failureAnswer(error: unknown): FailureAnswer {
   if (error instanceof HttpFailure) {
     const { status, code, message, fields, headers } = error;
-    return context.json(
-      { error: { code, message, retryable: status === 503, context: {} }, ...fields },
-      status,
-      headers,
-    );
+    const body = { error: { code, message, retryable: status === 503, context: {} }, ...fields };
+    return { status, headers, body };
   }
   if (!isStoreError(error)) {
     // What went wrong inside is for the log, not for whoever asked.
-    return context.json(
-      { error: { code: "ERR_IO", message: "the server failed", retryable: false, context: {} } },
-      500,
-    );
+    const body = { error: { code: "ERR_IO", message: "the server failed", retryable: false, context: {} } };
+    return { status: 500, headers: {}, body };
   }
   const reason = error.context["reason"];
   const status = reason === "digest" ? 422 : (STATUS[error.code] ?? 500);
-  return context.json({ error: safeRecord(error) }, status);
+  return { status, headers: {}, body: { error: safeRecord(error) } };
+}
+
+export function failureResponse(context: Context, error: unknown): Response {
+  const { status, headers, body } = failureAnswer(error);
+  return context.json(body, status, headers);
 }
 
 /** Paths on the server's disk stay there. */
@@ -79,4 +87,11 @@ export function bigintText(_key: string, value: unknown): unknown {
 
 export function badRequest(message: string): HttpFailure {
   return new HttpFailure(400, "ERR_INVALID_ARGUMENT", message);
+}
+
+export function tooLarge(bytesMax: number): HttpFailure {
+  // The rest of the body is not read: the connection cannot be used again.
+  return new HttpFailure(413, "ERR_LIMIT", `a body of more than ${bytesMax} bytes`, {
+    headers: { connection: "close" },
+  });
 }

@@ -49,6 +49,7 @@ export async function startServer(store: Store, options: ServeOptions = {}): Pro
   const readOnly = options.readOnly ?? false;
   await store.checkpoints.exchange.open();
   const app = createApp({ store, readOnly, tokens, loopback: local && unix === undefined, log });
+  const others = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   const server = createServer(
     {
       maxHeaderSize: SERVER_HEADER_BYTES_MAX,
@@ -58,7 +59,10 @@ export async function startServer(store: Store, options: ServeOptions = {}): Pro
       keepAliveTimeout: 2 * SERVER_STALL_MS,
       connectionsCheckingInterval: SERVER_STALL_MS / 3,
     },
-    getRequestListener(app.fetch, { overrideGlobalObjects: false }),
+    (request, response) => {
+      if (app.commits.takes(request)) void app.commits.answer(request, response);
+      else void others(request, response);
+    },
   );
   server.maxConnections = SERVER_CONNECTIONS_MAX;
   const sockets = new Set<Socket>();

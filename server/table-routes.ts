@@ -1,14 +1,24 @@
 import type { Context, Hono } from "hono";
+import { sliceTable } from "../formats/tables/combine.ts";
 import type { Table } from "../formats/tables/table.ts";
-import { SERVER_APPEND_BYTES_MAX } from "../src/limits.ts";
+import {
+  SERVER_APPEND_BYTES_MAX,
+  SERVER_APPEND_ROWS_MAX,
+  SERVER_ARROW_TABLES_MAX,
+  SERVER_EXPANDED_BYTES_MAX,
+} from "../src/limits.ts";
 import type { RangeRead } from "../src/series/range-read.ts";
 import type { Series } from "../src/series/series.ts";
 import { readBytes } from "./body.ts";
 import { badRequest, HttpFailure } from "./failure.ts";
 import type { ServerContext } from "./options.ts";
+import { batchFor } from "./series-rows.ts";
 import type { Turns } from "./turns.ts";
 
 const ARROW_STREAM = "application/vnd.apache.arrow.stream";
+
+/** Rows that go in one by one before others have their turn: about 10 ms. */
+const SINGLE_ROWS = 1024;
 
 /** Series and feature tables as Arrow IPC streams, uncompressed. */
 export function addTableRoutes(
@@ -42,15 +52,17 @@ export function addTableRoutes(
     turns.take(async () => {
       const name = c.req.param("name");
       const body = await readBytes(c, SERVER_APPEND_BYTES_MAX);
-      const { tableFromIPC } = await import("apache-arrow");
       const series = openWriter(name);
-      let table: ReturnType<typeof tableFromIPC>;
-      try {
-        table = tableFromIPC(body.slice());
-      } catch {
-        throw badRequest("the body is no Arrow IPC stream");
+      const tables = await rowsOf(body);
+      let rows = 0;
+      // A batch is appended whole or not at all, where the series takes batches at all.
+      const atOnce = series.appendsSingly ? SINGLE_ROWS : SERVER_APPEND_ROWS_MAX;
+      for (const table of tables) {
+        for (let from = 0; from < table.rows; from += atOnce) {
+          rows += series.appendColumns(batchFor(series.columns, sliceTable(table, from, from + atOnce)));
+          await new Promise(setImmediate);
+        }
       }
-      const rows = series.appendTable(table);
       // What is answered would survive a power cut.
       await series.flush();
       return c.json({ rows, ...series.positions() });
@@ -62,6 +74,29 @@ export function addTableRoutes(
     if (readOnly) throw new HttpFailure(403, "ERR_INVALID_ARGUMENT", "this server was started read-only");
     return store.series.open(name);
   }
+}
+
+/**
+ * All rows of a stream, before any is appended. What is made of a body of this size is bounded in memory and time, and
+ * others have their turn between two batches.
+ */
+async function rowsOf(body: Uint8Array): Promise<Table[]> {
+  const { readArrow } = await import("../formats/arrow/reader.ts");
+  const limits = {
+    compressed: false,
+    tablesMax: SERVER_ARROW_TABLES_MAX,
+    expandedBytesMax: SERVER_EXPANDED_BYTES_MAX,
+  };
+  const tables: Table[] = [];
+  let rows = 0;
+  for await (const table of readArrow(body.slice(), limits)) {
+    rows += table.rows;
+    if (rows > SERVER_APPEND_ROWS_MAX)
+      throw new HttpFailure(413, "ERR_LIMIT", `more than ${SERVER_APPEND_ROWS_MAX} rows in one request`);
+    tables.push(table);
+    await new Promise(setImmediate);
+  }
+  return tables;
 }
 
 /** The rows a batch at a time, and at least one batch: it brings the columns. */

@@ -134,6 +134,12 @@ export const VERSION_FILES_MAX = 65_536;
 /** Raw bytes encoded or decoded by one job: enough to keep a worker busy for milliseconds, and few in flight. */
 export const JOB_BYTES = 1 << 20;
 
+/**
+ * A save of at least so many raw bytes is written around the page cache: its pages would push out everything else, and
+ * finding them takes longer than the device does. Smaller models stay in the cache, where the next start finds them.
+ */
+export const ASIDE_BYTES_MIN = 256 << 20;
+
 /** Bytes of an opaque file whose cuts are looked for at once. */
 export const CUT_WINDOW_BYTES = 4 << 20;
 
@@ -408,3 +414,36 @@ export const MODEL_BYTES_MAX = 2 ** 31 - 1;
 
 /** Bytes of the rows that one request appends to a series: more is several requests. */
 export const SERVER_APPEND_BYTES_MAX = 64 << 20;
+
+/** Tables of flatbuffers in the metadata of one Arrow file: a million batches, or the widest schema many times. */
+export const ARROW_TABLES_MAX = 4_194_304;
+
+/** Fields inside one another in an Arrow schema: columns here nest once. */
+export const ARROW_NESTING_MAX = 64;
+
+/** Rows of one Arrow batch: its own 32-bit offsets end there. */
+export const ARROW_ROWS_MAX = 2 ** 31 - 1;
+
+/** Parts by which the dictionaries of one Arrow file may grow: with each, all of its values are laid out again. */
+export const ARROW_DELTAS_MAX = 64;
+
+/** Bytes that dictionaries' values may take once they are put where rows point at them, in one batch. */
+export const ARROW_EXPANDED_BYTES_MAX = 2 ** 31 - 1;
+
+/** Tables of metadata in a stream that is appended over HTTP: about 50,000 batches, checked in tens of milliseconds. */
+export const SERVER_ARROW_TABLES_MAX = 131_072;
+
+/** The same of a stream that is appended over HTTP, in all: a short body must not ask for gigabytes. */
+export const SERVER_EXPANDED_BYTES_MAX = 128 << 20;
+
+/** Rows that one request appends: what the server's thread takes for them stays under a second or so. */
+export const SERVER_APPEND_ROWS_MAX = 1 << 20;
+
+/**
+ * A smaller initializer of a skeleton stays in the model: shapes and axes are such, and the runtime looks at their
+ * values before it takes external data.
+ */
+export const ONNX_EXTERNAL_BYTES_MIN = 4096;
+
+/** Bytes of one file, or tensor, of external data that is served: what one buffer can hold. */
+export const MODEL_EXTERNAL_BYTES_MAX = 2 ** 32;

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { crc32c } from "@node-rs/crc32";
 import type { Disk } from "./disk/disk.ts";
+import { replaceFile } from "./disk/replace-file.ts";
 import { StoreError } from "./errors.ts";
 import { flipUntil } from "./flipped-bit.ts";
 
@@ -36,14 +37,7 @@ export function writeStoreFile(disk: Disk, directory: string, file: StoreFile): 
   const { format, storeId, createdUs } = file;
   const fields = { format, storeId: Buffer.from(storeId).toString("hex"), createdUs: String(createdUs) };
   const text = `${JSON.stringify({ ...fields, checksum: checksum(file) }, null, 2)}\n`;
-  const temporary = `${directory}/${STORE_FILE}.new`;
-  disk.remove(temporary);
-  const handle = disk.open(temporary, { access: "write", create: "must" });
-  handle.writeSync(Buffer.from(text), 0);
-  handle.syncSync();
-  handle.close();
-  disk.rename(temporary, `${directory}/${STORE_FILE}`);
-  disk.syncDirectory(directory);
+  replaceFile(disk, `${directory}/${STORE_FILE}`, Buffer.from(text));
 }
 
 /**

@@ -15,20 +15,11 @@ const rooms: Record<string, string[]> = {
   "src/flipped-bit": [],
   "src/names": ["src/errors", "src/limits"],
   "src/disk": ground,
-  "src/kernels": [...ground, "src/built"],
+  "src/kernels": [...ground, "src/built", "src/disk"],
   "src/codec": [...ground, "src/kernels"],
   "src/workers": [...ground, "src/built"],
   "src/wal/latency": [],
-  "src/wal/lock": [...ground, "src/disk"],
-  "src/wal": [
-    ...ground,
-    "src/wal/latency",
-    "src/wal/lock",
-    "src/disk",
-    "src/codec",
-    "src/workers",
-    "src/built",
-  ],
+  "src/wal": [...ground, "src/wal/latency", "src/disk", "src/codec", "src/workers", "src/built"],
   "src/critical": [...ground, "src/flipped-bit", "src/wal", "src/disk", "src/codec", "src/workers"],
   "src/versions": [...ground, "src/flipped-bit", "src/disk"],
   "src/chunks": [
@@ -41,19 +32,11 @@ const rooms: Record<string, string[]> = {
     "src/built",
   ],
   "src/features": [...ground, "src/names", "src/series", "src/chunks", "src/versions", "src/codec"],
-  "src/state": [...ground, "src/names", "src/disk", "src/versions", "src/wal/lock", "src/critical"],
+  "src/state": [...ground, "src/names", "src/disk", "src/versions", "src/critical"],
   "src/capture": [...ground, "src/disk", "src/workers"],
-  "src/images": [...ground, "src/disk", "src/workers"],
+  "src/images": [...ground, "src/disk", "src/kernels", "src/workers"],
   "src/pace": [...ground, "src/disk", "src/wal/latency"],
-  "src/series": [
-    ...ground,
-    "src/flipped-bit",
-    "src/disk",
-    "src/wal/lock",
-    "src/kernels",
-    "src/codec",
-    "src/workers",
-  ],
+  "src/series": [...ground, "src/flipped-bit", "src/disk", "src/kernels", "src/codec", "src/workers"],
   formats: ground,
   features: ["src", "formats"],
   checkpoints: ["src", "formats"],
@@ -113,8 +96,9 @@ describe("the house", () => {
     const wrong = files.filter(
       (file) =>
         !file.startsWith("src/disk/") &&
-        // Reads its own compiled code, which is no part of a store.
+        // Read their own compiled code, which is no part of a store.
         file !== "src/kernels/kernels.ts" &&
+        file !== "src/kernels/range-sum.ts" &&
         /^(src|checkpoints|features|formats)\//.test(file) &&
         importsOf(file).some((name) => /^(node:)?fs(\/promises)?$/.test(name)),
     );

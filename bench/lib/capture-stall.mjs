@@ -7,9 +7,10 @@ import { withDirectory } from "./places.mjs";
  * A loop that saves, computes for a while, waits for each tensor's fence and writes it. The stall is the call of `save`
  * and the waits for fences.
  */
-export async function stall({ say, megabytes = 1000, rounds = 20 }) {
+export async function stall({ say, megabytes = 1000, rounds = 20, staging }) {
   const figures = {};
-  for (const stagingBytes of [64e6, megabytes * 1.1e6]) {
+  const sizes = staging === undefined ? [64e6, megabytes * 1.1e6] : [staging * 1e6];
+  for (const stagingBytes of sizes) {
     await withDirectory(async (directory) => {
       const options = { create: true, stagingBytes: Math.ceil(stagingBytes), onError: () => {} };
       const store = await openStore(`${directory}/store`, options);
@@ -78,6 +79,7 @@ export async function delta({ say, megabytes = 1000, rounds = 3 }) {
     await store.checkpoints.save("m", model, { profile: "fast" }).durable;
     const saves = [];
     const plain = [];
+    const aside = [];
     const bare = [];
     const beside = [];
     for (let round = 0; round < rounds; round++) {
@@ -99,13 +101,15 @@ export async function delta({ say, megabytes = 1000, rounds = 3 }) {
       beside.push(rate);
       await second.durable;
       plain.push(plainSave(model, `${directory}/plain`));
+      aside.push(plainSave(model, `${directory}/plain`, { aside: true }));
     }
     await store.close();
     const speed = (values) => `${((megabytes / median(values)) * 1000).toFixed(0)} MB/s`;
     return {
       "delta save, fast profile": `${ms(median(saves))}, ${speed(saves)}`,
       "plain write and fsync": `${ms(median(plain))}, ${speed(plain)}`,
-      "ratio (save / plain)": (median(saves) / median(plain)).toFixed(2),
+      "the same with O_DIRECT": `${ms(median(aside))}, ${speed(aside)}`,
+      "ratio (save / plain, save / O_DIRECT)": `${(median(saves) / median(plain)).toFixed(2)}, ${(median(saves) / median(aside)).toFixed(2)}`,
       "slow-down of a computing loop beside a save": `${((1 - median(beside) / median(bare)) * 100).toFixed(1)} %`,
     };
   });

@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync } from "node:fs";
+import { PerformanceObserver } from "node:perf_hooks";
 
 /**
  * How long this thread's event loop was kept from its next turn, told apart by the kernel's own account of the thread:
@@ -10,9 +11,20 @@ export class LoopWatch {
   #buffer = Buffer.alloc(64);
   #before = this.#read();
   #heldMs = [];
+  /** Begin and length of the longest turn, and of the collections that took over a millisecond. */
+  #longest = { ms: 0, startMs: 0 };
+  #collections = [];
   longestMs = 0;
   ranMs = 0;
   #timer = setInterval(() => this.#turn(), 1);
+  #observer = new PerformanceObserver((list) => {
+    for (const { startTime, duration } of list.getEntries())
+      if (duration > 1) this.#collections.push({ startMs: startTime, ms: duration });
+  });
+
+  constructor() {
+    this.#observer.observe({ entryTypes: ["gc"] });
+  }
 
   #read() {
     const bytes = readSync(this.#file, this.#buffer, 0, 64, 0);
@@ -26,6 +38,7 @@ export class LoopWatch {
     const ownMs = ms - (now.waitedNs - this.#before.waitedNs) / 1e6;
     this.longestMs = Math.max(this.longestMs, ms);
     this.ranMs = Math.max(this.ranMs, (now.ranNs - this.#before.ranNs) / 1e6);
+    if (ownMs > this.#longest.ms) this.#longest = { ms: ownMs, startMs: this.#before.ms };
     this.#heldMs.push(ownMs);
     this.#before = now;
   }
@@ -33,6 +46,11 @@ export class LoopWatch {
   stop() {
     clearInterval(this.#timer);
     closeSync(this.#file);
+    this.#observer.disconnect();
+    const { startMs, ms } = this.#longest;
+    const within = this.#collections.filter(
+      (each) => each.startMs >= startMs && each.startMs <= startMs + ms + 1,
+    );
     const sorted = this.#heldMs.sort((a, b) => a - b);
     const over20 = sorted.filter((ms) => ms > 20).length;
     return {
@@ -41,6 +59,8 @@ export class LoopWatch {
       heldMs: sorted.at(-1),
       over20,
       turns: sorted.length,
+      longestGcMs: Math.max(0, ...this.#collections.map((each) => each.ms)),
+      gcOfLongestMs: within.reduce((sum, each) => sum + each.ms, 0),
     };
   }
 }

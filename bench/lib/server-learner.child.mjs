@@ -13,6 +13,9 @@ const swapsMs = new Map();
 const counts = { inferences: 0, failed: 0, mixed: 0, stale: 0, refused: 0 };
 const live = [];
 let last = Number.POSITIVE_INFINITY;
+// It would go on for ever without whoever tells it to end.
+const orphaned = () => process.exit(1);
+process.on("disconnect", orphaned);
 process.on("message", (message) => {
   last = message.last;
 });
@@ -53,4 +56,5 @@ const loop = watch.stop();
 process.send({ done: true, ...counts, ...loop, live });
 await model.close();
 await store.close();
+process.off("disconnect", orphaned);
 process.disconnect();

@@ -8,6 +8,7 @@ import { openStore } from "../../dist/index.js";
 
 const FEATURES = 4096;
 const CHILD = fileURLToPath(new URL("./server-learner.child.mjs", import.meta.url));
+const CONTROL = fileURLToPath(new URL("./loop-control.child.mjs", import.meta.url));
 
 /** A learner that saves and a process that follows and answers inference: update to live, and what held its loop. */
 export async function learner({ say, rounds = 1000, intervalMs = 200 }) {
@@ -32,6 +33,7 @@ export async function learner({ say, rounds = 1000, intervalMs = 200 }) {
       child.on("exit", (code) => reject(new Error(`the serving process ended with ${code}`)));
     });
     await new Promise((resolve) => child.once("message", resolve));
+    const control = fork(CONTROL);
     let version = 1;
     // Swaps are counted, not versions: one that is passed over because the next is there already makes none.
     while (swaps < rounds) {
@@ -43,6 +45,10 @@ export async function learner({ say, rounds = 1000, intervalMs = 200 }) {
     }
     child.send({ last: version });
     const report = await ended;
+    const idle = await new Promise((resolve) => {
+      control.once("message", resolve);
+      control.send("stop");
+    });
     const live = report.live
       .map(({ version, begunMs }) => begunMs - savedMs.get(version))
       .sort((a, b) => a - b);
@@ -54,7 +60,8 @@ export async function learner({ say, rounds = 1000, intervalMs = 200 }) {
       "update to live": `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, longest ${live.at(-1)} ms`,
       "event loop: longest run of the thread": `${report.ranMs.toFixed(1)} ms`,
       "event loop: held, waiting for a processor aside": `${report.heldMs.toFixed(1)} ms; over 20 ms: ${report.over20} of ${report.turns} turns`,
-      "event loop: held, everything": `${report.longestMs.toFixed(1)} ms`,
+      "event loop: held, everything": `${report.longestMs.toFixed(1)} ms; of an idle process meanwhile ${idle.longestMs.toFixed(1)} ms, over 20 ms: ${idle.over20} of ${idle.turns}`,
+      "event loop: collections of garbage": `longest ${report.longestGcMs.toFixed(1)} ms of the clock; the longest hold had ${report.gcOfLongestMs.toFixed(1)} ms of them`,
     };
   } finally {
     await store.close();

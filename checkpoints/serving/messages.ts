@@ -21,9 +21,12 @@ export interface SessionStart {
   threads: number;
 }
 
-/** The first message: the model, in shared memory. */
-export interface OpenRequest {
+/** What a session is built from. */
+export interface ModelBytes {
+  /** The ONNX file, in shared memory. */
   model: Uint8Array;
+  /** External data by the places the model names, in shared memory. */
+  external: { path: string; data: Uint8Array }[];
 }
 
 export interface RunRequest {
@@ -31,8 +34,12 @@ export interface RunRequest {
   inputs: Record<string, Tensor>;
 }
 
+/** A thread has one session at a time: it is opened, runs, and is released before the next is opened. */
+export type SessionRequest = { open: ModelBytes } | RunRequest | "release";
+
 export type SessionReply =
   | { opened: ModelSignature }
   | { failed: ErrorRecord }
+  | { released: true }
   | { id: number; outputs: Record<string, Tensor> }
   | { id: number; error: ErrorRecord };

@@ -1,14 +1,18 @@
-import type { Worker } from "node:worker_threads";
+import { setTimeout as delay } from "node:timers/promises";
 import { isStoreError, StoreError } from "../../src/errors.ts";
-import { MODEL_BYTES_MAX } from "../../src/limits.ts";
 import type { Checkpoint } from "../checkpoint.ts";
 import type { ModelSignature } from "./messages.ts";
-import { ModelSession, type ModelTensors, startThread } from "./session.ts";
+import type { LoadModel } from "./model-files.ts";
+import { type ModelSession, type ModelTensors, ModelThread } from "./session.ts";
+import type { SkeletonOptions } from "./skeleton.ts";
 
 export interface ServeModelOptions {
-  /** The version's model is an ONNX file, run by onnxruntime-node. */
-  onnx: true;
-  /** Which file is the model; needed when a version has several. */
+  /**
+   * The version's model is an ONNX file, with its external data where it has such; or its plain tensors are the weights
+   * of an ONNX model that is given. Run by onnxruntime-node.
+   */
+  onnx: true | SkeletonOptions;
+  /** Which file is the model, or has the tensors; needed when a version has several. */
   file?: string;
   /**
    * What a new version is tried with before it takes over. Its outputs must be finite numbers; `check` may ask for
@@ -32,10 +36,15 @@ export interface ModelSource {
   /** Whether there can be another one later. */
   follows: boolean;
   open(version: number): Promise<Checkpoint>;
+  /** What a session of it is built from. */
+  load: LoadModel;
 }
 
 /** How soon a version another process saved is seen. */
 const LOOK_MS = 20;
+
+/** How long a version waits for the thread of the one before the last, which may have a run of any length left. */
+const THREAD_WAIT_MS = 250;
 
 /**
  * A model that follows its ref: inferences run on the newest version that loads and passes its probe.
@@ -49,11 +58,12 @@ export class ServedModel implements AsyncDisposable {
   readonly #options: ServeModelOptions;
   #session: ModelSession;
   /** Waits for the next version, with the runtime loaded. */
-  #spare: Worker | undefined;
+  #spare: ModelThread | undefined;
   /** The newest version that was tried, whether it serves or was refused. */
   #tried: number;
   #timer: NodeJS.Timeout | undefined;
   #looking = Promise.resolve();
+  /** The version that served before frees its memory; its thread becomes the spare one. */
   #releasing: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -62,7 +72,7 @@ export class ServedModel implements AsyncDisposable {
     this.#options = options;
     this.#session = session;
     this.#tried = session.version;
-    if (source.follows) this.#spare = startThread(options);
+    if (source.follows) this.#spare = new ModelThread(options);
     this.#lookLater();
   }
 
@@ -70,8 +80,15 @@ export class ServedModel implements AsyncDisposable {
   static async start(source: ModelSource, options: ServeModelOptions): Promise<ServedModel> {
     const version = source.newest();
     if (version === undefined) throw new StoreError("ERR_NOT_FOUND", "there is no version to serve");
-    const thread = startThread(options);
-    return new ServedModel(source, options, await build(await source.open(version), options, thread));
+    const thread = new ModelThread(options);
+    try {
+      const { probe } = options;
+      const session = await build(await source.open(version), { load: source.load, probe }, thread);
+      return new ServedModel(source, options, session);
+    } catch (error) {
+      await thread.end();
+      throw error;
+    }
   }
 
   /** The version that inferences begun now run on. */
@@ -111,19 +128,36 @@ export class ServedModel implements AsyncDisposable {
       if (version === 0 || version === this.#tried || this.#closed) return;
       this.#tried = version;
       const checkpoint = await this.#source.open(version);
-      const thread = this.#spare ?? startThread(this.#options);
+      const thread = await this.#idleThread();
+      const { probe } = this.#options;
+      const session = await build(checkpoint, { load: this.#source.load, probe }, thread);
       this.#spare = undefined;
-      const session = await build(checkpoint, this.#options, thread).finally(() => {
-        if (!this.#closed) this.#spare = startThread(this.#options);
-      });
-      if (this.#closed) return await session.release();
       const old = this.#session;
       this.#session = session;
-      this.#releasing = Promise.all([this.#releasing, old.dead ? undefined : old.release()]).then(() => {});
+      this.#releasing = this.#retire(old);
       this.#options.onSwap?.({ version, savedUs: checkpoint.record.timeUs });
     } catch (error) {
       this.#refuse(error, version);
     }
+  }
+
+  /** The spare thread; one that is still busy with a long run is waited for a while, and then another one started. */
+  async #idleThread(): Promise<ModelThread> {
+    if (this.#spare === undefined) {
+      const waited = delay(THREAD_WAIT_MS, undefined, { ref: false });
+      await Promise.race([this.#releasing, waited]);
+    }
+    if (this.#spare === undefined || this.#spare.dead) this.#spare = new ModelThread(this.#options);
+    return this.#spare;
+  }
+
+  /** Frees a version that serves no more, and keeps its thread for the next one. */
+  async #retire(old: ModelSession): Promise<void> {
+    const before = this.#releasing;
+    const thread = await old.release();
+    if (thread.dead || this.#closed || this.#spare !== undefined) await thread.end();
+    else this.#spare = thread;
+    await before;
   }
 
   #refuse(error: unknown, version: number): void {
@@ -140,8 +174,8 @@ export class ServedModel implements AsyncDisposable {
     this.#closed = true;
     clearTimeout(this.#timer);
     await this.#looking;
-    await this.#spare?.terminate();
-    await Promise.all([this.#releasing, this.#session.dead ? undefined : this.#session.release()]);
+    await this.#releasing;
+    await Promise.all([this.#spare?.end(), this.#session.release().then((thread) => thread.end())]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -149,46 +183,20 @@ export class ServedModel implements AsyncDisposable {
   }
 }
 
-/** A version's session, warmed and tried. */
+/** A version's session, warmed and tried. The thread can be used again when it fails. */
 async function build(
   checkpoint: Checkpoint,
-  options: ServeModelOptions,
-  thread: Worker,
+  { load, probe }: { load: LoadModel; probe: ServeModelOptions["probe"] },
+  thread: ModelThread,
 ): Promise<ModelSession> {
+  const session = await thread.open(checkpoint.version, await load(checkpoint));
   try {
-    const session = await ModelSession.open(checkpoint.version, await readModel(checkpoint, options), thread);
-    if (options.probe !== undefined) await tryOut(session, options.probe);
+    if (probe !== undefined) await tryOut(session, probe);
     return session;
   } catch (error) {
-    await thread.terminate();
+    await session.release();
     throw error;
   }
-}
-
-/** The model's bytes, in memory that its thread can read. */
-async function readModel(checkpoint: Checkpoint, options: ServeModelOptions): Promise<Uint8Array> {
-  const { version, files } = checkpoint;
-  const models = files.filter(({ name }) => name.toLowerCase().endsWith(".onnx"));
-  const name = options.file ?? (models.length === 1 ? models[0]!.name : undefined);
-  if (name === undefined) {
-    throw new StoreError(
-      "ERR_INVALID_ARGUMENT",
-      `${checkpoint.ref}@${version} has ${models.length} ONNX files`,
-      {
-        hint: "Name the model's file.",
-      },
-    );
-  }
-  const file = checkpoint.file(name);
-  if (file.sizeBytes > MODEL_BYTES_MAX || files.some(({ layout }) => layout?.format === "onnx-data")) {
-    throw new StoreError("ERR_LIMIT", `${name} is larger than 2 GiB or keeps its weights in another file`, {
-      context: { file: name, sizeBytes: file.sizeBytes },
-      hint: "Only models in one piece are served.",
-    });
-  }
-  const model = new Uint8Array(new SharedArrayBuffer(file.sizeBytes));
-  await checkpoint.reader(file).read(0, file.sizeBytes, { bytes: model });
-  return model;
 }
 
 /** Two runs: the first also warms what the runtime prepares lazily. */

@@ -2,7 +2,14 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type DType, type Tensor, type TypedArray, tensorSizeBytes } from "../../formats/tensor.ts";
 import { StoreError, toErrorRecord } from "../../src/errors.ts";
-import type { ModelSignature, OpenRequest, RunRequest, SessionReply, SessionStart } from "./messages.ts";
+import type {
+  ModelBytes,
+  ModelSignature,
+  RunRequest,
+  SessionReply,
+  SessionRequest,
+  SessionStart,
+} from "./messages.ts";
 
 type RuntimeData = TypedArray | Uint8Array;
 
@@ -55,21 +62,30 @@ const { runtime: runtimePlace, threads } = workerData as SessionStart;
 /** Loaded at once, while no model is there yet: that takes longer than building most sessions. */
 const loading = import(runtimePlace) as Promise<Runtime & { default?: Runtime }>;
 
-async function open({ model }: OpenRequest): Promise<void> {
+let session: RuntimeSession | undefined;
+
+async function open({ model, external }: ModelBytes): Promise<void> {
   const loaded = await loading;
   const runtime = loaded.default ?? loaded;
   const options = { intraOpNumThreads: threads, interOpNumThreads: 1, executionMode: "sequential" };
-  // The runtime wants memory that is not shared; this copy is the thread's own and goes with it.
-  const session = await runtime.InferenceSession.create(new Uint8Array(model), options);
+  const externalData = external.length === 0 ? {} : { externalData: external };
+  // The runtime wants a model in memory that is not shared; this copy is the thread's own and goes with the session.
+  // External data it takes as they are, and copies them into the session.
+  session = await runtime.InferenceSession.create(new Uint8Array(model), { ...options, ...externalData });
   port.postMessage({ opened: signatureOf(session) } satisfies SessionReply);
-  port.on("message", (request: RunRequest | "release") => {
-    if (request === "release") void session.release().finally(() => port.close());
-    else void run(runtime, session, request);
-  });
 }
 
-async function run(runtime: Runtime, session: RuntimeSession, { id, inputs }: RunRequest): Promise<void> {
+async function release(): Promise<void> {
+  await session?.release();
+  session = undefined;
+  port.postMessage({ released: true } satisfies SessionReply);
+}
+
+async function run({ id, inputs }: RunRequest): Promise<void> {
   try {
+    const loaded = await loading;
+    const runtime = loaded.default ?? loaded;
+    if (session === undefined) throw invalid("it is not open");
     const feeds = Object.entries(inputs).map(([name, tensor]) => [name, toRuntime(runtime, name, tensor)]);
     const results = await session.run(Object.fromEntries(feeds) as Record<string, RuntimeTensor>);
     const outputs = Object.fromEntries(
@@ -124,14 +140,14 @@ function invalid(message: string): StoreError {
 }
 
 loading.catch(() => {});
-port.once("message", (request: OpenRequest | "release") => {
-  if (request === "release") port.close();
-  else open(request).catch(fail);
+port.on("message", (request: SessionRequest) => {
+  if (request === "release") release().catch(fail);
+  else if ("open" in request) open(request.open).catch(fail);
+  else void run(request);
 });
 
 function fail(error: unknown): void {
   const message = error instanceof Error ? error.message : String(error);
   const failed = new StoreError("ERR_FORMAT_ONNX", `the model does not load: ${message}`);
   port.postMessage({ failed: toErrorRecord(failed) } satisfies SessionReply);
-  port.close();
 }

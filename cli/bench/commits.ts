@@ -1,18 +1,8 @@
 import type { Critical } from "../../src/critical/critical.ts";
 import { openPeers } from "./peers.ts";
 import type { Place } from "./place.ts";
-import {
-  hundredths,
-  loopDelayMs,
-  median,
-  pause,
-  type Spread,
-  shuffle,
-  spreadOf,
-  tenths,
-  turn,
-} from "./samples.ts";
-import { key, order } from "./workload.ts";
+import { hundredths, loopDelayMs, median, pause, type Spread, shuffle, spreadOf, tenths } from "./samples.ts";
+import { key, type Order, order } from "./workload.ts";
 
 export interface SoloReport {
   durability: string;
@@ -26,11 +16,16 @@ export interface SoloReport {
   deviceBytesPerCommit: number;
 }
 
-const WARM_UP = 500;
+/** Commits of one store before another has its turn, and the first of them that are not counted. */
+const TURN = 50;
+const UNCOUNTED = 10;
+const WARM_UP_ROUNDS = 10;
 
 /**
- * One commit of each in every round, in random order: a busy machine and a busy disk slow all of them, and none
- * always follows the same other.
+ * Turns of commits of each in every round, in random order: a busy machine and a busy disk slow all of them, and none
+ * always follows the same other. The first few of a turn find the processor's caches full of another store and are
+ * not counted, for the floor as for all others; before each write, the floor's too, the caller makes a key and a
+ * value.
  */
 export async function soloCommits(place: Place, rounds: number): Promise<SoloReport> {
   const critical = place.openPartition("solo");
@@ -45,16 +40,24 @@ export async function soloCommits(place: Place, rounds: number): Promise<SoloRep
   const samples = new Map<string, number[]>(runners.map(({ name }) => [name, []]));
   const inTurn = runners.slice();
   let before = critical.stats().log!;
-  for (let round = -WARM_UP; round < rounds; round++) {
+  let number = 0;
+  for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
     if (round === 0) before = critical.stats().log!;
     shuffle(inTurn);
     for (const { name, commit } of inTurn) {
-      const startMs = performance.now();
-      const pending = commit(round + WARM_UP);
-      if (pending instanceof Promise) await pending;
-      if (round >= 0) samples.get(name)!.push((performance.now() - startMs) * 1000);
+      const into = samples.get(name)!;
+      for (let i = 0; i < TURN; i++) {
+        const at = key(number + i);
+        const value = order(number + i);
+        const startMs = performance.now();
+        const pending = commit(at, value);
+        if (pending instanceof Promise) await pending;
+        if (round >= 0 && i >= UNCOUNTED) into.push((performance.now() - startMs) * 1000);
+      }
+      // What each still does behind its commits ends before the next has its turn.
+      await pause(2);
     }
-    if (round % 16 === 0) await turn();
+    number += TURN;
   }
   const after = critical.stats().log!;
   for (const peer of installed) await peer.close();
@@ -83,19 +86,23 @@ export interface AloneReport {
   timesFloor: number;
 }
 
-/** Runs of commits and of floor writes in turn: nothing but the wait for the disk comes between two commits. */
+/** Long runs of commits and of floor writes in turn: nothing but the wait for the disk comes between two commits. */
 export async function commitsAlone(place: Place, runs: number): Promise<AloneReport> {
   const critical = place.openPartition("alone");
   const floor = place.openFloor("floor-alone");
   const commit = committing(critical);
   const samples: [number[], number[]] = [[], []];
-  const timed = (into: number[], call: () => unknown) => {
+  let number = 0;
+  const timed = (into: number[], call: Commit) => {
+    const at = key(number);
+    const value = order(number++);
     const startMs = performance.now();
-    call();
+    call(at, value);
     into.push((performance.now() - startMs) * 1000);
   };
   for (let run = -2; run < runs; run++) {
-    for (let i = 0; i < 500; i++) timed(run < 0 ? [] : samples[0], () => commit((run + 2) * 500 + i));
+    for (let i = 0; i < 500; i++) timed(run < 0 ? [] : samples[0], commit);
+    await pause(10);
     for (let i = 0; i < 500; i++) timed(run < 0 ? [] : samples[1], floor.write);
     await pause(5);
   }
@@ -165,12 +172,10 @@ export async function groupedCommits(place: Place, perRun: number): Promise<Grou
   };
 }
 
-/** One put of an order, its key and value made outside the commit. */
-function committing(critical: Critical): (number: number) => unknown {
+type Commit = (key: string, value: Order) => unknown;
+
+/** One put of an order. */
+function committing(critical: Critical): Commit {
   const orders = critical.map("orders", { version: 1 });
-  return (number) => {
-    const at = key(number);
-    const value = order(number);
-    return critical.commit((tx) => tx.put(orders, at, value));
-  };
+  return (at, value) => critical.commit((tx) => tx.put(orders, at, value));
 }

@@ -59,7 +59,7 @@ export async function benchCritical(options: CriticalBenchOptions): Promise<Crit
     return work();
   };
   try {
-    const solo = await step("single commits", () => soloCommits(place, quick ? 600 : 4000));
+    const solo = await step("single commits", () => soloCommits(place, quick ? 12 : 80));
     const alone = await step("commits by themselves", () => commitsAlone(place, quick ? 3 : 12));
     const inMemory = await step("the same in memory", () => commitsInMemory(quick));
     const grouped = await step("grouped commits", () => groupedCommits(place, quick ? 10_000 : 50_000));

@@ -15,6 +15,8 @@ export interface OpeningReport {
   replayMs: number;
   lowestMs: number;
   highestMs: number;
+  /** The same opening as the first thing a new process does: it runs code that nothing has compiled yet. */
+  newProcessOpenMs: number;
   /** A new process, from its start to its first commit acknowledged; and what such a process takes without a store. */
   firstCommitMs: number;
   bareProcessMs: number;
@@ -67,9 +69,11 @@ export async function openings(place: Place, rounds: number): Promise<OpeningRep
     await critical.close();
   }
   const middle = (of: (time: (typeof times)[number]) => number) => tenths(median(times.map(of)));
+  const opened: number[] = [];
   const child = (arguments_: string[]) => {
     const startMs = performance.now();
-    execFileSync(process.execPath, [startScript, ...arguments_]);
+    const told = execFileSync(process.execPath, [startScript, ...arguments_], { encoding: "utf8" });
+    if (told !== "") opened.push(Number(told));
     return performance.now() - startMs;
   };
   const started = Array.from({ length: 3 }, () => [child([place.path("reopen")]), child([])] as const);
@@ -82,6 +86,7 @@ export async function openings(place: Place, rounds: number): Promise<OpeningRep
     replayMs: middle((time) => time.replayMs),
     lowestMs: tenths(Math.min(...times.map((time) => time.openMs))),
     highestMs: tenths(Math.max(...times.map((time) => time.openMs))),
+    newProcessOpenMs: tenths(median(opened)),
     firstCommitMs: tenths(median(started.map(([full]) => full))),
     bareProcessMs: tenths(median(started.map(([, bare]) => bare))),
   };

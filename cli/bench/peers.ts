@@ -1,13 +1,13 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { key, order } from "./workload.ts";
+import type { Order } from "./workload.ts";
 
 /** An embedded store that does the same commit: one prepared upsert of one row, one durable flush. */
 export interface Peer {
   name: string;
   options: string;
-  commit(number: number): unknown;
+  commit(key: string, value: Order): unknown;
   close(): unknown;
 }
 
@@ -62,7 +62,7 @@ const makers: {
       db.exec("CREATE TABLE orders (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID");
       const upsert = db.prepare("INSERT OR REPLACE INTO orders VALUES (?, ?)");
       return {
-        commit: (number) => upsert.run(key(number), pack(order(number))),
+        commit: (key, value) => upsert.run(key, pack(value)),
         close: () => db.close(),
       };
     },
@@ -73,7 +73,7 @@ const makers: {
     async open(path) {
       const { open } = await load<Lmdb>("lmdb");
       const db = open({ path, overlappingSync: false });
-      return { commit: (number) => db.putSync(key(number), order(number)), close: () => db.close() };
+      return { commit: (key, value) => db.putSync(key, value), close: () => db.close() };
     },
   },
   {
@@ -85,7 +85,7 @@ const makers: {
       const db = new ClassicLevel(path, { valueEncoding: "buffer" });
       await db.open();
       return {
-        commit: (number) => db.put(key(number), pack(order(number)), { sync: true }),
+        commit: (key, value) => db.put(key, pack(value), { sync: true }),
         close: () => db.close(),
       };
     },

@@ -17,6 +17,8 @@ export function order(number: number) {
   };
 }
 
+export type Order = ReturnType<typeof order>;
+
 /** A key far from the one before: an engine's orders come in no order. */
 export function key(number: number): string {
   return `order-${String((number * 7919) % RECORDS).padStart(8, "0")}`;

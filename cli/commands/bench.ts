@@ -83,6 +83,7 @@ function fieldsOf(report: CriticalBenchReport): [string, string][] {
         `${formatCount(opening.replayedRecords)} records replayed: log ${opening.lockAndLogMs} ms, ` +
         `snapshot ${opening.snapshotMs} ms, replay ${opening.replayMs} ms`,
     ],
+    ["the same first thing in a process", formatDuration(opening.newProcessOpenMs)],
     [
       "process to first commit",
       `${formatDuration(opening.firstCommitMs)}, of these ${formatDuration(opening.bareProcessMs)} for an empty process`,

@@ -7,7 +7,7 @@ import { formatTime } from "../render/quantities.ts";
 import { renderTable } from "../render/table.ts";
 import type { Session } from "../session.ts";
 import { renderValue, toJsonValue } from "../values.ts";
-import { named, readAll } from "./critical.ts";
+import { named, readAll } from "./critical-entries.ts";
 
 /** `critical history` and `critical at`: what a map was. */
 export function addCriticalPast(critical: Command, session: Session): void {

@@ -2,13 +2,13 @@ import type { Command } from "commander";
 import { StoreError } from "../../src/errors.ts";
 import { given, parseWhole } from "../arguments.ts";
 import { UsageError } from "../exit-codes.ts";
-import type { KeyRange, VersionedEntry } from "../library.ts";
+import type { VersionedEntry } from "../library.ts";
 import { parseFromNowUs, parseTimeUs } from "../moments.ts";
 import { formatTime } from "../render/quantities.ts";
 import { renderTable } from "../render/table.ts";
-import { printable } from "../render/text.ts";
 import type { Session } from "../session.ts";
 import { parseValue, renderValue, toJsonValue } from "../values.ts";
+import { named, readAll } from "./critical-entries.ts";
 import { addCriticalPast } from "./critical-past.ts";
 
 interface ChangeFlags {
@@ -182,28 +182,6 @@ function addRemove(critical: Command, session: Session): void {
     });
     session.done({ map, key, lsn }, () => `removed ${named(map, key)}, LSN ${lsn}\n`);
   });
-}
-
-/** Reads page after page until there is no next one. */
-export async function readAll<T>(
-  range: KeyRange,
-  read: (range: KeyRange) => Promise<{ items: T[]; next: string | undefined }>,
-): Promise<T[]> {
-  const all: T[] = [];
-  let part = range;
-  for (;;) {
-    const { items, next } = await read(part);
-    for (const item of items) all.push(item);
-    const left = range.limit === undefined ? undefined : range.limit - all.length;
-    if (next === undefined || left === 0) return all;
-    // The key after `next` in code-unit order: the upper bound itself is no longer wanted.
-    const bound = range.reverse === true ? { to: `${next}\0` } : { from: next };
-    part = given({ ...range, ...bound, limit: left });
-  }
-}
-
-export function named(map: string, key: string): string {
-  return `${printable(map)} ${printable(key)}`;
 }
 
 function entryData({ key, value, version, expiresAtUs }: VersionedEntry<unknown>) {

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import type { ModelSignature, Tensor, Store as WholeStore } from "../../index.ts";
+import type { ModelSignature, ServeModelOptions, Tensor, Store as WholeStore } from "../../index.ts";
 import { isStoreError, StoreError } from "../../src/errors.ts";
 import { UsageError } from "../exit-codes.ts";
 import type { VersionDetails } from "../library.ts";
@@ -27,7 +27,17 @@ export function addModel(program: Command, session: Session): void {
       "--input <file>",
       'JSON: {"NAME": {"dtype": "F32", "shape": [2], "data": [1, 2]}}; - reads it from standard input',
     )
-    .action((selector: string, { input }: { input: string }) => runOnce(session, selector, input));
+    .option("--skeleton <model>", "an ONNX file whose weights the version's plain tensors take the place of")
+    .option("--prefix <text>", "with --skeleton: what goes before its tensors' names in the version")
+    .option("--keep <name...>", "with --skeleton: initializers that stay its own; all of them: --keep '*'")
+    .action((selector: string, options: RunOptions) => runOnce(session, selector, options));
+}
+
+interface RunOptions {
+  input: string;
+  skeleton?: string;
+  prefix?: string;
+  keep?: string[];
 }
 
 async function showInfo(session: Session, selector: string): Promise<void> {
@@ -77,14 +87,26 @@ async function signatureOf(
   }
 }
 
-async function runOnce(session: Session, selector: string, path: string): Promise<void> {
+function modelOf({ skeleton, prefix, keep }: RunOptions): ServeModelOptions["onnx"] {
+  if (skeleton === undefined) {
+    if (prefix === undefined && keep === undefined) return true;
+    throw new UsageError("--prefix and --keep are about a skeleton", "Name it with --skeleton.");
+  }
+  return {
+    skeleton,
+    ...(prefix !== undefined && { tensors: prefix }),
+    ...(keep !== undefined && { keep: keep.includes("*") ? true : keep }),
+  };
+}
+
+async function runOnce(session: Session, selector: string, options: RunOptions): Promise<void> {
+  const onnx = modelOf(options);
+  const path = options.input;
   const inputs = readInputs(await readFile(path === "-" ? "/dev/stdin" : path, "utf8"));
   const answer = await session.withStore({ readOnly: true }, async (store) => {
     const { version, ref } = await store.checkpoints.show(selector);
     // Pinned: one run needs no follower.
-    const model = await (store as unknown as WholeStore).checkpoints.serve(`${ref}@${version}`, {
-      onnx: true,
-    });
+    const model = await (store as unknown as WholeStore).checkpoints.serve(`${ref}@${version}`, { onnx });
     try {
       return { ref, ...(await model.run(inputs)) };
     } finally {

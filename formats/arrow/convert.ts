@@ -1,14 +1,12 @@
-import {
-  Table as ArrowTable,
-  type Data,
-  type DataType,
-  Field,
-  makeData,
-  RecordBatch,
-  Schema,
-  Struct,
-} from "apache-arrow";
+// By the modules that are needed: all of the library takes twice as long to load, and they are the same ones.
+import { type Data, makeData } from "apache-arrow/data";
+import { RecordBatch } from "apache-arrow/recordbatch";
+import { Field, Schema } from "apache-arrow/schema";
+import { Table as ArrowTable } from "apache-arrow/table";
+import { type DataType, Struct } from "apache-arrow/type";
+import type { Vector } from "apache-arrow/vector";
 import { StoreError } from "../../src/errors.ts";
+import { ARROW_EXPANDED_BYTES_MAX } from "../../src/limits.ts";
 import { concatTables, sliceBits, takeRows } from "../tables/combine.ts";
 import {
   type Column,
@@ -64,14 +62,19 @@ function dataOf(column: Column): Data {
   return makeData({ ...shared, data: column.values } as never);
 }
 
+/** What dictionaries may still expand to; without one, each batch has `ARROW_EXPANDED_BYTES_MAX`. */
+export interface Expansion {
+  leftBytes: number;
+}
+
 /**
  * The rows of an Arrow table, or of one of its batches. A table of one batch is taken over as it is, several are put
  * together in new memory.
  * @throws `ERR_FORMAT_ARROW` for types that have no place in a table, and for buffers that do not fit their rows
  */
-export function fromArrow(source: ArrowTable | RecordBatch): Table {
+export function fromArrow(source: ArrowTable | RecordBatch, expansion?: Expansion): Table {
   const batches = source instanceof RecordBatch ? [source] : source.batches;
-  const tables = batches.map(fromRecordBatch);
+  const tables = batches.map((batch) => fromRecordBatch(batch, expansion));
   if (tables.length > 0) return concatTables(tables);
   const columns = source.schema.fields.map(({ name, type }): Column => emptyColumn(name, type));
   return { rows: 0, columns };
@@ -85,19 +88,22 @@ function emptyColumn(name: string, type: DataType): Column {
   return { ...field, rows: 0, values, ...(ofBytes ? { offsets: new Int32Array(1) } : {}) };
 }
 
-function fromRecordBatch(batch: RecordBatch): Table {
-  const columns = batch.schema.fields.map((field, at) => columnOf(field.name, batch.data.children[at]!));
+function fromRecordBatch(batch: RecordBatch, expansion?: Expansion): Table {
+  const left = expansion ?? { leftBytes: ARROW_EXPANDED_BYTES_MAX };
+  const columns = batch.schema.fields.map((field, at) =>
+    columnOf(field.name, batch.data.children[at]!, left),
+  );
   return { rows: batch.numRows, columns };
 }
 
-function columnOf(name: string, data: Data): Column {
+function columnOf(name: string, data: Data, expansion: Expansion): Column {
   const field = fieldOf(name, data.type);
   const rows = data.length;
   const offset = data.offset;
   const nulls = data.nullBitmap !== undefined && data.nullBitmap.length > 0 && data.nullCount > 0;
   if (nulls && data.nullBitmap!.length * 8 < offset + rows) throw tooShort(name, "validity bitmap");
   const validity = nulls ? { validity: sliceBits(data.nullBitmap!, offset, rows) } : {};
-  if (data.dictionary !== undefined) return fromDictionary(name, data);
+  if (data.dictionary !== undefined) return fromDictionary(name, data, expansion);
   if (field.type === "bool") {
     const bits = data.values as Uint8Array;
     if (bits.length * 8 < offset + rows) throw tooShort(name, "values");
@@ -156,10 +162,9 @@ function bytesOf(name: string, data: Data): { values: Uint8Array; offsets: Int32
 }
 
 /** A dictionary's values put where its indices point. */
-function fromDictionary(name: string, data: Data): Column {
-  const chunks = data.dictionary!.data.map((chunk: Data) => columnOf(name, chunk));
-  const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
-  const dictionary = concatTables(chunks.map((chunk) => ({ rows: chunk.rows, columns: [chunk] }))).columns[0];
+function fromDictionary(name: string, data: Data, expansion: Expansion): Column {
+  const dictionary = dictionaryOf(name, data.dictionary!, expansion);
+  const rows = dictionary?.rows ?? 0;
   const indices = data.values as NumberArray;
   if (indices.length < data.length) throw tooShort(name, "indices");
   const taken = new Int32Array(data.length);
@@ -184,7 +189,34 @@ function fromDictionary(name: string, data: Data): Column {
     taken[row] = index;
   }
   if (dictionary === undefined) return { ...emptyColumn(name, data.type), rows: data.length };
+  expansion.leftBytes -= expandedBytes(dictionary, taken);
+  if (expansion.leftBytes < 0) {
+    throw new StoreError("ERR_LIMIT", `column ${JSON.stringify(name)} names long values again and again`, {
+      context: { column: name },
+      hint: "Write it in smaller batches, or fewer of them at once.",
+    });
+  }
   return takeRows(dictionary, taken);
+}
+
+/** Dictionaries already laid out: every batch that follows one names it again. */
+const laidOut = new WeakMap<Vector, Column>();
+
+function dictionaryOf(name: string, vector: Vector, expansion: Expansion): Column | undefined {
+  const known = laidOut.get(vector);
+  if (known !== undefined) return { ...known, name };
+  const chunks = vector.data.map((chunk: Data) => columnOf(name, chunk, expansion));
+  const made = concatTables(chunks.map((chunk) => ({ rows: chunk.rows, columns: [chunk] }))).columns[0];
+  if (made !== undefined) laidOut.set(vector, made);
+  return made;
+}
+
+/** Bytes of a dictionary's values at every row that names them. */
+function expandedBytes({ rows, values, offsets }: Column, taken: Int32Array): number {
+  if (offsets === undefined) return taken.length * Math.ceil(values.byteLength / Math.max(1, rows));
+  let sizeBytes = 0;
+  for (const row of taken) if (row >= 0) sizeBytes += offsets[row + 1]! - offsets[row]!;
+  return sizeBytes;
 }
 
 function tooShort(name: string, what: string): StoreError {

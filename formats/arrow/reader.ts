@@ -2,20 +2,30 @@ import { CompressionType, compressionRegistry, RecordBatchReader } from "apache-
 import { isStoreError, StoreError } from "../../src/errors.ts";
 import type { Table } from "../tables/table.ts";
 import { loadLz4Frames, loadZstdFrames } from "./buffers.ts";
-import { fromArrow } from "./convert.ts";
+import { type Expansion, fromArrow } from "./convert.ts";
+import { type VerifyOptions, verifyArrow } from "./verify.ts";
+
+export interface ReadArrowOptions extends VerifyOptions {
+  /** Bytes that values of dictionaries may take at all rows that name them. Default: 2 GiB a batch. */
+  expandedBytesMax?: number;
+}
 
 /**
  * Reads Arrow IPC, a file or a stream, as one table a record batch. Columns are views of `bytes` where they are not
- * compressed.
+ * compressed. All metadata are looked at first: what the library makes of them is bounded by the size of `bytes`.
  * @throws `ERR_FORMAT_ARROW` for bytes that are no whole Arrow, and for types that have no place in a table
  */
-export async function* readArrow(bytes: Uint8Array): AsyncGenerator<Table> {
-  await registerCodecs();
+export async function* readArrow(bytes: Uint8Array, options: ReadArrowOptions = {}): AsyncGenerator<Table> {
+  if (options.compressed !== false) await registerCodecs();
   // Its reader takes an empty input for an empty stream.
   if (bytes.length < 8) throw notArrow("it has only a few bytes");
   const isFile = Buffer.from(bytes.subarray(0, 6)).toString("latin1") === "ARROW1";
   if (isFile && Buffer.from(bytes.subarray(-6)).toString("latin1") !== "ARROW1")
     throw notArrow("it ends too early");
+  verifyArrow(bytes, options);
+  const { expandedBytesMax } = options;
+  const expansion: Expansion | undefined =
+    expandedBytesMax === undefined ? undefined : { leftBytes: expandedBytesMax };
   let read = 0;
   const batches = guarded(() => {
     const reader = RecordBatchReader.from(alignedCopy(bytes)).open();
@@ -26,7 +36,7 @@ export async function* readArrow(bytes: Uint8Array): AsyncGenerator<Table> {
   for (;;) {
     const table = guarded(() => {
       const { done, value } = batches.iterator.next();
-      return done === true ? undefined : fromArrow(value);
+      return done === true ? undefined : fromArrow(value, expansion);
     });
     if (table === undefined) break;
     read += 1;

@@ -1,8 +1,9 @@
+import { Type } from "apache-arrow/enum";
+import { Field } from "apache-arrow/schema";
 import {
   Binary,
   Bool,
   type DataType,
-  Field,
   FixedSizeList,
   Float32,
   Float64,
@@ -14,13 +15,12 @@ import {
   TimestampMillisecond,
   TimestampNanosecond,
   TimestampSecond,
-  Type,
   Uint8,
   Uint16,
   Uint32,
   Uint64,
   Utf8,
-} from "apache-arrow";
+} from "apache-arrow/type";
 import { StoreError } from "../../src/errors.ts";
 import { LIST_SIZE_MAX } from "../../src/limits.ts";
 import type { ColumnField, NumberType, TimeUnit } from "../tables/table.ts";

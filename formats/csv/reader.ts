@@ -5,38 +5,13 @@ import { cellText, columnBuilder, nameOf } from "./builders.ts";
 import { ColumnGuess } from "./infer.ts";
 import { type RowBlock, type RowProblem, RowScanner } from "./rows.ts";
 import { TableBuilder } from "./table-builder.ts";
-
-/** Bytes of a file in order, in pieces of any size. */
-export type ByteChunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
-
-/** A row that was left out, and why. */
-export interface SkippedRow {
-  /** Counted from 1; the header is none. */
-  row: number;
-  column?: string;
-  what: string;
-}
-
-export interface TextTableOptions {
-  /** What happens to a row that cannot be read: `fail` (default) throws, `skip` leaves it out and goes on. */
-  onError?: "fail" | "skip";
-  /** Told of each row that `skip` leaves out. */
-  onSkip?: (row: SkippedRow) => void;
-  /** Rows of a batch. Default: 65,536. */
-  batchRows?: number;
-}
+import { type ByteChunks, type InferredTable, type TextTableOptions, withLast } from "./text-table.ts";
 
 export interface CsvOptions extends TextTableOptions {
   /** One character. Default: a comma. */
   delimiter?: string;
   /** Types that are known, by column; the others are inferred. */
   types?: Record<string, ColumnField["type"]>;
-}
-
-/** A table's columns and rows, found by reading all of it once. */
-export interface InferredTable {
-  fields: ColumnField[];
-  rows: number;
 }
 
 /**
@@ -169,10 +144,4 @@ function delimiterByte(delimiter = ","): number {
   throw new StoreError("ERR_INVALID_ARGUMENT", `${JSON.stringify(delimiter)} cannot separate cells`, {
     hint: "Use one character that no number is written with: a comma, a semicolon, a tab, a bar.",
   });
-}
-
-/** The chunks, the last one marked: an empty one at the end. */
-export async function* withLast(chunks: ByteChunks): AsyncGenerator<{ chunk: Uint8Array; last: boolean }> {
-  for await (const chunk of chunks) yield { chunk, last: false };
-  yield { chunk: new Uint8Array(0), last: true };
 }

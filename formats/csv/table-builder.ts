@@ -3,8 +3,8 @@ import { TABLE_BATCH_ROWS } from "../../src/limits.ts";
 import { concatTables, sliceTable } from "../tables/combine.ts";
 import { type ColumnField, type Table, typeText } from "../tables/table.ts";
 import { type ColumnBuilder, cellText } from "./builders.ts";
-import type { TextTableOptions } from "./reader.ts";
 import type { RowBlock, RowProblem } from "./rows.ts";
+import type { TextTableOptions } from "./text-table.ts";
 
 /** Makes tables of blocks of rows, and decides what becomes of rows that do not fit. */
 export class TableBuilder {

@@ -2,9 +2,9 @@ import { StoreError } from "../../src/errors.ts";
 import { TABLE_BATCH_ROWS } from "../../src/limits.ts";
 import { columnBuilder } from "../csv/builders.ts";
 import { ColumnGuess } from "../csv/infer.ts";
-import { type ByteChunks, type InferredTable, type TextTableOptions, withLast } from "../csv/reader.ts";
 import type { RowProblem } from "../csv/rows.ts";
 import { TableBuilder } from "../csv/table-builder.ts";
+import { type ByteChunks, type InferredTable, type TextTableOptions, withLast } from "../csv/text-table.ts";
 import type { ColumnField, Table } from "../tables/table.ts";
 import { ObjectScanner } from "./rows.ts";
 

@@ -6,7 +6,7 @@ import {
   decompress,
   detectCompression,
 } from "../compression/streams.ts";
-import type { InferredTable, TextTableOptions } from "../csv/reader.ts";
+import type { InferredTable, TextTableOptions } from "../csv/text-table.ts";
 import type { ColumnField, Table } from "./table.ts";
 
 /** Table files of every format behind one pair of functions; each format is loaded when it is first needed. */

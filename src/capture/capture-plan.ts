@@ -37,6 +37,8 @@ export class CapturePlan {
   /** By part: how many pieces it lies in. */
   readonly piecesOfPart: Int32Array;
   readonly sizeBytes: number;
+  /** Pieces that other threads cannot capture. */
+  readonly locals: readonly number[];
   readonly #pieceAt = new Map<number, number>();
 
   /** @param spans by offset, without gaps; `ranges` cover them, by offset as well. */
@@ -58,6 +60,7 @@ export class CapturePlan {
       this.#pieceAt.set(range.offset, this.pieces.length);
       this.pieces.push(piece);
     }
+    this.locals = this.pieces.flatMap((piece, index) => (piece.local ? [index] : []));
     this.sizeBytes = ranges.reduce((sum, range) => sum + range.sizeBytes, 0);
     this.table = new Float64Array(new SharedArrayBuffer((rows.length + segments.length) * 8));
     this.table.set(rows);

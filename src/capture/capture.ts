@@ -3,7 +3,7 @@ import type { WorkerPool } from "../workers/pool.ts";
 import type { CapturePlan } from "./capture-plan.ts";
 import { CONTROL_WORDS, type DrainRequest, drainJob, finishPiece, SPOOLED, STOP } from "./drain.job.ts";
 import { Fences } from "./fences.ts";
-import type { SpoolFile, SpoolFiles } from "./spool-files.ts";
+import type { KeptSpool, SpoolFile, SpoolFiles } from "./spool-files.ts";
 import type { StagingPool } from "./staging-pool.ts";
 
 export interface CaptureParts {
@@ -17,14 +17,11 @@ export interface CaptureParts {
 /** Where a captured piece's bytes are: in shared memory, or in the spool. */
 export type CapturedBytes = { bytes: Uint8Array } | { path: string; offset: number };
 
-/** Memory that is not shared is copied at once up to this much: a millisecond or two of the calling thread. */
-const COPY_AT_ONCE_BYTES = 8 << 20;
-
 /**
  * One save's tensors on their way out of the memory that the trainer wants to write again.
  *
- * Shared memory is drained by all worker threads at once. Of memory that is not shared, the first 8 MiB are copied
- * before `begin` returns; the rest is written to the spool by the operating system's I/O threads.
+ * Shared memory is drained by all worker threads at once. Memory that is not shared is copied before `begin` returns
+ * when the capture fits into staging memory, else written to the spool by the operating system's I/O threads.
  */
 export class Capture {
   /** Resolves when every byte has been captured; rejects when the capture failed or was stopped. */
@@ -37,7 +34,7 @@ export class Capture {
   readonly fences: Fences;
   readonly #partCount: number;
   readonly #slots: number[];
-  readonly #spool: SpoolFile | undefined;
+  #spool: SpoolFile | undefined;
   readonly #drained: Promise<unknown>;
   #ended = false;
 
@@ -47,15 +44,9 @@ export class Capture {
     this.#partCount = plan.piecesOfPart.length;
     this.fences = new Fences(plan.piecesOfPart, plan.pieces.length);
     this.#slots = staging.take(plan.pieces.length);
-    const spooled = plan.pieces.length - this.#slots.length;
-    try {
-      this.#spool = spooled > 0 ? spools.acquire() : undefined;
-    } catch (error) {
-      for (const slot of this.#slots) staging.give(slot);
-      throw error;
-    }
-    this.spooledBytes =
-      spooled === 0 ? 0 : Math.max(0, plan.sizeBytes - this.#slots.length * staging.slotBytes);
+    const spooled = plan.pieces.length > this.#slots.length;
+    this.#spool = spooled ? spools.acquire() : undefined;
+    this.spooledBytes = spooled ? plan.sizeBytes : 0;
     const locals = this.#copyLocals();
     const work = [this.#drain(), ...locals.map((piece) => this.#spoolLocal(piece))];
     for (const each of work) each.catch((error: unknown) => this.fences.fail(error));
@@ -71,7 +62,7 @@ export class Capture {
 
   async #drain(): Promise<void> {
     const { plan, pool, staging, disk } = this.#parts;
-    if (plan.pieces.every((piece) => piece.local)) return;
+    if (plan.locals.length === plan.pieces.length) return;
     const request: DrainRequest = {
       table: plan.table,
       buffers: plan.buffers,
@@ -89,27 +80,18 @@ export class Capture {
 
   #localSlots = 0;
 
-  /** Copies what is not shared into slots, as far as that may hold the calling thread; returns the pieces left. */
-  #copyLocals(): number[] {
+  /** Copies what is not shared into slots, if this capture has any; returns the pieces left. */
+  #copyLocals(): readonly number[] {
     const { plan, staging } = this.#parts;
-    const left: number[] = [];
+    if (this.#spool !== undefined || plan.locals.length === 0) return plan.locals;
     const start = performance.now();
-    let copiedBytes = 0;
-    plan.pieces.forEach((piece, index) => {
-      if (!piece.local) return;
-      const slot = this.#slots[this.#localSlots];
-      const roomy = this.#spool === undefined || copiedBytes < COPY_AT_ONCE_BYTES;
-      if (slot === undefined || !roomy) {
-        left.push(index);
-        return;
-      }
-      this.#localSlots += 1;
-      copiedBytes += piece.sizeBytes;
-      plan.copyPiece(index, staging.bytes(slot, piece.sizeBytes));
+    for (const index of plan.locals) {
+      const slot = this.#slots[this.#localSlots++]!;
+      plan.copyPiece(index, staging.bytes(slot, plan.pieces[index]!.sizeBytes));
       this.#finish(index, slot + 1);
-    });
-    if (copiedBytes > 0) this.copyMs += performance.now() - start;
-    return left;
+    }
+    this.copyMs += performance.now() - start;
+    return [];
   }
 
   async #spoolLocal(index: number): Promise<void> {
@@ -150,6 +132,23 @@ export class Capture {
     if (at < 0) return;
     this.#slots.splice(at, 1);
     this.#parts.staging.give(place - 1);
+  }
+
+  /** Leaves the spool to the next save of the same tensors, which is encoded against it; all must be captured. */
+  keepSpool(): KeptSpool | undefined {
+    const spool = this.#spool;
+    if (spool === undefined || this.#ended) return undefined;
+    this.#spool = undefined;
+    const { plan, spools } = this.#parts;
+    const kept: KeptSpool = {
+      sizeBytes: plan.sizeBytes,
+      rangeOf: (piece) => {
+        if (this.#place(piece) !== SPOOLED) return undefined;
+        return { path: spool.path, offset: plan.pieces[piece]!.offset };
+      },
+    };
+    spools.keep(kept, spool);
+    return kept;
   }
 
   /** Gives back whatever the capture still holds, once no thread works for it any more. */

@@ -11,7 +11,7 @@ import {
 import type { WorkerPool } from "../workers/pool.ts";
 import { Capture } from "./capture.ts";
 import type { CapturePlan } from "./capture-plan.ts";
-import { SpoolFiles } from "./spool-files.ts";
+import { type KeptSpool, SpoolFiles } from "./spool-files.ts";
 import { StagingPool } from "./staging-pool.ts";
 
 export interface CapturesOptions {
@@ -109,13 +109,34 @@ export class Captures {
     this.#admit();
   }
 
-  /** Begins to capture what room was taken for. */
-  begin(plan: CapturePlan): Capture {
+  /** Begins to capture what room was taken for; `before` is what it will be encoded against, if that can be kept. */
+  begin(plan: CapturePlan, before?: KeptSpool): Capture {
     const { disk, pool } = this.#options;
+    this.#dropKept(before);
     const capture = Capture.begin({ plan, pool, disk, staging: this.#staging, spools: this.#spools });
     this.note(plan.sizeBytes);
     this.#counts.spooledBytes += capture.spooledBytes;
     return capture;
+  }
+
+  /**
+   * Keeps the spool of a capture that is stored now, for the next save of the same tensors, as far as there is room
+   * for it beside the captures under way: what is kept gives way to them.
+   */
+  keep(capture: Capture): KeptSpool | undefined {
+    const kept = capture.keepSpool();
+    this.#dropKept(kept);
+    return kept;
+  }
+
+  /** Gives up what `keep` returned. */
+  drop(kept: KeptSpool): void {
+    this.#spools.drop(kept);
+  }
+
+  #dropKept(but: KeptSpool | undefined): void {
+    while (this.#spools.keptBytes > 0 && this.#spools.keptBytes + this.#heldBytes > this.#limitBytes)
+      this.#spools.dropOldest(but);
   }
 
   /** Counts a capture. */

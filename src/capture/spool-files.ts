@@ -7,6 +7,16 @@ export interface SpoolFile {
   file: DiskFile;
 }
 
+/**
+ * The spool of a save that is stored: raw bytes to encode the next save against, as long as nobody needs the room.
+ * What it holds may be overwritten at any moment, so whoever reads it compares digests.
+ */
+export interface KeptSpool {
+  sizeBytes: number;
+  /** Where a piece's bytes lie; `undefined` for one that waited in staging memory instead. */
+  rangeOf(piece: number): { path: string; offset: number } | undefined;
+}
+
 const SUFFIX = ".spool";
 
 /**
@@ -18,11 +28,38 @@ export class SpoolFiles {
   readonly #disk: Disk;
   readonly #directory: string;
   readonly #idle: SpoolFile[] = [];
+  /** Oldest first. */
+  readonly #kept: { kept: KeptSpool; spool: SpoolFile }[] = [];
+  #keptBytes = 0;
   #swept = false;
 
   constructor(disk: Disk, directory: string) {
     this.#disk = disk;
     this.#directory = directory;
+  }
+
+  /** What kept spools take. */
+  get keptBytes(): number {
+    return this.#keptBytes;
+  }
+
+  /** Keeps a spool that would be released otherwise. */
+  keep(kept: KeptSpool, spool: SpoolFile): void {
+    this.#kept.push({ kept, spool });
+    this.#keptBytes += kept.sizeBytes;
+  }
+
+  /** Gives up the oldest kept spool, another one than `but` if there is any. */
+  dropOldest(but: KeptSpool | undefined): void {
+    this.drop((this.#kept.find(({ kept }) => kept !== but) ?? this.#kept[0])?.kept);
+  }
+
+  drop(kept: KeptSpool | undefined): void {
+    const at = this.#kept.findIndex((each) => each.kept === kept);
+    if (at < 0) return;
+    const [dropped] = this.#kept.splice(at, 1);
+    this.#keptBytes -= dropped!.kept.sizeBytes;
+    this.release(dropped!.spool);
   }
 
   acquire(): SpoolFile {
@@ -64,6 +101,7 @@ export class SpoolFiles {
   }
 
   close(): void {
+    while (this.#kept.length > 0) this.dropOldest(undefined);
     for (const spool of this.#idle.splice(0)) this.#remove(spool);
   }
 }

@@ -26,9 +26,12 @@ export class StagingPool {
     return this.#free.length;
   }
 
-  /** At most `count` slots, as many as are free; those used last come first, since their memory is warm. */
+  /**
+   * `count` slots, or none when that many are not free: a capture that needs the spool anyway gains little by a few, and
+   * the whole pool's memory would be touched for it. Those used last come first, since their memory is warm.
+   */
   take(count: number): number[] {
-    return this.#free.splice(Math.max(0, this.#free.length - count)).reverse();
+    return count > this.#free.length ? [] : this.#free.splice(this.#free.length - count).reverse();
   }
 
   bytes(slot: number, sizeBytes: number): Uint8Array {

@@ -2,6 +2,7 @@ import { type Codec, loadCodec } from "../codec/codec.ts";
 import { elementOf } from "../codec/element.ts";
 import { applyPatch, PATCH_ID } from "../codec/encodings/patch.ts";
 import type { Disk } from "../disk/disk.ts";
+import { touchPages } from "../disk/touch-pages.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { CHAIN_DEPTH_MAX, DECODED_CACHE_BYTES, PATCH_DEPTH_MAX } from "../limits.ts";
 import type { ChunkEntry, ChunkIndex } from "./chunk-index.ts";
@@ -9,9 +10,10 @@ import { DecodedCache, type DecodedCacheStats } from "./decoded-cache.ts";
 import { digestKey, digestOf, digestText, sameDigest } from "./digest.ts";
 import type { FrameHeader } from "./pack-format.ts";
 import { type Frame, FrameBuffer, PackReader } from "./pack-reader.ts";
+import { storedRuns, type WantedChunk } from "./stored-runs.ts";
 
-/** Chunks that other threads read while one is hashed: enough to keep them busy, few enough to stay in the cache. */
-const READS_AHEAD = 8;
+/** Runs of chunks that other threads read while one is hashed: as many as the system has I/O threads. */
+const READS_AHEAD = 4;
 
 /** A chunk to encode another one against. */
 export interface Base {
@@ -73,32 +75,42 @@ export class ChunkReader {
   }
 
   /**
-   * Like `readInto` for many chunks: the next ones are read by other threads while this one hashes what has come. No
-   * target may be touched until it resolves or rejects.
+   * Like `readInto` for many chunks, best in the order in which they were stored: other threads read the next ones
+   * while this one hashes what has come. `onRead` gets the bytes of each when they are in their place; by then no
+   * target may be touched but those it was told of.
    */
-  async readManyInto(wanted: readonly { digest: Uint8Array; target: Uint8Array }[]): Promise<void> {
-    const coming: Promise<boolean>[] = [];
-    try {
-      for (let next = 0; next < wanted.length; next++) {
-        while (coming.length < wanted.length && coming.length < next + READS_AHEAD)
-          coming.push(this.#readAside(wanted[coming.length]!));
-        const { digest, target } = wanted[next]!;
+  async readManyInto(
+    wanted: readonly WantedChunk[],
+    onRead: (chunk: WantedChunk, bytes: Uint8Array) => void = () => {},
+  ): Promise<void> {
+    const { runs, others } = storedRuns(this.index, wanted);
+    let next = 0;
+    const readRuns = async () => {
+      for (let run = runs[next++]; run !== undefined; run = runs[next++]) {
+        const places = run.chunks.map((chunk) => ({ chunk, digest: chunk.digest, target: chunk.target() }));
         // Anything else than the right bytes goes the way that retries, decodes, or names what is wrong.
-        if (!((await coming[next]!) && sameDigest(digestOf(target), digest))) this.readInto(digest, target);
+        const rooms = run.chunks.flatMap((chunk) => chunk.room?.() ?? []);
+        const reading = this.#packs.readStoredRun({ ...run, chunks: places }).catch(() => []);
+        const [found] = await Promise.all([reading, touchPages(rooms)]);
+        places.forEach(({ chunk, digest, target }, at) => {
+          const isRight = found[at] === true && sameDigest(digestOf(target), digest);
+          if (!isRight) this.readInto(digest, target);
+          onRead(chunk, target);
+        });
       }
-    } finally {
-      await Promise.all(coming);
-    }
-  }
-
-  async #readAside({ digest, target }: { digest: Uint8Array; target: Uint8Array }): Promise<boolean> {
-    try {
-      const entry = this.index.get(digest);
-      if (entry === undefined || entry.depth > 0 || entry.rawBytes !== target.byteLength) return false;
-      return await this.#packs.readStoredAside(entry, digest, target);
-    } catch {
-      return false;
-    }
+    };
+    const readOthers = async () => {
+      for (const chunk of others) {
+        await new Promise(setImmediate);
+        const target = chunk.target();
+        this.readInto(chunk.digest, target);
+        onRead(chunk, target);
+      }
+    };
+    const lanes = Array.from({ length: READS_AHEAD }, readRuns);
+    const ended = await Promise.allSettled([...lanes, readOthers()]);
+    const failed = ended.find((each) => each.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
   }
 
   /**

@@ -14,14 +14,17 @@ import {
   type ChunkSource,
   type ChunkToEncode,
   type EncodedChunk,
+  type EncodedRun,
   type EncodeRequest,
   encodeJob,
-  type OperandSource,
 } from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
 import type { PackScan } from "./pack-scan.ts";
 import type { FrameToWrite, PackWriter } from "./pack-writer.ts";
 import { patchCostKiB, restoreCostKiB } from "./restore-cost.ts";
+
+/** Buffers of a job's size kept for the next jobs: as many as a save has in flight on a few cores. */
+const OUTPUTS_MAX = 8;
 
 interface CurrentPack {
   writer: PackWriter;
@@ -41,12 +44,6 @@ export interface PatchedChunk {
   payload: Uint8Array;
 }
 
-/** Answers of one job, with the memory their payloads lie in. */
-export interface EncodedRun {
-  answers: EncodedChunk[];
-  output: SharedArrayBuffer;
-}
-
 /**
  * One save's chunks on their way to the disk.
  *
@@ -63,12 +60,11 @@ export class ChunkSave {
   readonly #codec: Codec;
   readonly #profile: "fast" | "compact";
   readonly #lock: DiskFile;
+  readonly #aside: boolean;
   readonly #id = crypto.randomUUID();
   readonly #pending = new Map<string, { digest: Uint8Array; entry: ChunkEntry }>();
   /** Of these, chunks that the store had already. */
   readonly #replaced = new Set<string>();
-  /** Memory for answers, used again once their frames are appended. */
-  readonly #outputs: SharedArrayBuffer[] = [];
   #pack: CurrentPack | undefined;
   #appending: Promise<unknown> = Promise.resolve();
 
@@ -76,33 +72,34 @@ export class ChunkSave {
     store: ChunkStore,
     pool: WorkerPool,
     codec: Codec,
-    options: { profile: "fast" | "compact"; lock: DiskFile },
+    options: { profile: "fast" | "compact"; lock: DiskFile; aside: boolean },
   ) {
     this.#store = store;
     this.#pool = pool;
     this.#codec = codec;
     this.#profile = options.profile;
     this.#lock = options.lock;
+    this.#aside = options.aside;
   }
 
   /** Encodes a run of chunks on the worker pool. Nothing is written yet: pass the answer to `append`, in order. */
   async encode(
     source: ChunkSource,
     chunks: ChunkToEncode[],
-    operands: OperandSource[] = [],
+    options: Partial<Pick<EncodeRequest, "operands" | "parents">> = {},
   ): Promise<EncodedRun> {
-    const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
-    const output = this.#outputs.pop() ?? new SharedArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
-    const answers = await this.#pool.run<EncodedChunk[]>(encodeJob, {
+    const output = this.#store.outputs.pop() ?? new ArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
+    const request: EncodeRequest = {
       place: this.#store.place,
       saveId: this.#id,
       profile: this.#profile,
       source,
       chunks,
-      operands,
-      output: new Uint8Array(output, 0, sizeBytes),
-    } satisfies EncodeRequest);
-    return { answers, output };
+      operands: [],
+      ...options,
+      output,
+    };
+    return this.#pool.run(encodeJob, request, [output]);
   }
 
   /** Finds the content-defined cuts of a stretch of a file. */
@@ -113,7 +110,7 @@ export class ChunkSave {
   /** Appends the frames of an answer that are new. Answers of one thread must be appended in the order asked for. */
   async append({ answers, output }: EncodedRun): Promise<void> {
     for (const answer of answers) await this.#appendAnswer(answer);
-    this.#outputs.push(output);
+    if (this.#store.outputs.length < OUTPUTS_MAX) this.#store.outputs.push(output);
   }
 
   async #appendAnswer({ digest, frame }: EncodedChunk): Promise<void> {
@@ -232,6 +229,7 @@ export class ChunkSave {
   async #openPack(): Promise<CurrentPack> {
     const { writer, found } = this.#store.packs.acquire(this.#store.index);
     const isNew = writer.frameCount === 0;
+    writer.aside = this.#aside;
     if (isNew) this.storedBytes += writer.sizeBytes;
     this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew };
     if (found !== undefined) await this.#indexFound(found, writer);

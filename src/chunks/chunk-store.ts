@@ -1,6 +1,7 @@
 import { loadCodec } from "../codec/codec.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import { ASIDE_BYTES_MIN } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import type { ChunkIndex } from "./chunk-index.ts";
 import { ChunkReader } from "./chunk-reader.ts";
@@ -32,6 +33,8 @@ export class ChunkStore {
   readonly place: ChunkPlace;
   readonly reader: ChunkReader;
   readonly packs: PackDirectory;
+  /** Memory for what workers encode, kept from save to save. */
+  readonly outputs: ArrayBuffer[] = [];
   readonly #options: ChunkStoreOptions;
 
   private constructor(options: ChunkStoreOptions, place: ChunkPlace, reader: ChunkReader) {
@@ -44,6 +47,8 @@ export class ChunkStore {
   static async open(options: ChunkStoreOptions): Promise<ChunkStore> {
     const place = chunkPlace(options.directory);
     if (!options.readOnly) options.disk.makeDirectory(place.packsDirectory);
+    // Its kernels are compiled by other threads meanwhile.
+    loadCodec().catch(() => {});
     const index = await options.openIndex(place);
     const reader = await ChunkReader.open(options.disk, place.packsDirectory, index);
     if (options.pool.inline) registerJobContext(place, { disk: options.disk, reader });
@@ -69,13 +74,20 @@ export class ChunkStore {
     return this.#options.pool.run(recompressJob, { place: this.place, digests } satisfies RecompressRequest);
   }
 
-  /** Begins a save: from here until its `end`, gc removes nothing it finds. */
-  async beginSave(profile: "fast" | "compact"): Promise<ChunkSave> {
+  /**
+   * Begins a save: from here until its `end`, gc removes nothing it finds. One of more than `ASIDE_BYTES_MIN` raw bytes
+   * goes around the page cache.
+   */
+  async beginSave(profile: "fast" | "compact", rawBytes = 0): Promise<ChunkSave> {
     const lock = await this.lockGc("shared");
     try {
       this.index.refresh();
       const { ChunkSave } = await import("./chunk-save.ts");
-      return new ChunkSave(this, this.#options.pool, await loadCodec(), { profile, lock });
+      return new ChunkSave(this, this.#options.pool, await loadCodec(), {
+        profile,
+        lock,
+        aside: rawBytes >= ASIDE_BYTES_MIN,
+      });
     } catch (error) {
       lock.close();
       throw error;

@@ -11,13 +11,19 @@ export interface ChunkEncoding extends ChunkToEncode {
   profile: "fast" | "compact";
   /** What the replay names by place. */
   operands?: Base[];
+  /** The first base, where its bytes are at hand. */
+  parent?: Base | undefined;
 }
 
 /** The smallest frame for one chunk: alone, or against the bases that can be read and whose chain may grow. */
 export function encodeChunk(codec: Codec, reader: ChunkReader, chunk: ChunkEncoding): FrameToWrite {
   const { digest, raw, element, profile } = chunk;
-  const stored = reader.readBases([...chunk.bases, ...storedBasesOfReplay(chunk)]);
-  const bases = chunk.bases.flatMap((digest) => stored.find((base) => base.digest === digest) ?? []);
+  // The fast profile predicts from the parent alone: decoding its parent too would take longer than the encoding.
+  const wanted = profile === "fast" && element !== "bytes" ? chunk.bases.slice(0, 1) : chunk.bases;
+  const known = chunk.parent === undefined ? [] : [chunk.parent];
+  const toRead = [...wanted, ...storedBasesOfReplay(chunk)].filter((digest) => digest !== known[0]?.digest);
+  const stored = [...known, ...reader.readBases(toRead)];
+  const bases = wanted.flatMap((digest) => stored.find((base) => base.digest === digest) ?? []);
   const usable = mayExtendChain(
     raw.byteLength,
     bases.map((base) => base.entry),

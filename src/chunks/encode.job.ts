@@ -2,11 +2,11 @@ import { loadCodec } from "../codec/codec.ts";
 import type { Element } from "../codec/element.ts";
 import type { Recipe } from "../codec/replay/recipe.ts";
 import type { Disk } from "../disk/disk.ts";
-import { StoreError } from "../errors.ts";
+import { isStoreError, StoreError } from "../errors.ts";
 import { ENCODED_DIGESTS_MAX, JOB_BYTES } from "../limits.ts";
-import type { Job } from "../workers/job.ts";
-import type { Base } from "./chunk-reader.ts";
-import { digestKey, digestOf } from "./digest.ts";
+import { type Job, Moving } from "../workers/job.ts";
+import type { Base, ChunkReader } from "./chunk-reader.ts";
+import { digestKey, digestOf, sameDigest } from "./digest.ts";
 import { encodeChunk } from "./encode-chunk.ts";
 import { type ChunkPlace, jobContext } from "./job-context.ts";
 import type { FrameToWrite } from "./pack-writer.ts";
@@ -24,16 +24,27 @@ export interface EncodeRequest {
   profile: "fast" | "compact";
   source: ChunkSource;
   chunks: ChunkToEncode[];
+  /**
+   * Where raw bytes of the chunks' first bases may lie, one after the other like the chunks themselves: reading and
+   * hashing them costs less than decoding the bases. What is not there, or not those bytes, is decoded.
+   */
+  parents?: FileRange | undefined;
   /** Chunks of this save that replays name by their place here; stored before, but not yet in the index. */
   operands: OperandSource[];
-  /** Shared memory for the answer's payloads, as large as the chunks together: no payload is larger than its chunk. */
-  output: Uint8Array;
+  /** Memory for the answer's payloads, as large as the chunks together: no payload is larger than its chunk. */
+  output: ArrayBuffer;
+}
+
+export interface EncodedRun {
+  answers: EncodedChunk[];
+  /** The request's, which the payloads are parts of: to be used again when they are not needed any more. */
+  output: ArrayBuffer;
 }
 
 /** `bytes` lies in shared memory and is not written until the job is done. */
 export type ChunkSource = FileRange | { bytes: Uint8Array };
 
-interface FileRange {
+export interface FileRange {
   path: string;
   offset: number;
 }
@@ -69,17 +80,20 @@ export interface EncodedChunk {
 
 let lastSave = { saveId: "", encoded: new Set<string>() };
 
-/** The request before, done or not: what each leaves out depends on what those asked for earlier have encoded. */
-let before: Promise<unknown> = Promise.resolve();
+/** The job before this one on this thread. */
+let turn: Promise<unknown> = Promise.resolve();
 
-export function encodeChunks(request: EncodeRequest): Promise<EncodedChunk[]> {
-  // One that waits for a library to load must not be overtaken by the next, whose answer is appended after its own.
-  const answer = before.then(() => encodeInTurn(request));
-  before = answer.catch(() => undefined);
-  return answer;
+/**
+ * One job after the other: a chunk that comes again is answered without its frame, because an answer that is appended
+ * earlier has it. A job that waits for what it has to load must not be overtaken by the next.
+ */
+export function encodeChunks(request: EncodeRequest): Promise<Moving<EncodedRun>> {
+  const run = turn.then(() => encodeNow(request));
+  turn = run.catch(() => {});
+  return run;
 }
 
-async function encodeInTurn(request: EncodeRequest): Promise<EncodedChunk[]> {
+async function encodeNow(request: EncodeRequest): Promise<Moving<EncodedRun>> {
   const { disk, reader } = await jobContext(request.place);
   const codec = await loadCodec();
   if (request.chunks.some(({ element, bases }) => element === "bytes" && bases.length > 0))
@@ -100,12 +114,13 @@ async function encodeInTurn(request: EncodeRequest): Promise<EncodedChunk[]> {
       bytes: "bytes" in source ? source.bytes : readSource(disk, source, [operand], ownMemory),
     };
   });
+  const parents = request.parents && parentBytes(disk, request.parents, bytes.byteLength);
   const answers: EncodedChunk[] = [];
-  let at = 0;
-  let outputBytes = 0;
+  let end = 0;
   for (const chunk of request.chunks) {
-    const raw = bytes.subarray(at, at + chunk.rawBytes);
-    at += chunk.rawBytes;
+    const at = end;
+    end += chunk.rawBytes;
+    const raw = bytes.subarray(at, end);
     const digest = digestOf(raw);
     const key = digestKey(digest);
     if (lastSave.encoded.has(key) || reader.index.get(digest) !== undefined) {
@@ -113,13 +128,20 @@ async function encodeInTurn(request: EncodeRequest): Promise<EncodedChunk[]> {
       continue;
     }
     lastSave.encoded.add(key);
-    const frame = encodeChunk(codec, reader, { ...chunk, digest, raw, profile: request.profile, operands });
-    const payload = request.output.subarray(outputBytes, outputBytes + frame.payload.byteLength);
+    const parent = parents && parentOf(reader, chunk, parents.subarray(at, end));
+    const frame = encodeChunk(codec, reader, {
+      ...chunk,
+      digest,
+      raw,
+      profile: request.profile,
+      operands,
+      parent,
+    });
+    const payload = new Uint8Array(request.output, at, frame.payload.byteLength);
     payload.set(frame.payload);
-    outputBytes += payload.byteLength;
     answers.push({ digest, frame: { ...frame, payload } });
   }
-  return answers;
+  return new Moving({ answers, output: request.output }, [request.output]);
 }
 
 /** Memory for the stretch of a file that is being encoded, kept from job to job. */
@@ -128,6 +150,34 @@ let fileBytes = new Uint8Array(0);
 function scratch(sizeBytes: number): Uint8Array {
   if (fileBytes.byteLength < sizeBytes) fileBytes = new Uint8Array(Math.max(sizeBytes, JOB_BYTES));
   return fileBytes.subarray(0, sizeBytes);
+}
+
+/** And for what the chunks' first bases are read into. */
+let parentMemory = new Uint8Array(0);
+
+function parentBytes(disk: Disk, { path, offset }: FileRange, sizeBytes: number): Uint8Array | undefined {
+  if (parentMemory.byteLength < sizeBytes) parentMemory = new Uint8Array(Math.max(sizeBytes, JOB_BYTES));
+  const bytes = parentMemory.subarray(0, sizeBytes);
+  try {
+    const file = disk.open(path, { access: "read" });
+    try {
+      return file.readSync(bytes, offset) === sizeBytes ? bytes : undefined;
+    } finally {
+      file.close();
+    }
+  } catch (error) {
+    // Given up meanwhile: the bases are decoded.
+    if (isStoreError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** The chunk's first base, if these are its bytes and the store has it. */
+function parentOf(reader: ChunkReader, { bases }: ChunkToEncode, bytes: Uint8Array): Base | undefined {
+  const [digest] = bases;
+  const entry = digest && reader.index.get(digest);
+  if (entry === undefined || entry.rawBytes !== bytes.byteLength) return undefined;
+  return sameDigest(digestOf(bytes), digest!) ? { digest: digest!, entry, bytes } : undefined;
 }
 
 const ownMemory = (sizeBytes: number) => new Uint8Array(sizeBytes);

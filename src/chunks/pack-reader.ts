@@ -138,6 +138,31 @@ export function isSeal(bytes: Uint8Array, packId: bigint, offset: number): boole
 /** Open pack files a reader keeps: enough for the packs one restore touches, far below any descriptor limit. */
 const OPEN_PACKS_MAX = 64;
 
+/** Chunks that are stored as they are, each in a frame of its own, one behind the other from `offset` on. */
+export interface StoredRun {
+  packId: bigint;
+  offset: number;
+  chunks: { digest: Uint8Array; target: Uint8Array }[];
+}
+
+/** Bytes of the frame of a chunk that is stored as it is. */
+export function storedFrameBytes(rawBytes: number): number {
+  return frameHeaderBytes(1, 0) + rawBytes;
+}
+
+function isStoredFrame(
+  headerBytes: Uint8Array,
+  packId: bigint,
+  offset: number,
+  digest: Uint8Array,
+  rawBytes: number,
+): boolean {
+  const header = decodeFrameHeader(headerBytes, packId, offset);
+  if (typeof header === "string" || header.encoding !== STORED_ENCODING || header.bases.length > 0)
+    return false;
+  return header.payloadBytes === rawBytes && sameDigest(header.chunks[0]!.digest, digest);
+}
+
 /** Memory for one frame at a time, kept from one to the next. */
 export class FrameBuffer {
   #bytes = new Uint8Array(0);
@@ -193,15 +218,24 @@ export class PackReader {
     return this.#file(place.packId).readSync(target, payloadOffset) === target.byteLength;
   }
 
-  /** Like `readStored`, with the payload read by another thread: `target` must not be touched until it resolves. */
-  async readStoredAside(
-    place: { packId: bigint; offset: number; frameBytes: number },
-    digest: Uint8Array,
-    target: Uint8Array,
-  ): Promise<boolean> {
-    const payloadOffset = this.#storedPayload(place, digest, target.byteLength);
-    if (payloadOffset === undefined) return false;
-    return (await this.#file(place.packId).read(target, payloadOffset)) === target.byteLength;
+  /**
+   * Like `readStored` for frames that lie one behind the other, with one call by another thread: no target may be
+   * touched until it resolves. `false` for those whose frames are others.
+   */
+  async readStoredRun({ packId, offset, chunks }: StoredRun): Promise<boolean[]> {
+    const headerBytes = frameHeaderBytes(1, 0);
+    const headers = new Uint8Array(headerBytes * chunks.length);
+    const headerOf = (at: number) => headers.subarray(at * headerBytes, (at + 1) * headerBytes);
+    const targets = chunks.flatMap(({ target }, at) => [headerOf(at), target]);
+    let left = await this.#file(packId).readVector(targets, offset);
+    let frameAt = offset;
+    return chunks.map(({ digest, target }, at) => {
+      const isRead = left >= headerBytes + target.byteLength;
+      const found = isRead && isStoredFrame(headerOf(at), packId, frameAt, digest, target.byteLength);
+      left -= headerBytes + target.byteLength;
+      frameAt += headerBytes + target.byteLength;
+      return found;
+    });
   }
 
   /** Where the payload of a chunk that is stored as it is lies; `undefined` when the frame is another. */
@@ -214,10 +248,7 @@ export class PackReader {
     if (place.frameBytes !== headerBytes + rawBytes) return undefined;
     const bytes = this.#headerBytes.subarray(0, headerBytes);
     const count = this.#file(place.packId).readSync(bytes, place.offset);
-    const header = decodeFrameHeader(bytes.subarray(0, count), place.packId, place.offset);
-    if (typeof header === "string" || header.encoding !== STORED_ENCODING || header.bases.length > 0)
-      return undefined;
-    const isChunk = header.payloadBytes === rawBytes && sameDigest(header.chunks[0]!.digest, digest);
+    const isChunk = isStoredFrame(bytes.subarray(0, count), place.packId, place.offset, digest, rawBytes);
     return isChunk ? place.offset + headerBytes : undefined;
   }
 

@@ -1,6 +1,7 @@
 import { crc32c } from "@node-rs/crc32";
 import { invariant } from "../assert.ts";
-import type { Disk, DiskFile } from "../disk/disk.ts";
+import { allocatePages } from "../disk/aligned.ts";
+import { type Disk, type DiskFile, PAGE_BYTES } from "../disk/disk.ts";
 import { CHUNK_BYTES_MAX, FRAME_BASES_MAX, FRAME_CHUNKS_MAX, SECTOR_BYTES } from "../limits.ts";
 import { DIGEST_BYTES, SHORT_DIGEST_BYTES } from "./digest.ts";
 import {
@@ -21,9 +22,9 @@ import {
 /** Frames gathered into one write: large enough that a write's own cost vanishes, small enough to stay in cache. */
 const WRITE_BYTES = 1 << 20;
 
-/** Room for one more frame, of any size, and a seal. */
+/** Room for one more frame, of any size, a seal, and what came before it in its page. */
 const FRAME_BYTES_MAX =
-  frameHeaderBytes(FRAME_CHUNKS_MAX, FRAME_BASES_MAX) + CHUNK_BYTES_MAX + 1024 + SEAL_BYTES;
+  frameHeaderBytes(FRAME_CHUNKS_MAX, FRAME_BASES_MAX) + CHUNK_BYTES_MAX + 1024 + SEAL_BYTES + PAGE_BYTES;
 
 export type FrameToWrite = Omit<FrameHeader, "payloadBytes" | "payloadCrc"> & { payload: Uint8Array };
 
@@ -90,9 +91,14 @@ export class PackWriter {
   readonly #file: DiskFile;
   #writtenBytes: number;
   #frameCount: number;
-  /** Frames not yet handed to the operating system; allocated with the first. */
-  #gathered = new Uint8Array(0);
+  /**
+   * Frames not yet handed to the operating system; allocated with the first. They begin as far into a page of memory as
+   * they will into one of the file.
+   */
+  #gathered: Uint8Array = new Uint8Array(0);
   #gatheredBytes = 0;
+  /** Whether whole pages go around the page cache. */
+  aside = false;
   #failed = false;
 
   private constructor(packId: bigint, file: DiskFile, sizeBytes: number, frameCount: number) {
@@ -152,19 +158,35 @@ export class PackWriter {
   }
 
   #gather(bytes: Uint8Array): void {
-    if (this.#gathered.byteLength === 0) this.#gathered = new Uint8Array(WRITE_BYTES + FRAME_BYTES_MAX);
-    this.#gathered.set(bytes, this.#gatheredBytes);
+    if (this.#gathered.byteLength === 0) this.#gathered = allocatePages(WRITE_BYTES + FRAME_BYTES_MAX);
+    this.#gathered.set(bytes, this.#start + this.#gatheredBytes);
     this.#gatheredBytes += bytes.byteLength;
+  }
+
+  /** Where in memory what was gathered begins. */
+  get #start(): number {
+    return this.#writtenBytes % PAGE_BYTES;
   }
 
   /** Hands what was gathered to the operating system. */
   async flush(): Promise<void> {
     invariant(!this.#failed, "a failed pack is not written again");
-    if (this.#gatheredBytes === 0) return;
-    const bytes = this.#gathered.subarray(0, this.#gatheredBytes);
-    await this.#final(() => this.#file.write(bytes, this.#writtenBytes));
-    this.#writtenBytes += bytes.byteLength;
-    this.#gatheredBytes = 0;
+    const toPage = (PAGE_BYTES - this.#start) % PAGE_BYTES;
+    if (this.aside && this.#gatheredBytes >= WRITE_BYTES) {
+      if (toPage > 0) await this.#write(toPage, false);
+      await this.#write(this.#gatheredBytes - (this.#gatheredBytes % PAGE_BYTES), true);
+    } else if (this.#gatheredBytes > 0) await this.#write(this.#gatheredBytes, false);
+  }
+
+  /** Writes the first bytes of what was gathered; the rest moves to where it belongs then. */
+  async #write(sizeBytes: number, aside: boolean): Promise<void> {
+    const start = this.#start;
+    const bytes = this.#gathered.subarray(start, start + sizeBytes);
+    await this.#final(() => this.#file.write(bytes, this.#writtenBytes, { aside }));
+    this.#writtenBytes += sizeBytes;
+    this.#gatheredBytes -= sizeBytes;
+    const from = start + sizeBytes;
+    this.#gathered.copyWithin(this.#start, from, from + this.#gatheredBytes);
   }
 
   /** Makes everything appended so far durable, and ends its last sector: what follows leaves it alone. */

@@ -4,7 +4,7 @@ import { loadKernels } from "../kernels/kernels.ts";
 import { CHUNK_BYTES_MAX } from "../limits.ts";
 import { corrupt } from "./corrupt.ts";
 import type { Candidate, DecodeInput, EncodeInput, Workshop } from "./encoding.ts";
-import { lazyDelta, loadLz4, loadZstd } from "./libraries.ts";
+import { lazyDelta, lazyLz4, lazyZstd } from "./libraries.ts";
 import { PayloadRooms } from "./payload.ts";
 import { stepsFor } from "./selection.ts";
 import { ENCODINGS, raw, replay } from "./table.ts";
@@ -40,7 +40,7 @@ export interface Codec {
 /** The encoding whose payload is the chunk itself. */
 export const RAW_ENCODING = raw.id;
 
-/** Loads the kernels and compressors, once per thread: about 11 MB of WebAssembly memory, and 16 MB reserved for deltas. */
+/** Loads the kernels, once per thread: about 11 MB of WebAssembly memory, and 16 MB reserved for deltas. */
 export function loadCodec(): Promise<Codec> {
   loading ??= load();
   return loading;
@@ -48,9 +48,10 @@ export function loadCodec(): Promise<Codec> {
 let loading: Promise<Codec> | undefined;
 
 async function load(): Promise<Codec> {
-  const [kernels, lz4, zstd] = await Promise.all([loadKernels(), loadLz4(), loadZstd()]);
+  const kernels = await loadKernels();
   const delta = lazyDelta();
-  const workshop: Workshop = { kernels, lz4, zstd, delta, payloads: new PayloadRooms() };
+  const payloads = new PayloadRooms();
+  const workshop: Workshop = { kernels, lz4: lazyLz4(), zstd: lazyZstd(), delta, payloads };
   return {
     loadDeltas: () => delta.load(),
     encode: (input) => encode(workshop, input),

@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { createRequire } from "node:module";
 import * as zlib from "node:zlib";
 import { decodeVcdiff } from "./vcdiff.ts";
 import { boundZstdOutput } from "./zstd-frame.ts";
@@ -45,7 +46,10 @@ interface ZlibZstd {
   constants: { ZSTD_c_compressionLevel?: number };
 }
 
-export async function loadZstd(): Promise<ZstdLibrary> {
+/** Required, not imported: several times as fast for packages of native code, and possible when first needed. */
+const require = createRequire(import.meta.url);
+
+export function loadZstd(): ZstdLibrary {
   const { zstdCompressSync, zstdDecompressSync, constants } = zlib as ZlibZstd;
   const levelKey = constants.ZSTD_c_compressionLevel;
   if (zstdCompressSync && zstdDecompressSync && levelKey !== undefined) {
@@ -57,7 +61,7 @@ export async function loadZstd(): Promise<ZstdLibrary> {
         ),
     };
   }
-  const { Encoder, Decoder } = await import("@toondepauw/node-zstd");
+  const { Encoder, Decoder } = require("@toondepauw/node-zstd") as typeof import("@toondepauw/node-zstd");
   const encoders = new Map<number, InstanceType<typeof Encoder>>();
   const encoderOf = (level: number) => {
     const known = encoders.get(level);
@@ -84,8 +88,21 @@ function boundedZstd(
   return attempt(sizeBytes, decode);
 }
 
-export async function loadLz4(): Promise<Lz4Library> {
-  const { default: lz4 } = await import("lz4-napi");
+/** zstd, loaded by the first payload that needs it. */
+export function lazyZstd(): ZstdLibrary {
+  let library: ZstdLibrary | undefined;
+  const loaded = () => {
+    library ??= loadZstd();
+    return library;
+  };
+  return {
+    encode: (source, level) => loaded().encode(source, level),
+    decode: (payload, sizeBytes) => loaded().decode(payload, sizeBytes),
+  };
+}
+
+export function loadLz4(): Lz4Library {
+  const lz4 = require("lz4-napi") as typeof import("lz4-napi");
   return {
     encode: (source) => lz4.compressSync(asBuffer(source)),
     decode: (payload, sizeBytes) => {
@@ -94,6 +111,19 @@ export async function loadLz4(): Promise<Lz4Library> {
       if (declaredBytes !== sizeBytes) return undefined;
       return attempt(sizeBytes, () => lz4.uncompressSync(asBuffer(payload)));
     },
+  };
+}
+
+/** LZ4, loaded by the first payload that needs it. */
+export function lazyLz4(): Lz4Library {
+  let library: Lz4Library | undefined;
+  const loaded = () => {
+    library ??= loadLz4();
+    return library;
+  };
+  return {
+    encode: (source) => loaded().encode(source),
+    decode: (payload, sizeBytes) => loaded().decode(payload, sizeBytes),
   };
 }
 

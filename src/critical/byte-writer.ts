@@ -2,6 +2,8 @@ import { StoreError } from "../errors.ts";
 
 /** Longest string written character by character; above it one native call is cheaper. */
 const LOOP_LENGTH_MAX = 32;
+/** The same for bytes: the native call makes a view of them first. */
+const COPY_LOOP_BYTES_MAX = 256;
 
 /**
  * A growing buffer with a write position: the primitives every critical format is written with. What was written
@@ -10,6 +12,8 @@ const LOOP_LENGTH_MAX = 32;
  */
 export class ByteWriter {
   buffer: Buffer;
+  /** Of the buffer's bytes. */
+  view: DataView;
   /** Where the piece being written begins. */
   start = 0;
   position = 0;
@@ -18,6 +22,7 @@ export class ByteWriter {
 
   constructor(initialBytes: number, limitBytes: number) {
     this.buffer = Buffer.allocUnsafeSlow(initialBytes);
+    this.view = viewOf(this.buffer);
     this.#initialBytes = initialBytes;
     this.#limitBytes = limitBytes;
   }
@@ -40,6 +45,7 @@ export class ByteWriter {
     const grown = Buffer.allocUnsafeSlow(Math.min(this.#limitBytes, roomy));
     this.buffer.copy(grown, 0, this.start, this.position);
     this.buffer = grown;
+    this.view = viewOf(grown);
     this.start = 0;
     this.position = writtenBytes;
   }
@@ -72,20 +78,22 @@ export class ByteWriter {
 
   u32(value: number): void {
     this.ensure(4);
-    this.position = this.buffer.writeUInt32LE(value, this.position);
+    this.view.setUint32(this.position, value, true);
+    this.position += 4;
   }
 
   /** A whole number below 2⁵³ in eight bytes. */
   u64(value: number): void {
     this.ensure(8);
-    this.buffer.writeUInt32LE(value % 2 ** 32, this.position);
-    this.buffer.writeUInt32LE(Math.floor(value / 2 ** 32), this.position + 4);
+    this.view.setUint32(this.position, value % 2 ** 32, true);
+    this.view.setUint32(this.position + 4, Math.floor(value / 2 ** 32), true);
     this.position += 8;
   }
 
   i64(value: bigint): void {
     this.ensure(8);
-    this.position = this.buffer.writeBigInt64LE(value, this.position);
+    this.view.setBigInt64(this.position, value, true);
+    this.position += 8;
   }
 
   varint(value: number): void {
@@ -128,6 +136,25 @@ export class ByteWriter {
     this.position += text.length;
   }
 
+  /**
+   * Puts the length of everything from `at` on before it, as a varint, and moves it up to there: two bytes were left
+   * free, which is what nearly all lengths take. `at` counts from the piece's beginning. Returns the length.
+   */
+  lengthBefore(at: number): number {
+    const from = this.start + at;
+    const sizeBytes = this.position - from - 2;
+    const lengthBytes = sizeBytes < 0x80 ? 1 : sizeBytes < 0x4000 ? 2 : sizeBytes < 0x20_0000 ? 3 : 4;
+    if (lengthBytes !== 2) {
+      if (lengthBytes > 2) this.ensure(lengthBytes - 2);
+      const begin = this.start + at;
+      this.buffer.copyWithin(begin + lengthBytes, begin + 2, begin + 2 + sizeBytes);
+    }
+    this.position = this.start + at;
+    this.varint(sizeBytes);
+    this.position += sizeBytes;
+    return sizeBytes;
+  }
+
   bytes(source: Uint8Array): void {
     this.ensure(source.byteLength);
     this.buffer.set(source, this.position);
@@ -138,7 +165,7 @@ export class ByteWriter {
   copy(source: Buffer, at: number, sizeBytes: number): void {
     this.ensure(sizeBytes);
     const { buffer, position } = this;
-    if (sizeBytes <= LOOP_LENGTH_MAX) {
+    if (sizeBytes <= COPY_LOOP_BYTES_MAX) {
       for (let i = 0; i < sizeBytes; i++) buffer[position + i] = source[at + i]!;
     } else {
       source.copy(buffer, position, at, at + sizeBytes);
@@ -152,4 +179,8 @@ export class ByteWriter {
     this.buffer.write(text, this.position, text.length, "latin1");
     this.position += text.length;
   }
+}
+
+function viewOf(buffer: Buffer): DataView {
+  return new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }

@@ -5,22 +5,31 @@ import type { Entry, Slot, Table } from "./table.ts";
 export type Change = MapChange | ClearChange | SequenceChange | FenceChange;
 
 /** A key gets a new entry, or none. */
-export interface MapChange {
+export class MapChange {
   readonly kind: "put" | "delete";
   readonly table: Table;
   readonly key: string;
   readonly after: Entry | undefined;
   /** What was there when the change became durable; known from then on. */
-  before: Entry | undefined;
-  /** The queued write below this one in the table's overlay, for taking this one back. */
-  under: MapChange | undefined;
+  before: Entry | undefined = undefined;
+  /** The key's place where it was known when the change was made: it need not be looked up again. */
+  slot: Slot | undefined = undefined;
+  /** The queued write that this one covers, for taking this one back. */
+  under: MapChange | undefined = undefined;
+
+  constructor(kind: "put" | "delete", table: Table, key: string, after: Entry | undefined) {
+    this.kind = kind;
+    this.table = table;
+    this.key = key;
+    this.after = after;
+  }
 }
 
 /** Every key of a map goes. */
 export interface ClearChange {
   readonly kind: "clear";
   readonly table: Table;
-  /** The overlay's deletions that hide the keys until the change is durable. */
+  /** The deletions that hide the keys until the change is durable. */
   readonly hiding: MapChange[];
   /** The slots that were there when the change became durable. */
   cleared: readonly Slot[];

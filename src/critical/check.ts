@@ -1,7 +1,7 @@
 import type { Disk } from "../disk/disk.ts";
+import { findWriter } from "../disk/lock.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { WAL_SEGMENT_BLOCKS } from "../limits.ts";
-import { findWriter } from "../wal/lock.ts";
 import { recover } from "../wal/recovery.ts";
 import { Critical } from "./critical.ts";
 import { identityProblem } from "./identity.ts";

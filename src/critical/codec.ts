@@ -1,14 +1,20 @@
 import { Packr, Unpackr } from "msgpackr";
 import { StoreError } from "../errors.ts";
 import { VALUE_BYTES_MAX, VALUE_DEPTH_MAX } from "../limits.ts";
+import { ByteWriter } from "./byte-writer.ts";
+import { writePlain } from "./plain-values.ts";
 
 /**
  * Turns values into bytes and back. A small interface, so that a map may one day choose another encoding; its
  * number is kept in the snapshot beside the map's name.
  */
 export interface ValueCodec {
-  /** The bytes of `value`, valid until the next call. @throws ERR_INVALID_ARGUMENT, ERR_LIMIT */
-  encode(value: unknown): Uint8Array;
+  /**
+   * Writes the bytes of `value`. Of a value that is refused nothing counts; taking it back is the caller's.
+   *
+   * @throws ERR_INVALID_ARGUMENT, ERR_LIMIT
+   */
+  encode(value: unknown, out: ByteWriter): void;
   /** The value in `source[0, lengthBytes)`; it shares no memory with `source`. @throws ERR_STORE_CORRUPT */
   decode(source: Uint8Array, lengthBytes: number): unknown;
 }
@@ -23,16 +29,15 @@ const unpackr = new Unpackr({
 
 /** MessagePack, with bigints of any size and byte arrays. −0 is stored as 0. */
 export const messagePack: ValueCodec = {
-  encode(value) {
-    checkStorable(value, 0);
-    const bytes = packr.pack(value);
-    if (bytes.byteLength > VALUE_BYTES_MAX) {
-      throw new StoreError("ERR_LIMIT", `a value of ${bytes.byteLength} bytes is over the limit`, {
-        context: { sizeBytes: bytes.byteLength, limitBytes: VALUE_BYTES_MAX },
-        hint: `Critical values may take ${VALUE_BYTES_MAX} encoded bytes; larger state belongs into a checkpoint or a series.`,
-      });
+  encode(value, out) {
+    const before = out.position - out.start;
+    if (writePlain(value, out)) checkSize(out.position - out.start - before);
+    else {
+      checkStorable(value, 0);
+      const bytes = packr.pack(value);
+      checkSize(bytes.byteLength);
+      out.bytes(bytes);
     }
-    return bytes;
   },
   decode(source, lengthBytes) {
     try {
@@ -42,6 +47,21 @@ export const messagePack: ValueCodec = {
     }
   },
 };
+
+function checkSize(sizeBytes: number): void {
+  if (sizeBytes <= VALUE_BYTES_MAX) return;
+  throw new StoreError("ERR_LIMIT", `a value of ${sizeBytes} bytes is over the limit`, {
+    context: { sizeBytes, limitBytes: VALUE_BYTES_MAX },
+    hint: `Critical values may take ${VALUE_BYTES_MAX} encoded bytes; larger state belongs into a checkpoint or a series.`,
+  });
+}
+
+/** The bytes of one value, one per character. @throws ERR_INVALID_ARGUMENT, ERR_LIMIT */
+export function encodeText(value: unknown): string {
+  const out = new ByteWriter(256, VALUE_BYTES_MAX * 2);
+  messagePack.encode(value, out);
+  return out.buffer.toString("latin1", 0, out.position);
+}
 
 const isWellFormed = (text: string): boolean =>
   (text as unknown as { isWellFormed(): boolean }).isWellFormed();

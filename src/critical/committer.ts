@@ -4,7 +4,7 @@ import { COMMITS_IN_FLIGHT_MAX, CUT_RECORD_BYTES_MAX, WAL_QUEUE_BYTES_MAX } from
 import type { Journal, Waiter } from "../wal/journal.ts";
 import type { Annotations, LogRecord, RecordKind } from "./change.ts";
 import type { Clock } from "./clock.ts";
-import { messagePack } from "./codec.ts";
+import { encodeText, messagePack } from "./codec.ts";
 import { type CommitOptions, checkAnnotations, checkText } from "./commit-options.ts";
 import { Histogram } from "./histogram.ts";
 import type { RememberedCommit } from "./idempotency.ts";
@@ -199,7 +199,7 @@ export class Committer {
   #encode(tx: Transaction, value: unknown): void {
     if (tx.idempotencyKey === undefined) return;
     try {
-      tx.valueBytes = Buffer.from(messagePack.encode(value)).toString("latin1");
+      tx.valueBytes = encodeText(value);
     } catch (error) {
       tx.rollback();
       throw error;

@@ -1,6 +1,6 @@
 import { isStoreError, StoreError } from "../errors.ts";
 import { LogFollower } from "../wal/follow-log.ts";
-import type { Journal } from "../wal/journal.ts";
+import type { Journal, JournalEntry, RecordVisitor } from "../wal/journal.ts";
 import { WriteAheadLog } from "../wal/log.ts";
 import { openLog } from "../wal/open-log.ts";
 import { type AuditReport, verifyAudit } from "./audit.ts";
@@ -139,7 +139,7 @@ export class Critical {
     this.#history.open(found.history, snapshotLsn, false);
     const fromLsn = BigInt(snapshotLsn + 1 - this.#state.logBase);
     this.#follower = new LogFollower({ ...logPlace(this.#options), fromLsn });
-    const replayedRecords = replay(this.#follower.refresh(), this.#state, this.#history);
+    const replayedRecords = replay(scanOf(this.#follower.refresh()), this.#state, this.#history);
     return {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -157,7 +157,7 @@ export class Critical {
     this.#checkOpen();
     if (this.#follower === undefined) return this.lsn;
     try {
-      replay(this.#follower.refresh(), this.#state, this.#history);
+      replay(scanOf(this.#follower.refresh()), this.#state, this.#history);
     } catch (error) {
       if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
       // The log was trimmed behind a newer snapshot: begin again from that one.
@@ -358,6 +358,7 @@ export class Critical {
       recovery: this.#recovery,
       snapshots: this.#snapshots?.stats(),
       history: this.#history.stats(),
+      valueBytes: state.values.sizeBytes,
       reserve: this.#reserve?.stats(),
       log: this.#journal instanceof WriteAheadLog ? this.#journal.stats() : undefined,
       idempotency: state.idempotency.stats(),
@@ -414,6 +415,16 @@ export class Critical {
   #checkOpen(): void {
     if (this.#closed) throw new StoreError("ERR_CLOSED", "the critical partition is closed");
   }
+}
+
+/** Records a follower found, as replaying takes them. */
+function scanOf(entries: readonly JournalEntry[]): (visit: RecordVisitor) => void {
+  return (visit) => {
+    for (const { lsn, timeUs, payload } of entries) {
+      const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+      visit(bytes, 0, bytes.byteLength, Number(lsn), Number(timeUs));
+    }
+  };
 }
 
 function logPlace({ disk, directory, storeId }: CriticalOptions) {

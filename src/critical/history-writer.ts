@@ -7,7 +7,7 @@ import type { LogRecord } from "./change.ts";
 import {
   addKeyHashes,
   BLOCK_HEADER_BYTES,
-  BLOCK_RAW_BYTES,
+  BLOCK_RAW_BYTES_BUSY,
   BLOCK_RAW_BYTES_MAX,
   type BlockHeader,
   BY_CLEAR,
@@ -44,9 +44,14 @@ const DEFLATE_LEVEL = { busy: 1, calm: 6 } as const;
 
 const plain = new ByteReader("critical record", Buffer.alloc(0));
 
+/** Memory for blocks, one after another: fresh pages for each would cost more than what is written to them. */
+export function createBlockMemory(): ByteWriter {
+  return new ByteWriter(BLOCK_RAW_BYTES_BUSY * 2, BLOCK_RAW_BYTES_MAX);
+}
+
 /** Gathers records into the raw bytes of one history block. */
 export class HistoryBlockWriter {
-  readonly #out = new ByteWriter(BLOCK_RAW_BYTES * 2, BLOCK_RAW_BYTES_MAX);
+  readonly #out: ByteWriter;
   readonly #names = new Map<string, number>();
   /** Two for each map change. */
   readonly #hashes: number[] = [];
@@ -57,6 +62,12 @@ export class HistoryBlockWriter {
   #firstTimeUs = 0;
   #lastLsn = 0;
   #lastTimeUs = 0;
+
+  /** @param out is written from its beginning, and free again when `finish` has ended. */
+  constructor(out: ByteWriter = createBlockMemory()) {
+    this.#out = out;
+    out.restart();
+  }
 
   /** Whether the block has reached `rawBytes`. */
   isFull(rawBytes: number): boolean {

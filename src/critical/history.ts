@@ -1,7 +1,9 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { isStoreError } from "../errors.ts";
+import type { ByteWriter } from "./byte-writer.ts";
 import type { LogRecord } from "./change.ts";
+import type { ReplacedRows } from "./cold-rows.ts";
 import {
   BLOCK_RAW_BYTES,
   BLOCK_RAW_BYTES_BUSY,
@@ -13,13 +15,12 @@ import {
   nextSector,
 } from "./history-format.ts";
 import { type BlockPlace, blockPlaces } from "./history-reader.ts";
-import { HistoryBlockWriter } from "./history-writer.ts";
+import { createBlockMemory, HistoryBlockWriter } from "./history-writer.ts";
 import { RecentRecords } from "./recent-records.ts";
 import type { RecordPlace } from "./record-reader.ts";
 import type { Reserve } from "./reserve.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
 import type { State } from "./state.ts";
-import type { Entry } from "./table.ts";
 
 export interface HistoryOptions {
   /** Files whose last record is older are dropped. Default: 30 days. */
@@ -51,6 +52,8 @@ const SLICE_MS = 0.3;
 const SEAL_BYTES = 64 << 10;
 const BUSY_BYTES = 512 << 10;
 const BUSY_RECORDS = 1024;
+/** Memory that a very large record has made larger is not kept for the next block. */
+const BLOCK_MEMORY_BYTES_MAX = 2 << 20;
 
 interface HistoryFile {
   path: string;
@@ -92,6 +95,8 @@ export class History {
   #files: HistoryFile[] = [];
   #file: DiskFile | undefined;
   #link: Buffer = NO_LINK;
+  /** For the next block. */
+  #blockMemory: ByteWriter | undefined;
   #lastLsn = 0;
   /** Where space comes from when the disk is full. */
   reserve: Reserve | undefined;
@@ -151,21 +156,21 @@ export class History {
     }
   }
 
-  /** Where a record's payload stays, in memory, until it is sealed. */
-  place(payload: Uint8Array, lsn: number, timeUs: number): RecordPlace {
-    return this.#recent.place(payload, lsn, timeUs);
-  }
-
-  /** Takes a record replayed at opening. Sealing waits for commits: an opening has better things to do. */
+  /** Takes a record replayed at opening, whose bytes must not change any more. Sealing waits for commits: an opening has better things to do. */
   addReplayed(place: RecordPlace, { changes }: LogRecord): void {
     this.#recent.add(place, changes);
     this.#replayed++;
   }
 
-  /** The same of a record of puts, with the entries these replaced. */
-  addReplaced(place: RecordPlace, replaced: readonly Entry[]): void {
-    this.#recent.addReplaced(place, replaced);
+  /** The same of a record of puts, the last so many of `replaced` being what these replaced. */
+  addReplaced(place: RecordPlace, changes: number): void {
+    this.#recent.addReplaced(place, changes);
     this.#replayed++;
+  }
+
+  /** What records replayed now replace. */
+  get replaced(): ReplacedRows {
+    return this.#recent.replaced;
   }
 
   /** Takes a durable record that has been applied; its bytes must not change any more. */
@@ -222,7 +227,9 @@ export class History {
 
   /** Writes one block of pending records up to `lastLsn`. */
   async #seal(lastLsn: number): Promise<void> {
-    const writer = new HistoryBlockWriter();
+    const memory = this.#blockMemory ?? createBlockMemory();
+    this.#blockMemory = undefined;
+    const writer = new HistoryBlockWriter(memory);
     const recent = this.#recent;
     const isBusy = this.#pendingBytes > BUSY_BYTES || this.#replayed > BUSY_RECORDS;
     const rawBytes = isBusy ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES;
@@ -235,6 +242,7 @@ export class History {
       sliceEndMs = performance.now() + SLICE_MS;
     }
     const { block, header } = await writer.finish(this.#link, isBusy ? "busy" : "calm");
+    if (memory.buffer.byteLength <= BLOCK_MEMORY_BYTES_MAX) this.#blockMemory = memory;
     const current = this.#files.at(-1);
     if (this.#file === undefined || current === undefined || current.sizeBytes >= FILE_BYTES_TARGET) {
       await this.#nextFile(header.firstLsn);
@@ -250,6 +258,7 @@ export class History {
     if (sealed > this.#replayed) this.#pendingBytes = Math.max(0, this.#pendingBytes - header.rawBytes);
     this.#replayed = Math.max(0, this.#replayed - sealed);
     if (recent.count === 0) this.#pendingBytes = 0;
+    if (this.#state.values.isWasteful) await this.#state.values.move(this.#state);
   }
 
   /** Appends a block; on a full disk to a new file of reserved space. Returns where it lies. */

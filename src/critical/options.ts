@@ -57,6 +57,8 @@ export interface CriticalStats {
   recovery: RecoveryStats;
   snapshots: SnapshotStats | undefined;
   history: HistoryStats;
+  /** Memory of values whose records have left it, holes that replaced ones left included. */
+  valueBytes: number;
   /** Space kept against a full disk; absent in a read-only opening. */
   reserve: ReserveStats | undefined;
   /** The log's own figures: writes, device bytes, write latency in microseconds, what opening repaired. */

@@ -1,12 +1,21 @@
 import type { Change, LogRecord } from "./change.ts";
+import { ReplacedRows } from "./cold-rows.ts";
 import type { HistoryBlockWriter } from "./history-writer.ts";
 import { type RecordPlace, readRecord } from "./record-reader.ts";
 import type { State } from "./state.ts";
 import type { Entry, Slot } from "./table.ts";
 
-const ARENA_BYTES = 1 << 20;
 /** Sealed records are cut off the front of the columns once there are so many, and as many as are left. */
 const CUT_MIN = 1024;
+
+const ROWS_INITIAL = 1024;
+/** The numbers of one record. */
+const OFFSET = 0;
+const END = 1;
+const TIME_US = 2;
+/** Where in the list of what was replaced its changes begin. */
+const FIRST_BEFORE = 3;
+const COLUMNS = 4;
 
 /**
  * Durable records until history has sealed them, committed or replayed: where their payloads lie in a few large
@@ -15,20 +24,20 @@ const CUT_MIN = 1024;
  */
 export class RecentRecords {
   readonly #state: State;
-  #arena: Buffer = Buffer.alloc(0);
-  #arenaUsed = 0;
-  /** Columns, one element a record; those before `#first` are sealed. */
+  /** Where each record lies, those before `#first` being sealed, and `COLUMNS` numbers for each. */
   #buffers: (Buffer | undefined)[] = [];
-  #offsets: number[] = [];
-  #ends: number[] = [];
-  #timesUs: number[] = [];
-  /** What the changes of all records replaced, one after the other, and where each record's begin. */
-  #befores: (Entry | bigint | readonly Slot[] | undefined)[] = [];
-  #firstBefore: number[] = [];
-  /** How many elements of `#befores` have been cut off: what `#firstBefore` counts from. */
+  #columns = new Float64Array(ROWS_INITIAL * COLUMNS);
+  /**
+   * What the changes of all records replaced, one after the other, and where each record's begin. A number is one
+   * of `replaced`.
+   */
+  #befores: (Entry | bigint | number | readonly Slot[] | undefined)[] = [];
+  /** How many elements of `#befores` have been cut off: what `FIRST_BEFORE` counts from. */
   #beforesCut = 0;
   /** Beside them what puts wrote. */
   #afters: (Entry | undefined)[] = [];
+  /** What replayed records replaced. */
+  replaced = new ReplacedRows();
   #first = 0;
   /** LSN of the record at `#first`; the others follow without a gap. */
   #firstLsn = 0;
@@ -38,20 +47,7 @@ export class RecentRecords {
   }
 
   get count(): number {
-    return this.#offsets.length - this.#first;
-  }
-
-  /** Copies a payload to where it stays. */
-  place(payload: Uint8Array, lsn: number, timeUs: number): RecordPlace {
-    const sizeBytes = payload.byteLength;
-    if (this.#arena.byteLength - this.#arenaUsed < sizeBytes) {
-      this.#arena = Buffer.allocUnsafeSlow(Math.max(ARENA_BYTES, sizeBytes));
-      this.#arenaUsed = 0;
-    }
-    const offset = this.#arenaUsed;
-    this.#arena.set(payload, offset);
-    this.#arenaUsed += sizeBytes;
-    return { buffer: this.#arena, offset, end: offset + sizeBytes, lsn, timeUs };
+    return this.#buffers.length - this.#first;
   }
 
   /** Takes an applied record; its bytes must not change any more. */
@@ -66,22 +62,31 @@ export class RecentRecords {
     }
   }
 
-  /** The same with what each of its changes replaced, where nothing else is known of them. */
-  addReplaced(place: RecordPlace, replaced: readonly Entry[]): void {
+  /** The same of a record of so many puts, the last of `replaced` being what they replaced. */
+  addReplaced(place: RecordPlace, changes: number): void {
     this.#add(place);
-    for (let i = 0; i < replaced.length; i++) {
-      this.#befores.push(replaced[i]);
+    for (let number = this.replaced.count - changes; number < this.replaced.count; number++) {
+      this.#befores.push(number);
       this.#afters.push(undefined);
     }
   }
 
   #add(place: RecordPlace): void {
     if (this.count === 0) this.#firstLsn = place.lsn;
+    const at = this.#buffers.length * COLUMNS;
+    if (at === this.#columns.length) this.#grow();
+    const columns = this.#columns;
+    columns[at + OFFSET] = place.offset;
+    columns[at + END] = place.end;
+    columns[at + TIME_US] = place.timeUs;
+    columns[at + FIRST_BEFORE] = this.#beforesCut + this.#befores.length;
     this.#buffers.push(place.buffer);
-    this.#offsets.push(place.offset);
-    this.#ends.push(place.end);
-    this.#timesUs.push(place.timeUs);
-    this.#firstBefore.push(this.#beforesCut + this.#befores.length);
+  }
+
+  #grow(): void {
+    const grown = new Float64Array(this.#columns.length * 2);
+    grown.set(this.#columns);
+    this.#columns = grown;
   }
 
   /**
@@ -91,23 +96,33 @@ export class RecentRecords {
   seal(index: number, block: HistoryBlockWriter): void {
     const at = this.#first + index;
     const from = this.#beforeOf(at);
+    this.#makeEntries(from, this.#beforeOf(at + 1));
     if (!block.addPlain(this.#placeOf(index), this.#state, this.#befores, from))
       block.add(this.record(index));
     const to = this.#beforeOf(at + 1);
     for (let change = from; change < to; change++) {
       const after = this.#afters[change];
-      if (after?.current) after.detach();
+      if (after?.current) this.#state.values.keep(after);
+    }
+  }
+
+  /** Makes entries of what so far are numbers. */
+  #makeEntries(from: number, to: number): void {
+    for (let at = from; at < to; at++) {
+      const before = this.#befores[at];
+      if (typeof before === "number") this.#befores[at] = this.replaced.entry(before);
     }
   }
 
   #placeOf(index: number): RecordPlace {
-    const at = this.#first + index;
+    const row = this.#first + index;
+    const at = row * COLUMNS;
     return {
-      buffer: this.#buffers[at]!,
-      offset: this.#offsets[at]!,
-      end: this.#ends[at]!,
+      buffer: this.#buffers[row]!,
+      offset: this.#columns[at + OFFSET]!,
+      end: this.#columns[at + END]!,
       lsn: this.lsnOf(index),
-      timeUs: this.#timesUs[at]!,
+      timeUs: this.#columns[at + TIME_US]!,
     };
   }
 
@@ -115,6 +130,7 @@ export class RecentRecords {
   record(index: number): LogRecord {
     const record = readRecord(this.#placeOf(index), this.#state);
     let beforeAt = this.#beforeOf(this.#first + index);
+    this.#makeEntries(beforeAt, this.#beforeOf(this.#first + index + 1));
     for (const change of record.changes) {
       const before = this.#befores[beforeAt++];
       if (change.kind === "clear") change.cleared = before as readonly Slot[];
@@ -131,13 +147,11 @@ export class RecentRecords {
   /** The same records; what happens to these does not touch it. */
   copy(): RecentRecords {
     const copy = new RecentRecords(this.#state);
+    copy.replaced = this.replaced;
     copy.#buffers = this.#buffers.slice();
-    copy.#offsets = this.#offsets.slice();
-    copy.#ends = this.#ends.slice();
-    copy.#timesUs = this.#timesUs.slice();
+    copy.#columns = this.#columns.slice();
     copy.#befores = this.#befores.slice();
     copy.#afters = this.#afters.slice();
-    copy.#firstBefore = this.#firstBefore.slice();
     copy.#beforesCut = this.#beforesCut;
     copy.#first = this.#first;
     copy.#firstLsn = this.#firstLsn;
@@ -154,12 +168,11 @@ export class RecentRecords {
     this.#afters.fill(undefined, this.#beforeOf(this.#first), before);
     this.#first = first;
     this.#firstLsn += count;
-    if (first < this.#offsets.length && (first < CUT_MIN || first * 2 < this.#offsets.length)) return;
+    if (this.count === 0 && this.replaced.count > 0) this.replaced = new ReplacedRows();
+    const { length } = this.#buffers;
+    if (first < length && (first < CUT_MIN || first * 2 < length)) return;
     this.#buffers = this.#buffers.slice(first);
-    this.#offsets = this.#offsets.slice(first);
-    this.#ends = this.#ends.slice(first);
-    this.#timesUs = this.#timesUs.slice(first);
-    this.#firstBefore = this.#firstBefore.slice(first);
+    this.#columns.copyWithin(0, first * COLUMNS, length * COLUMNS);
     this.#befores = this.#befores.slice(before);
     this.#afters = this.#afters.slice(before);
     this.#beforesCut += before;
@@ -168,6 +181,7 @@ export class RecentRecords {
 
   /** Where in `#befores` a record's begin; of the place behind the last one, their end. */
   #beforeOf(at: number): number {
-    return (this.#firstBefore[at] ?? this.#beforesCut + this.#befores.length) - this.#beforesCut;
+    if (at >= this.#buffers.length) return this.#befores.length;
+    return this.#columns[at * COLUMNS + FIRST_BEFORE]! - this.#beforesCut;
   }
 }

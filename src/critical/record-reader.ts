@@ -1,5 +1,5 @@
 import { ByteReader } from "./byte-reader.ts";
-import type { Annotations, Change, LogRecord } from "./change.ts";
+import { type Annotations, type Change, type LogRecord, MapChange } from "./change.ts";
 import {
   CHANGE_ADOPT,
   CHANGE_CLEAR,
@@ -88,12 +88,12 @@ function readChange(input: ByteReader, code: number, lsn: number, state: State):
       const length = input.length();
       const after = new Entry(input.buffer, input.position, length, schemaVersion, expiresAtUs, lsn);
       input.position += length;
-      return { kind: "put", table, key, after, before: undefined, under: undefined };
+      return new MapChange("put", table, key, after);
     }
     case CHANGE_DELETE: {
       const table = readTable(input, state);
       const key = input.text16();
-      return { kind: "delete", table, key, after: undefined, before: undefined, under: undefined };
+      return new MapChange("delete", table, key, undefined);
     }
     case CHANGE_CLEAR:
       return { kind: "clear", table: readTable(input, state), hiding: [], cleared: [] };

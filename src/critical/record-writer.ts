@@ -1,6 +1,7 @@
 import { TRANSACTION_BYTES_MAX } from "../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import type { LogRecord } from "./change.ts";
+import type { ValueCodec } from "./codec.ts";
 import {
   CHANGE_ADOPT,
   CHANGE_CLEAR,
@@ -23,8 +24,19 @@ import {
   KIND_TRANSACTION,
 } from "./record-format.ts";
 import type { Fence } from "./sequence.ts";
+import { Entry } from "./table.ts";
 
 const ARENA_BYTES = 1 << 20;
+
+/** A key's new value. */
+export interface Put {
+  tableId: number;
+  key: string;
+  value: unknown;
+  codec: ValueCodec;
+  schemaVersion: number;
+  expiresAtUs: number;
+}
 
 /**
  * Writes one record at a time, each change as the transaction makes it. A record that was appended stays where it
@@ -40,23 +52,41 @@ export class RecordWriter {
     out.u8(0);
   }
 
-  /** Returns where the value lies: in `buffer`, so many bytes up to `position`. */
-  put(
-    tableId: number,
-    key: string,
-    schemaVersion: number,
-    expiresAtUs: number,
-    value: Uint8Array,
-  ): { readonly buffer: Buffer; readonly position: number } {
+  /**
+   * Writes a change and its value; returns the value's bytes as an entry, which lie where they were written. Of one
+   * that is refused nothing stays.
+   */
+  put(put: Put, lsn: number): Entry {
     const out = this.#out;
-    out.u8(expiresAtUs === 0 ? CHANGE_PUT : CHANGE_PUT_EXPIRING);
-    out.varint(tableId);
-    out.text16(key);
-    out.varint(schemaVersion);
-    if (expiresAtUs !== 0) out.u64(expiresAtUs);
-    out.varint(value.byteLength);
-    out.bytes(value);
-    return out;
+    const { expiresAtUs, schemaVersion } = put;
+    const before = out.position - out.start;
+    try {
+      out.u8(expiresAtUs === 0 ? CHANGE_PUT : CHANGE_PUT_EXPIRING);
+      out.varint(put.tableId);
+      out.text16(put.key);
+      out.varint(schemaVersion);
+      if (expiresAtUs !== 0) out.u64(expiresAtUs);
+      out.ensure(2);
+      const lengthAt = out.position - out.start;
+      out.position += 2;
+      put.codec.encode(put.value, out);
+      const sizeBytes = out.lengthBefore(lengthAt);
+      return new Entry(out.buffer, out.position - sizeBytes, sizeBytes, schemaVersion, expiresAtUs, lsn);
+    } catch (error) {
+      out.position = out.start + before;
+      throw error;
+    }
+  }
+
+  /** Refuses a value that `put` would refuse; nothing is written. */
+  check(value: unknown, codec: ValueCodec): void {
+    const out = this.#out;
+    const before = out.position - out.start;
+    try {
+      codec.encode(value, out);
+    } finally {
+      out.position = out.start + before;
+    }
   }
 
   delete(tableId: number, key: string): void {

@@ -1,9 +1,9 @@
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
-import type { Journal, JournalEntry } from "../wal/journal.ts";
+import type { Journal, RecordVisitor } from "../wal/journal.ts";
 import type { History } from "./history.ts";
 import { replayPlain } from "./plain-replay.ts";
-import { readRecord } from "./record-reader.ts";
+import { type RecordPlace, readRecord } from "./record-reader.ts";
 import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
 import { readSnapshot, readSnapshotHeader } from "./snapshot-reader.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
@@ -47,30 +47,36 @@ export function loadSnapshot(disk: Disk, directory: string, state: State): Recov
 }
 
 /**
- * Applies what the log holds beyond `state`; returns how many records that were.
+ * Applies what the log holds beyond `state`; returns how many records that were. Records stay where `scan` finds
+ * them.
  *
  * @throws ERR_STORE_CORRUPT when a record does not read or does not follow, ERR_NOT_FOUND when the next one was trimmed
  */
-export function replay(entries: Iterable<JournalEntry>, state: State, history: History): number {
+export function replay(scan: (visit: RecordVisitor) => void, state: State, history: History): number {
   let records = 0;
-  for (const { lsn, timeUs, payload } of entries) {
-    const place = history.place(payload, Number(lsn) + state.logBase, Number(timeUs));
-    if (place.lsn <= state.lsn) continue;
+  const place: RecordPlace = { buffer: Buffer.alloc(0), offset: 0, end: 0, lsn: 0, timeUs: 0 };
+  scan((bytes, offset, end, lsn, timeUs) => {
+    place.buffer = bytes;
+    place.offset = offset;
+    place.end = end;
+    place.lsn = lsn + state.logBase;
+    place.timeUs = timeUs;
+    if (place.lsn <= state.lsn) return;
     if (place.lsn !== state.lsn + 1) {
       throw new StoreError("ERR_STORE_CORRUPT", `the log goes from LSN ${state.lsn} to ${place.lsn}`, {
         context: { afterLsn: BigInt(state.lsn), lsn: BigInt(place.lsn) },
       });
     }
     records++;
-    const replaced = replayPlain(place, state);
-    if (replaced !== undefined) {
-      history.addReplaced(place, replaced);
-      continue;
+    const changes = replayPlain(place, state, history.replaced);
+    if (changes >= 0) {
+      history.addReplaced(place, changes);
+      return;
     }
     const record = readRecord(place, state);
     state.apply(record);
     history.addReplayed(place, record);
-  }
+  });
   // Sequences resume after everything that may have been handed out.
   for (const sequence of state.sequences()) sequence.recovered(sequence.durableNext);
   return records;
@@ -95,7 +101,8 @@ export function replayJournal(
     );
   }
   try {
-    return replay(journal.read(BigInt(state.lsn + 1 - state.logBase)), state, history);
+    const fromLsn = BigInt(state.lsn + 1 - state.logBase);
+    return replay((visit) => journal.scan(fromLsn, visit), state, history);
   } catch (cause) {
     if (!isStoreError(cause, "ERR_NOT_FOUND")) throw cause;
     const hint =

@@ -181,27 +181,19 @@ class SnapshotLoad {
     const lsnsAt = skip(input, count * 8);
     const expiriesAt = (columns & COLUMN_EXPIRY) !== 0 ? skip(input, count * 8) : -1;
     const oneVersion = (columns & COLUMN_ONE_VERSION) !== 0;
-    const version = oneVersion ? input.varint() : 0;
+    const schemaVersion = oneVersion ? input.varint() : 0;
     const versionsAt = oneVersion ? -1 : skip(input, count * 2);
     let keysBytes = 0;
-    for (let i = 0; i < count; i++) keysBytes += buffer.readUInt16LE(keyLengthsAt + i * 2);
-    let keyAt = skip(input, keysBytes);
+    for (let at = keyLengthsAt; at < keyLengthsAt + count * 2; at += 2) {
+      keysBytes += buffer[at]! | (buffer[at + 1]! << 8);
+    }
+    const keysAt = skip(input, keysBytes);
+    const valuesAt = input.position;
     if (expiriesAt >= 0) table.expires = true;
     table.cold ??= new ColdRows(buffer);
-    for (let i = 0; i < count; i++) {
-      const keyBytes = buffer.readUInt16LE(keyLengthsAt + i * 2);
-      const valueBytes = buffer.readUInt32LE(valueLengthsAt + i * 4);
-      table.cold.add({
-        keyAt,
-        keyBytes,
-        valueAt: skip(input, valueBytes),
-        valueBytes,
-        lsn: readU64(buffer, lsnsAt + i * 8),
-        expiresAtUs: expiriesAt < 0 ? 0 : readU64(buffer, expiriesAt + i * 8),
-        schemaVersion: oneVersion ? version : buffer.readUInt16LE(versionsAt + i * 2),
-      });
-      keyAt += keyBytes;
-    }
+    const places = { keyLengthsAt, valueLengthsAt, lsnsAt, expiriesAt, versionsAt, keysAt, valuesAt };
+    const end = table.cold.addRun({ count, schemaVersion, ...places });
+    skip(input, end - valuesAt);
   }
 
   #idempotency(): void {
@@ -220,8 +212,4 @@ function skip(input: ByteReader, sizeBytes: number): number {
   const at = input.position;
   input.position += sizeBytes;
   return at;
-}
-
-function readU64(buffer: Buffer, offset: number): number {
-  return buffer.readUInt32LE(offset + 4) * 2 ** 32 + buffer.readUInt32LE(offset);
 }

@@ -2,7 +2,7 @@ import { crc32c } from "@node-rs/crc32";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import type { SteadyLeaf } from "./ordered-slots.ts";
+import type { RowRun, SteadyLeaf } from "./ordered-slots.ts";
 import { FENCE_KINDS } from "./record-format.ts";
 import type { Fence } from "./sequence.ts";
 import {
@@ -166,7 +166,9 @@ export class SnapshotWriter implements Preserver {
 
   async #table(table: Table, leaves: readonly SteadyLeaf[], signal?: AbortSignal): Promise<void> {
     for (const leaf of leaves) {
+      if (signal?.aborted) throw new StoreError("ERR_ABORTED", "the snapshot was aborted");
       if ("cold" in leaf) {
+        if (await this.#writeRows(table, leaf)) continue;
         for (let row = leaf.fromRow; row < leaf.toRow; row++) {
           const entry = leaf.cold.isTaken(row)
             ? this.#preservedRows.get(table)!.get(row)!
@@ -181,9 +183,24 @@ export class SnapshotWriter implements Preserver {
           if (this.#gather(table, slot.key, entry)) await this.#writeRun(table);
         }
       }
-      if (signal?.aborted) throw new StoreError("ERR_ABORTED", "the snapshot was aborted");
     }
     if (this.#run.keys.length > 0) await this.#writeRun(table);
+  }
+
+  /** Writes a leaf of rows that nobody has touched as a chunk of its own; `false`, and nothing written, for others. */
+  async #writeRows(table: Table, { cold, fromRow, toRow }: RowRun): Promise<boolean> {
+    if (this.#run.keys.length > 0) await this.#writeRun(table);
+    if (!cold.isWhole(fromRow)) return false;
+    const out = this.#out;
+    const start = out.position;
+    const chunk = this.#beginChunk(CHUNK_ENTRIES);
+    out.varint(table.id);
+    if (cold.writeColumns(out, fromRow, toRow, CHUNK_BYTES_TARGET)) {
+      await this.#endChunk(chunk);
+      return true;
+    }
+    out.position = start;
+    return false;
   }
 
   /** Adds an entry to the chunk; returns whether it is full. */
@@ -233,11 +250,22 @@ export class SnapshotWriter implements Preserver {
 
   /** Adds one chunk; gives the event loop back, and writes what has gathered, when it is time. */
   async #chunk(type: number, encode: () => void): Promise<void> {
+    const start = this.#beginChunk(type);
+    encode();
+    await this.#endChunk(start);
+  }
+
+  #beginChunk(type: number): number {
     const out = this.#out;
     const start = out.position;
+    out.ensure(CHUNK_HEADER_BYTES);
     out.position += CHUNK_HEADER_BYTES;
     out.u8(type);
-    encode();
+    return start;
+  }
+
+  async #endChunk(start: number): Promise<void> {
+    const out = this.#out;
     const payload = out.buffer.subarray(start + CHUNK_HEADER_BYTES, out.position);
     const crc = crc32c(payload, this.number);
     out.buffer.writeUInt32LE(payload.byteLength, start);

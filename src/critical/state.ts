@@ -5,6 +5,7 @@ import type { Change, LogRecord } from "./change.ts";
 import { IdempotencyKeys, type IdempotencyOptions } from "./idempotency.ts";
 import { type Fence, SequenceState } from "./sequence.ts";
 import { type Preserver, Table } from "./table.ts";
+import { ValuePages } from "./value-pages.ts";
 
 /**
  * Everything critical in memory, as of one LSN: what a snapshot holds and what the log changes. Only durable
@@ -20,6 +21,8 @@ export class State {
   /** Fences there have ever been: each gets the next number. */
   fences = 0;
   readonly idempotency: IdempotencyKeys;
+  /** Where values are kept that outlive their records. */
+  readonly values = new ValuePages();
   /** A snapshot being taken, which must see entries before they change. */
   preserver: Preserver | undefined;
   readonly #tables = new Map<string, Table>();
@@ -140,7 +143,7 @@ export class State {
   #applyChange(change: Change): void {
     switch (change.kind) {
       case "put":
-        change.before = change.table.put(change.key, change.after!, this.preserver);
+        change.before = change.table.put(change, this.preserver);
         return;
       case "delete":
         change.before = change.table.remove(change.key, this.preserver);

@@ -8,23 +8,25 @@ import type { State } from "./state.ts";
 /** Marks an entry whose value nobody has asked for yet. */
 const UNDECODED = Symbol("undecoded");
 
+/** Up to here a loop is faster than a call, which makes a view first. */
+const LOOP_BYTES_MAX = 256;
+
 /**
  * One version of one key's value; what it says never changes, so that snapshots and history may hold it. Its bytes
- * lie where they were written or read. One that outlives that place keeps them as a one-byte-per-character string:
- * it lives in the JavaScript heap, which for values of a few hundred bytes is several times cheaper to make and to
- * collect than a buffer of its own.
+ * lie where they were written or read; of one that outlives that place, in the state's value pages.
  */
 export class Entry {
-  private text: string | undefined = undefined;
-  /** The encoded value lies here at `offset` while there is no `text`. */
-  private source: Buffer | undefined;
-  private readonly offset: number;
+  /** The encoded value lies here. */
+  private source: Buffer;
+  private offset: number;
   readonly lengthBytes: number;
   readonly schemaVersion: number;
   /** Microseconds since the Unix epoch from which on the entry is gone; 0 = never. */
   readonly expiresAtUs: number;
   /** LSN of the commit that wrote it: the version that `ifVersion` compares. */
   readonly lsn: number;
+  /** Of the value pages it lies in; 0: elsewhere. */
+  generation = 0;
   /** It is what its key holds, or will once it is durable. */
   current = true;
   /** The decoded, frozen value once it was asked for. */
@@ -46,16 +48,18 @@ export class Entry {
     this.lsn = lsn;
   }
 
-  /** Takes a copy of its bytes, so that the place they lie in can go. */
-  detach(): void {
-    if (this.source === undefined) return;
-    this.text = this.source.toString("latin1", this.offset, this.offset + this.lengthBytes);
-    this.source = undefined;
+  /** Moves its bytes, so that the place they lie in can go. */
+  moveTo(target: Buffer, position: number, generation: number): void {
+    this.copyTo(target, position);
+    this.source = target;
+    this.offset = position;
+    this.generation = generation;
   }
 
   copyTo(target: Buffer, position: number): void {
-    if (this.text !== undefined) target.write(this.text, position, this.lengthBytes, "latin1");
-    else this.source!.copy(target, position, this.offset, this.offset + this.lengthBytes);
+    const { source, offset, lengthBytes } = this;
+    if (lengthBytes > LOOP_BYTES_MAX) source.copy(target, position, offset, offset + lengthBytes);
+    else for (let at = 0; at < lengthBytes; at++) target[position + at] = source[offset + at]!;
   }
 
   liveAt(timeUs: number): boolean {
@@ -67,6 +71,8 @@ export class Entry {
 export class Slot {
   readonly key: string;
   entry: Entry;
+  /** The newest write to the key that is not durable yet. */
+  pending: MapChange | undefined = undefined;
   /** The snapshot that has already taken care of this slot. */
   snapshot: number;
   /** Set once the key was removed; a reader in the middle of a range may still hold the slot. */
@@ -109,7 +115,7 @@ export class Table {
   readonly order = new OrderedSlots(this);
   /** What a snapshot brought and nobody has asked for yet. */
   cold: ColdRows | undefined;
-  /** The newest write to each key that is not durable yet. */
+  /** The newest write that is not durable yet to each key without a slot; the others' slots have theirs. */
   readonly overlay = new Map<string, MapChange>();
 
   constructor(name: string, owner: State) {
@@ -129,9 +135,31 @@ export class Table {
   warm(key: string, row: number): Slot {
     const entry = this.cold!.take(row);
     this.owner.preserver?.preserveRow(this, row, entry);
-    const slot = new Slot(key, entry, 0);
-    this.slots.set(key, slot);
+    return this.#add(new Slot(key, entry, 0));
+  }
+
+  /** Takes a new slot, and what waited for there to be one. */
+  #add(slot: Slot): Slot {
+    this.slots.set(slot.key, slot);
+    if (this.overlay.size !== 0) {
+      slot.pending = this.overlay.get(slot.key);
+      if (slot.pending !== undefined) this.overlay.delete(slot.key);
+    }
     return slot;
+  }
+
+  #replaced(entry: Entry): void {
+    entry.current = false;
+    if (entry.generation !== 0) this.owner.values.free(entry);
+  }
+
+  /** A slot that goes leaves the writes that wait to its key. */
+  #drop(slot: Slot): void {
+    slot.removed = true;
+    this.#replaced(slot.entry);
+    if (slot.pending === undefined) return;
+    this.overlay.set(slot.key, slot.pending);
+    slot.pending = undefined;
   }
 
   /** Keys there are, expired ones included. */
@@ -146,27 +174,58 @@ export class Table {
 
   /** What a transaction sees: its own and queued writes first. */
   visible(key: string): Entry | undefined {
-    if (this.overlay.size !== 0) {
-      const change = this.overlay.get(key);
-      if (change !== undefined) return change.after;
+    const slot = this.slot(key);
+    if (slot !== undefined) return slot.pending === undefined ? slot.entry : slot.pending.after;
+    return this.overlay.size === 0 ? undefined : this.overlay.get(key)?.after;
+  }
+
+  /** From here on transactions see this change of a key. */
+  cover(change: MapChange): void {
+    const slot = this.slot(change.key);
+    change.slot = slot;
+    if (slot === undefined) {
+      change.under = this.overlay.get(change.key);
+      this.overlay.set(change.key, change);
+    } else {
+      change.under = slot.pending;
+      slot.pending = change;
     }
-    return this.slot(key)?.entry;
+  }
+
+  /** A change is durable and in memory: it covers its key no longer, unless a later one does. */
+  uncover(change: MapChange): void {
+    change.under = undefined;
+    const { slot, key } = change;
+    if (slot !== undefined && slot.pending === change) slot.pending = undefined;
+    else if (this.overlay.size !== 0 && this.overlay.get(key) === change) this.overlay.delete(key);
+  }
+
+  /** A change is taken back: what it covered is seen again. */
+  takeBack({ key, under }: MapChange): void {
+    // Meanwhile the key may have got a slot, or lost it.
+    const slot = this.slots.get(key);
+    if (slot !== undefined) slot.pending = under;
+    else if (under === undefined) this.overlay.delete(key);
+    else this.overlay.set(key, under);
   }
 
   /** Writes a durable entry; returns the one it replaces. */
-  put(key: string, entry: Entry, preserver: Preserver | undefined): Entry | undefined {
+  put(change: MapChange, preserver: Preserver | undefined): Entry | undefined {
+    const entry = change.after!;
     if (entry.schemaVersion > this.storedVersion) this.storedVersion = entry.schemaVersion;
     if (entry.expiresAtUs !== 0) this.expires = true;
-    const slot = this.slot(key);
+    const known = change.slot;
+    const slot = known !== undefined && !known.removed ? known : this.slot(change.key);
     if (slot === undefined) {
-      const added = new Slot(key, entry, preserver === undefined ? 0 : preserver.mark);
-      this.slots.set(key, added);
+      const added = new Slot(change.key, entry, preserver === undefined ? 0 : preserver.mark);
+      change.slot = this.#add(added);
       this.order.insert(added);
       return undefined;
     }
+    change.slot = slot;
     const before = slot.entry;
     if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
-    before.current = false;
+    this.#replaced(before);
     slot.entry = entry;
     return before;
   }
@@ -175,9 +234,8 @@ export class Table {
     const slot = this.slot(key);
     if (slot === undefined) return undefined;
     if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
-    slot.removed = true;
-    slot.entry.current = false;
     this.slots.delete(key);
+    this.#drop(slot);
     this.order.remove(key);
     return slot.entry;
   }
@@ -187,8 +245,7 @@ export class Table {
     const slots = this.order.leaves().flat();
     for (const slot of slots) {
       if (preserver !== undefined && slot.snapshot !== preserver.mark) preserver.preserve(slot);
-      slot.removed = true;
-      slot.entry.current = false;
+      this.#drop(slot);
     }
     this.slots.clear();
     this.order.clear();

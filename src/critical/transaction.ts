@@ -1,14 +1,15 @@
 import { StoreError } from "../errors.ts";
 import { TRANSACTION_CHANGES_MAX } from "../limits.ts";
 import { checkKey, checkTime, counted } from "./arguments.ts";
-import type { Annotations, Change, LogRecord, MapChange, RecordKind } from "./change.ts";
-import { bounds, type CriticalMap, type KeyRange, type VersionedEntry, versioned } from "./map.ts";
+import { type Annotations, type Change, type LogRecord, MapChange, type RecordKind } from "./change.ts";
+import type { CriticalMap, KeyRange, VersionedEntry } from "./map.ts";
 import type { RecordPlace } from "./record-reader.ts";
-import type { RecordWriter } from "./record-writer.ts";
+import type { Put, RecordWriter } from "./record-writer.ts";
 import { checkNumber, type Fence, fencedError, SEQUENCE_MAX, type SequenceState } from "./sequence.ts";
 import type { CriticalSequence } from "./sequence-handle.ts";
 import type { State } from "./state.ts";
-import { Entry, type Table } from "./table.ts";
+import type { Entry, Table } from "./table.ts";
+import { walkWritten } from "./written-range.ts";
 
 export interface PutOptions {
   /** Microseconds since the Unix epoch from which on the entry is gone. */
@@ -22,6 +23,8 @@ export interface DeleteOptions {
 }
 
 const NOWHERE = Buffer.alloc(0);
+/** Nothing is ever added to it. */
+const NO_CHANGES: Change[] = [];
 
 /**
  * What a commit's callback works on. It sees everything committed or queued before it, and its own writes; nobody
@@ -31,7 +34,7 @@ const NOWHERE = Buffer.alloc(0);
  */
 export class Transaction implements LogRecord, RecordPlace {
   readonly kind: RecordKind;
-  readonly changes: Change[] = [];
+  changes: Change[] = NO_CHANGES;
   annotations: Annotations | undefined = undefined;
   idempotencyKey: string | undefined = undefined;
   valueBytes: string | undefined = undefined;
@@ -103,7 +106,7 @@ export class Transaction implements LogRecord, RecordPlace {
     if (options?.ifVersion !== undefined) this.#checkVersion(table, key, options.ifVersion);
     if (table.visible(key) === undefined) return false;
     const was = this.#entry(table, key) !== undefined;
-    this.#halfway = true;
+    this.#begin();
     this.#writer.delete(table.id, key);
     this.#hide(table, key, this.changes);
     this.#halfway = false;
@@ -114,7 +117,7 @@ export class Transaction implements LogRecord, RecordPlace {
   clear(map: CriticalMap<unknown>): void {
     const table = this.#table(map);
     if (table.id === 0) return;
-    this.#halfway = true;
+    this.#begin();
     this.#writer.clear(table.id);
     const hiding: MapChange[] = [];
     const durable = table.order.leaves().flat();
@@ -192,33 +195,7 @@ export class Transaction implements LogRecord, RecordPlace {
 
   *versionedEntries<V>(map: CriticalMap<V>, range: KeyRange = {}): IterableIterator<VersionedEntry<V>> {
     const table = this.#table(map);
-    const reverse = range.reverse === true;
-    const { from, to } = bounds(range);
-    let left = range.limit ?? Number.POSITIVE_INFINITY;
-    const added = [...table.overlay.keys()].filter(
-      (key) =>
-        table.slot(key) === undefined &&
-        (from === undefined || key >= from) &&
-        (to === undefined || key < to),
-    );
-    added.sort();
-    if (!reverse) added.reverse();
-    const cursor = table.order.cursor(from, to, reverse);
-    for (let slot = cursor.next(); slot !== undefined; slot = cursor.next()) {
-      for (let key = added.at(-1); key !== undefined; key = added.at(-1)) {
-        if (reverse ? key < slot.key : key > slot.key) break;
-        added.pop();
-        const entry = this.#entry(table, key);
-        if (entry !== undefined && left-- > 0) yield versioned<V>(table, key, entry);
-      }
-      const entry = this.#entry(table, slot.key);
-      if (entry !== undefined && left-- > 0) yield versioned<V>(table, slot.key, entry);
-      if (left <= 0) return;
-    }
-    for (const key of added.reverse()) {
-      const entry = this.#entry(table, key);
-      if (entry !== undefined && left-- > 0) yield versioned<V>(table, key, entry);
-    }
+    yield* walkWritten<V>(table, range, (key) => this.#entry(table, key));
   }
 
   /** @internal Ends the callback: the transaction can no longer be used. Throws what doomed it. */
@@ -236,8 +213,10 @@ export class Transaction implements LogRecord, RecordPlace {
     this.#open = false;
     for (let i = this.changes.length - 1; i >= 0; i--) {
       const change = this.changes[i]!;
-      if (change.kind === "put" || change.kind === "delete") takeBack(change);
-      else if (change.kind === "clear") for (const hidden of change.hiding.reverse()) takeBack(hidden);
+      if (change.kind === "put" || change.kind === "delete") change.table.takeBack(change);
+      else if (change.kind === "clear") {
+        for (const hidden of change.hiding.reverse()) hidden.table.takeBack(hidden);
+      }
     }
     if (this.#undo !== undefined) for (const undo of this.#undo.reverse()) undo();
   }
@@ -246,8 +225,8 @@ export class Transaction implements LogRecord, RecordPlace {
   uncover(): void {
     for (let i = 0; i < this.changes.length; i++) {
       const change = this.changes[i]!;
-      if (change.kind === "put" || change.kind === "delete") settle(change);
-      else if (change.kind === "clear") for (const hidden of change.hiding) settle(hidden);
+      if (change.kind === "put" || change.kind === "delete") change.table.uncover(change);
+      else if (change.kind === "clear") for (const hidden of change.hiding) hidden.table.uncover(hidden);
     }
   }
 
@@ -266,7 +245,7 @@ export class Transaction implements LogRecord, RecordPlace {
   expire(table: Table, key: string): void {
     const entry = table.visible(key);
     if (entry === undefined || entry.liveAt(this.timeUs)) return;
-    this.#halfway = true;
+    this.#begin();
     this.#writer.delete(table.id, key);
     this.#hide(table, key, this.changes);
     this.#halfway = false;
@@ -291,26 +270,57 @@ export class Transaction implements LogRecord, RecordPlace {
         hint: "Use delete to remove a key, null for a value that says nothing.",
       });
     }
-    const checked = schema === undefined ? value : schema.validated(value, `key ${key}`);
-    const bytes = table.codec.encode(checked);
-    const version = schema === undefined ? table.storedVersion || 1 : schema.version;
-    this.#halfway = true;
-    if (table.id === 0) this.#defineTable(table);
-    const size = bytes.byteLength;
-    const { buffer, position } = this.#writer.put(table.id, key, version, expiresAtUs, bytes);
+    const checked =
+      schema === undefined || schema.validator === undefined ? value : schema.validated(value, `key ${key}`);
+    const schemaVersion = schema === undefined ? table.storedVersion || 1 : schema.version;
+    const { codec } = table;
+    if (table.id === 0) this.#defineFor(table, checked);
+    const put = { tableId: table.id, key, value: checked, codec, schemaVersion, expiresAtUs };
+    const after = this.#write(put);
     if (expiresAtUs !== 0) table.expires = true;
-    const after = new Entry(buffer, position - size, size, version, expiresAtUs, this.lsn);
-    const under = table.overlay.get(key);
-    const change: MapChange = { kind: "put", table, key, after, before: undefined, under };
-    table.overlay.set(key, change);
+    const change = new MapChange("put", table, key, after);
+    table.cover(change);
     this.#add(change);
     this.#halfway = false;
   }
 
+  /** Writes a put into the record; of one that is refused nothing stays. Ends halfway: the change must be noted. */
+  #write(put: Put): Entry {
+    this.#begin();
+    try {
+      return this.#writer.put(put, this.lsn);
+    } catch (error) {
+      this.#halfway = false;
+      throw error;
+    }
+  }
+
+  /** A map gets its number with its first write, unless that is refused. */
+  #defineFor(table: Table, value: unknown): void {
+    this.#begin();
+    try {
+      this.#writer.check(value, table.codec);
+    } catch (error) {
+      this.#halfway = false;
+      throw error;
+    }
+    this.#defineTable(table);
+    this.#halfway = false;
+  }
+
+  /** Begins a change. Reading a value may run code of its own, which must not make another in the middle of it. */
+  #begin(): void {
+    if (this.#halfway) {
+      throw new StoreError("ERR_INVALID_ARGUMENT", "a change was begun in the middle of another", {
+        hint: "A value's properties may not change anything when they are read; let errors leave the callback.",
+      });
+    }
+    this.#halfway = true;
+  }
+
   #hide(table: Table, key: string, list: Change[]): void {
-    const under = table.overlay.get(key);
-    const change: MapChange = { kind: "delete", table, key, after: undefined, before: undefined, under };
-    table.overlay.set(key, change);
+    const change = new MapChange("delete", table, key, undefined);
+    table.cover(change);
     if (list === this.changes) this.#add(change);
     else list.push(change);
   }
@@ -322,7 +332,9 @@ export class Transaction implements LogRecord, RecordPlace {
         hint: "Split it into several commits.",
       });
     }
-    this.changes.push(change);
+    // An array that is pushed to takes room for sixteen more.
+    if (this.changes.length === 0) this.changes = [change];
+    else this.changes.push(change);
   }
 
   #entry(table: Table, key: string): Entry | undefined {
@@ -350,7 +362,7 @@ export class Transaction implements LogRecord, RecordPlace {
   }
 
   #advance(sequence: SequenceState, logged: bigint, visible: bigint, adopts: boolean): void {
-    this.#halfway = true;
+    this.#begin();
     this.#define(sequence);
     this.#writer.sequence(sequence.id, logged, adopts);
     this.#advanceInMemory(sequence, logged, visible);
@@ -410,15 +422,4 @@ export class Transaction implements LogRecord, RecordPlace {
       hint: "Do all reads and writes of a commit within its callback.",
     });
   }
-}
-
-function settle(change: MapChange): void {
-  change.under = undefined;
-  const { overlay } = change.table;
-  if (overlay.get(change.key) === change) overlay.delete(change.key);
-}
-
-function takeBack(change: MapChange): void {
-  if (change.under === undefined) change.table.overlay.delete(change.key);
-  else change.table.overlay.set(change.key, change.under);
 }

@@ -3,12 +3,13 @@ import { PAGE_BYTES } from "./disk.ts";
 
 /** The part of the engine's WebAssembly interface used here; the ECMAScript typings do not have it. */
 declare const WebAssembly: {
-  Memory: new (options: {
-    initial: number;
-    maximum: number;
-    shared: boolean;
-  }) => { readonly buffer: ArrayBuffer | SharedArrayBuffer };
+  Memory: new (options: { initial: number; maximum: number; shared: boolean }) => PageMemory;
 };
+
+/** A WebAssembly memory that never grows. A shared one can be sent to other threads, and kernels can work in it. */
+export interface PageMemory {
+  readonly buffer: ArrayBuffer | SharedArrayBuffer;
+}
 
 /** Pages of WebAssembly memory come in this size. */
 const WASM_PAGE_BYTES = 65_536;
@@ -22,7 +23,15 @@ const WASM_PAGE_BYTES = 65_536;
 export function allocatePages(sizeBytes: number, options: { shared?: boolean } = {}): Uint8Array {
   const pages = Math.max(1, Math.ceil(sizeBytes / WASM_PAGE_BYTES));
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: options.shared ?? false });
+  if (options.shared) memories.set(memory.buffer, memory);
   return new Uint8Array(memory.buffer, 0, sizeBytes);
+}
+
+const memories = new WeakMap<ArrayBufferLike, PageMemory>();
+
+/** The shared memory behind a view that `allocatePages` of this thread made; `undefined` for any other. */
+export function pageMemoryOf(buffer: ArrayBufferLike): PageMemory | undefined {
+  return memories.get(buffer);
 }
 
 /** What every durable file checks before a write, so that a mistake shows on every file system alike. */

@@ -52,6 +52,9 @@ export type DurableMethod = "direct" | "dsync" | "fdatasync";
 /** Alignment and granularity of durable writes. */
 export const PAGE_BYTES = 4096;
 
+/** What the system takes in one vectored call (IOV_MAX). */
+export const VECTOR_MAX = 1024;
+
 export interface FileStat {
   sizeBytes: number;
   /** Bytes the file takes on the device (holes take none). */
@@ -73,11 +76,20 @@ export interface DiskFile {
   readSync(target: Uint8Array, position: number): number;
   read(target: Uint8Array, position: number): Promise<number>;
   /**
+   * Fills `targets`, at most `VECTOR_MAX`, one after the other from one stretch of the file, with as few calls as
+   * `read` makes for one; returns the bytes read.
+   */
+  readVector(targets: readonly Uint8Array[], position: number): Promise<number>;
+  /**
    * Writes all of `source` at `position` or throws: a short count, which is how a full disk first shows, is
    * followed up until it is whole or an error tells why not. `ERR_DISK_FULL`, `ERR_IO`.
    */
   writeSync(source: Uint8Array, position: number): void;
-  write(source: Uint8Array, position: number): Promise<void>;
+  /**
+   * With `aside`, bytes that will not be read soon may go around the page cache, where the system allows: then position,
+   * length and the memory's address are multiples of `PAGE_BYTES`. Not durable before `sync` either.
+   */
+  write(source: Uint8Array, position: number, options?: { aside?: boolean }): Promise<void>;
   /** Makes written bytes (and the size needed to read them) durable. A failure is final: never retried. */
   syncSync(): void;
   sync(): Promise<void>;

@@ -8,6 +8,7 @@ import type { DiskFile, DurableMethod } from "./disk.ts";
 const readAsync = promisify(fs.read);
 const writeAsync = promisify(fs.write);
 const syncAsync = promisify(fs.fdatasync);
+const readVectorAsync = promisify(fs.readv);
 
 /** Turns an operating system's error into one of ours; the path is always named. */
 export function ioError(error: unknown, path: string, action: string): StoreError {
@@ -58,11 +59,23 @@ function locks(): Locks {
   return loadedLocks;
 }
 
+function openAside(path: string): number | null {
+  const { O_RDWR, O_DIRECT } = fs.constants;
+  if (O_DIRECT === undefined) return null;
+  try {
+    return fs.openSync(path, O_RDWR | O_DIRECT);
+  } catch {
+    return null;
+  }
+}
+
 export class RealFile implements DiskFile {
   readonly path: string;
   readonly durability: DurableMethod | undefined;
   readonly #fd: number;
   #open = true;
+  /** The same file for writes around the page cache; `null` where there is no such thing. */
+  #asideFd: number | null | undefined;
 
   constructor(path: string, fd: number, durability?: DurableMethod) {
     this.path = path;
@@ -107,6 +120,23 @@ export class RealFile implements DiskFile {
     return done;
   }
 
+  async readVector(targets: readonly Uint8Array[], position: number): Promise<number> {
+    let left = targets.filter((target) => target.byteLength > 0);
+    let done = 0;
+    while (left.length > 0) {
+      let count: number;
+      try {
+        ({ bytesRead: count } = await readVectorAsync(this.#fd, left, position + done));
+      } catch (error) {
+        throw ioError(error, this.path, "read");
+      }
+      if (count === 0) break;
+      done += count;
+      left = after(left, count);
+    }
+    return done;
+  }
+
   writeSync(source: Uint8Array, position: number): void {
     if (this.durability !== undefined) checkAligned(this.path, source, position);
     let done = 0;
@@ -120,9 +150,9 @@ export class RealFile implements DiskFile {
     if (this.durability === "fdatasync") this.syncSync();
   }
 
-  async write(source: Uint8Array, position: number): Promise<void> {
+  async write(source: Uint8Array, position: number, options: { aside?: boolean } = {}): Promise<void> {
     if (this.durability !== undefined) checkAligned(this.path, source, position);
-    let done = 0;
+    let done = options.aside ? await this.#writeAside(source, position) : 0;
     while (done < source.byteLength) {
       let count: number;
       try {
@@ -140,6 +170,22 @@ export class RealFile implements DiskFile {
       done += count;
     }
     if (this.durability === "fdatasync") await this.sync();
+  }
+
+  /**
+   * Writes with O_DIRECT what it can, and says how much that was: whatever it could not (a file system that has no such
+   * writes, a full disk) is left to an ordinary write, which succeeds or says why not.
+   */
+  async #writeAside(source: Uint8Array, position: number): Promise<number> {
+    checkAligned(this.path, source, position);
+    if (this.#asideFd === undefined) this.#asideFd = openAside(this.path);
+    if (this.#asideFd === null) return 0;
+    try {
+      const { bytesWritten } = await writeAsync(this.#asideFd, source, 0, source.byteLength, position);
+      return bytesWritten;
+    } catch {
+      return 0;
+    }
   }
 
   syncSync(): void {
@@ -177,6 +223,17 @@ export class RealFile implements DiskFile {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    if (typeof this.#asideFd === "number") fs.closeSync(this.#asideFd);
     attempt(this.path, "close", () => fs.closeSync(this.#fd));
   }
+}
+
+/** What is left to fill once `sizeBytes` are filled. */
+function after(targets: Uint8Array[], sizeBytes: number): Uint8Array[] {
+  let filled = sizeBytes;
+  let first = 0;
+  while (first < targets.length && targets[first]!.byteLength <= filled)
+    filled -= targets[first++]!.byteLength;
+  const [next, ...rest] = targets.slice(first);
+  return next === undefined ? [] : [next.subarray(filled), ...rest];
 }

@@ -90,6 +90,17 @@ export class SimulatedFile implements DiskFile {
     return this.readSync(target, position);
   }
 
+  async readVector(targets: readonly Uint8Array[], position: number): Promise<number> {
+    await Promise.resolve();
+    let done = 0;
+    for (const target of targets) {
+      const count = this.readSync(target, position + done);
+      done += count;
+      if (count < target.byteLength) break;
+    }
+    return done;
+  }
+
   writeSync(source: Uint8Array, position: number): void {
     this.#content("write");
     if (!this.#writable) throw this.#notWritable("write");

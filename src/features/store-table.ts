@@ -121,7 +121,9 @@ async function storeColumn(
 }
 
 /** What an encoded chunk may take of the plain one at most: plain ones are read into place, as fast as the disk is. */
-const WORTH_DECODING = 0.6;
+const WORTH_UNPACKING = 0.6;
+/** The same for what is not bit-packed: decoding that takes several times as long as reading the plain numbers. */
+const WORTH_DECODING = 0.15;
 
 async function storeChunk(
   save: ChunkSave,
@@ -131,12 +133,13 @@ async function storeChunk(
   to: number,
 ): Promise<ColumnChunk> {
   const rows = cutRows(column, from, to);
-  const encoded = codec.encode([rows], { profile: "light" })[0]!.bytes;
+  const { bytes, encoding } = codec.encode([rows], { profile: "light" })[0]!;
+  const worth = encoding.split(" ").includes("light") ? WORTH_UNPACKING : WORTH_DECODING;
   const plain = plainBytes(rows);
-  if (plain !== undefined && encoded.byteLength > plain.byteLength * WORTH_DECODING) {
+  if (plain !== undefined && bytes.byteLength > plain.byteLength * worth) {
     return { form: PLAIN, pieces: await putPieces(save, plain) };
   }
-  return { form: ENCODED, pieces: await putPieces(save, encoded) };
+  return { form: ENCODED, pieces: await putPieces(save, bytes) };
 }
 
 async function putPieces(save: ChunkSave, bytes: Uint8Array): Promise<Piece[]> {

@@ -1,3 +1,5 @@
+import { RANGE_SUM_BYTES_MAX } from "../kernels/range-sum.ts";
+
 /**
  * An image: one version's tensors raw, each from a page boundary on, so that a process can map the file and use them
  * where they lie. It repeats what the chunks hold and can be rebuilt from them at any time.
@@ -9,15 +11,15 @@
  *     16   store id          80   data bytes u64          100 tables | range checksums | CRC-32C of both, u32
  *
  *     tables = JSON, UTF-8: [[file, tensor, dtype, shape, offset in the data, bytes], …]
- *     range checksums = CRC-32C u32 of each range of the data, the last one shorter
+ *     range checksums = range sum u64 of each range of the data, the last one shorter
  *
  * Everything between the last checksum and the data, and between tensors, is zero. Integers are little-endian.
  */
 export const IMAGE_MAGIC = Buffer.from("VARVEIMG", "latin1");
-export const IMAGE_FORMAT_VERSION = 1;
+export const IMAGE_FORMAT_VERSION = 2;
 export const IMAGE_FIXED_BYTES = 100;
 /** Bytes under one checksum: verified a range at a time, well under a millisecond each. */
-export const IMAGE_RANGE_BYTES = 1 << 20;
+export const IMAGE_RANGE_BYTES = RANGE_SUM_BYTES_MAX;
 /** Where data and tensors begin: a page of memory, and of O_DIRECT. */
 export const IMAGE_ALIGN_BYTES = 4096;
 
@@ -39,8 +41,8 @@ export interface ImageHead {
   dataBytes: number;
   rangeBytes: number;
   tensors: ImageTensor[];
-  /** CRC-32C of each range. */
-  checksums: Uint32Array;
+  /** Range sum of each range: see `RangeSums`. */
+  checksums: BigUint64Array;
 }
 
 /** Lays tensors out one after the other, each on a page boundary; returns the bytes they take together. */

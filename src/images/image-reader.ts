@@ -1,12 +1,15 @@
 import { crc32c } from "@node-rs/crc32";
+import { allocatePages } from "../disk/aligned.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import { RangeSums } from "../kernels/range-sum.ts";
 import { IMAGE_HEAD_BYTES_MAX } from "../limits.ts";
 import {
   IMAGE_ALIGN_BYTES,
   IMAGE_FIXED_BYTES,
   IMAGE_FORMAT_VERSION,
   IMAGE_MAGIC,
+  IMAGE_RANGE_BYTES,
   type ImageHead,
   type ImageTensor,
   rangeCount,
@@ -23,16 +26,16 @@ export function readHead(file: DiskFile, storeId: Uint8Array): ImageHead {
   if (!fixed.subarray(0, 8).equals(IMAGE_MAGIC)) throw damaged(file.path, 0, "its magic is wrong");
   if (crc32c(fixed.subarray(0, 96)) !== fixed.readUInt32LE(96))
     throw damaged(file.path, 0, "its head's checksum is wrong");
-  if (fixed.readUInt16LE(8) > IMAGE_FORMAT_VERSION) throw newer(file.path, fixed.readUInt16LE(8));
+  if (fixed.readUInt16LE(8) !== IMAGE_FORMAT_VERSION) throw otherFormat(file.path, fixed.readUInt16LE(8));
   if (!fixed.subarray(16, 32).equals(storeId)) throw damaged(file.path, 16, "it belongs to another store");
   const dataOffset = Number(fixed.readBigUInt64LE(72));
   const dataBytes = Number(fixed.readBigUInt64LE(80));
   const rangeBytes = fixed.readUInt32LE(88);
   const tablesBytes = fixed.readUInt32LE(92);
-  if (rangeBytes === 0 || dataOffset % IMAGE_ALIGN_BYTES !== 0)
-    throw damaged(file.path, 72, "its places are wrong");
+  const aligned = dataOffset % IMAGE_ALIGN_BYTES === 0 && dataBytes % IMAGE_ALIGN_BYTES === 0;
+  if (rangeBytes !== IMAGE_RANGE_BYTES || !aligned) throw damaged(file.path, 72, "its places are wrong");
   const ranges = rangeCount(dataBytes, rangeBytes);
-  const restBytes = tablesBytes + ranges * 4 + 4;
+  const restBytes = tablesBytes + ranges * 8 + 4;
   if (restBytes > IMAGE_HEAD_BYTES_MAX || IMAGE_FIXED_BYTES + restBytes > dataOffset) {
     throw damaged(file.path, 92, "its tables do not fit before its data");
   }
@@ -43,8 +46,8 @@ export function readHead(file: DiskFile, storeId: Uint8Array): ImageHead {
     throw damaged(file.path, 100, "its tables' checksum is wrong");
   }
   if (file.sizeBytes() !== dataOffset + dataBytes) throw damaged(file.path, dataOffset, "its size is wrong");
-  const checksums = new Uint32Array(ranges);
-  for (let i = 0; i < ranges; i++) checksums[i] = rest.readUInt32LE(tablesBytes + i * 4);
+  const checksums = new BigUint64Array(ranges);
+  for (let i = 0; i < ranges; i++) checksums[i] = rest.readBigUInt64LE(tablesBytes + i * 8);
   return {
     storeId: new Uint8Array(fixed.subarray(16, 32)),
     manifest: new Uint8Array(fixed.subarray(32, 64)),
@@ -73,25 +76,27 @@ function decodeTables(bytes: Buffer): ImageTensor[] {
 /** Ranges `from` to `to`, each checked before the next is read. @throws `ERR_STORE_CORRUPT` naming the range */
 export async function verifyRanges(disk: Disk, path: string, head: ImageHead): Promise<void> {
   const file = disk.open(path, { access: "read" });
-  const buffer = Buffer.allocUnsafeSlow(head.rangeBytes);
+  const sums = await RangeSums.load();
+  const buffer = allocatePages(head.rangeBytes, { shared: true });
   try {
     for (let range = 0; range < head.checksums.length; range++) {
       const bytes = buffer.subarray(0, Math.min(head.rangeBytes, head.dataBytes - range * head.rangeBytes));
       await file.read(bytes, head.dataOffset + range * head.rangeBytes);
-      checkRange(path, head, range, bytes);
+      requireSum(path, head, range, sums.sum(bytes));
     }
   } finally {
     file.close();
   }
 }
 
-export function checkRange(
+/** @throws `ERR_STORE_CORRUPT` when that is not the range's sum */
+export function requireSum(
   path: string,
   { checksums, dataOffset, rangeBytes }: Pick<ImageHead, "checksums" | "dataOffset" | "rangeBytes">,
   range: number,
-  bytes: Uint8Array,
+  sum: bigint,
 ): void {
-  if (crc32c(bytes) === checksums[range]) return;
+  if (sum === checksums[range]) return;
   throw damaged(path, dataOffset + range * rangeBytes, "a range's checksum is wrong");
 }
 
@@ -102,8 +107,12 @@ function damaged(path: string, offset: number, what: string): StoreError {
   });
 }
 
-function newer(path: string, format: number): StoreError {
-  return new StoreError("ERR_STORE_VERSION", `${path} has image format ${format}, newer than this varve`, {
-    hint: "Remove it: it is written again from the chunks.",
-  });
+function otherFormat(path: string, format: number): StoreError {
+  return new StoreError(
+    "ERR_STORE_VERSION",
+    `${path} has image format ${format}, not ${IMAGE_FORMAT_VERSION}`,
+    {
+      hint: "Remove it: it is written again from the chunks.",
+    },
+  );
 }

@@ -1,5 +1,7 @@
 import { crc32c } from "@node-rs/crc32";
+import { allocatePages } from "../disk/aligned.ts";
 import type { Disk } from "../disk/disk.ts";
+import { RangeSums } from "../kernels/range-sum.ts";
 import {
   IMAGE_ALIGN_BYTES,
   IMAGE_FIXED_BYTES,
@@ -51,7 +53,7 @@ function encodeTables(tensors: ImageTensor[]): Buffer {
 }
 
 function dataOffsetFor(tablesBytes: number, ranges: number): number {
-  const headBytes = IMAGE_FIXED_BYTES + tablesBytes + ranges * 4 + 4;
+  const headBytes = IMAGE_FIXED_BYTES + tablesBytes + ranges * 8 + 4;
   return Math.ceil(headBytes / IMAGE_ALIGN_BYTES) * IMAGE_ALIGN_BYTES;
 }
 
@@ -72,19 +74,20 @@ export interface ImageToWrite {
  */
 export async function writeImage(disk: Disk, path: string, image: ImageToWrite): Promise<number> {
   const { tensors, dataBytes } = layOut(image.tensors);
-  const checksums = new Uint32Array(rangeCount(dataBytes, IMAGE_RANGE_BYTES));
+  const checksums = new BigUint64Array(rangeCount(dataBytes, IMAGE_RANGE_BYTES));
   const head = { ...image, tensors, dataBytes, rangeBytes: IMAGE_RANGE_BYTES, checksums };
   const dataOffset = dataOffsetFor(encodeTables(tensors).byteLength, checksums.length);
   const temporary = `${path}.new`;
   disk.remove(temporary);
   const file = disk.open(temporary, { access: "write", create: "must" });
   try {
-    const buffer = new SharedArrayBuffer(IMAGE_RANGE_BYTES);
+    const sums = await RangeSums.load();
+    const buffer = allocatePages(IMAGE_RANGE_BYTES, { shared: true });
     for (let range = 0; range < checksums.length; range++) {
       const from = range * IMAGE_RANGE_BYTES;
-      const bytes = new Uint8Array(buffer, 0, Math.min(IMAGE_RANGE_BYTES, dataBytes - from));
+      const bytes = buffer.subarray(0, Math.min(IMAGE_RANGE_BYTES, dataBytes - from));
       await fillRange(image, tensors, from, bytes);
-      checksums[range] = crc32c(bytes);
+      checksums[range] = sums.sum(bytes);
       await image.pace(bytes.byteLength);
       await file.write(bytes, dataOffset + from);
       if (range % RANGES_PER_SYNC === RANGES_PER_SYNC - 1) await file.sync();

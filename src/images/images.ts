@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
+import { allocatePages, pageMemoryOf } from "../disk/aligned.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { mapFile } from "../disk/map-file.ts";
 import { isStoreError } from "../errors.ts";
+import { RangeSums } from "../kernels/range-sum.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import type { ImageHead } from "./image-format.ts";
-import { checkRange, readHead, verifyRanges } from "./image-reader.ts";
+import { readHead, requireSum, verifyRanges } from "./image-reader.ts";
 import { type ImageToWrite, writeImage } from "./image-writer.ts";
 import { type ImagePart, placeRange, rangeTarget, readImageJob } from "./read-image.job.ts";
 
@@ -115,12 +117,13 @@ export class Images {
 
   /** The same by the system's I/O threads; this one checks a range at a time, a quarter of a millisecond each. */
   async #readHere({ path, head }: Pick<OpenImage, "path" | "head">, parts: ImagePart[]): Promise<void> {
+    const sums = await RangeSums.load();
     const file = this.#disk.open(path, { access: "read" });
     let next = 0;
     const work = async () => {
-      const scratch = new Uint8Array(head.rangeBytes);
+      const scratch = allocatePages(head.rangeBytes, { shared: true });
       for (let range = next++; range < head.checksums.length; range = next++) {
-        await readRange(file, head, range, parts, scratch);
+        await readRange(file, head, range, { parts, sums, scratch });
       }
     };
     const done = await Promise.allSettled(Array.from({ length: READS_AT_ONCE }, work));
@@ -130,7 +133,8 @@ export class Images {
   }
 
   /** Fills shared memory with parts of an image, each range checked. @throws `ERR_STORE_CORRUPT` */
-  async read({ path, head }: OpenImage, parts: ImagePart[], pool: WorkerPool): Promise<void> {
+  async read({ path, head }: OpenImage, wanted: ImagePart[], pool: WorkerPool): Promise<void> {
+    const parts = wanted.map((part) => ({ ...part, memory: pageMemoryOf(part.target.buffer) }));
     const { checksums, dataOffset, dataBytes, rangeBytes } = head;
     if (!pool.started && dataBytes <= READ_HERE_BYTES_MAX) return this.#readHere({ path, head }, parts);
     const next = new Int32Array(new SharedArrayBuffer(4));
@@ -148,13 +152,12 @@ async function readRange(
   file: DiskFile,
   head: ImageHead,
   range: number,
-  parts: ImagePart[],
-  scratch: Uint8Array,
+  { parts, sums, scratch }: { parts: ImagePart[]; sums: RangeSums; scratch: Uint8Array },
 ): Promise<void> {
   const found = rangeTarget(head, parts, range, scratch);
   if (found === undefined) return;
   await file.read(found.bytes, head.dataOffset + range * head.rangeBytes);
-  checkRange(file.path, head, range, found.bytes);
+  requireSum(file.path, head, range, sums.sum(found.bytes, found.memory));
   placeRange(found, range * head.rangeBytes);
 }
 

@@ -1,8 +1,10 @@
+import { allocatePages, type PageMemory } from "../disk/aligned.ts";
 import type { Disk } from "../disk/disk.ts";
 import { realDisk } from "../disk/real-disk.ts";
+import { RangeSums } from "../kernels/range-sum.ts";
 import type { Job } from "../workers/job.ts";
 import type { ImageHead } from "./image-format.ts";
-import { checkRange } from "./image-reader.ts";
+import { requireSum } from "./image-reader.ts";
 
 /**
  * Reads ranges of an image, checks each, and copies the parts wanted to where they belong. Runs on every worker at
@@ -14,6 +16,8 @@ export const readImageJob: Job = { url: import.meta.url, name: "readImageRanges"
 export interface ImagePart {
   offset: number;
   target: Uint8Array;
+  /** The memory that `target` is a view of, as far as it is known: then it is checked where it lies. */
+  memory?: PageMemory | undefined;
 }
 
 export interface ReadImageRequest {
@@ -27,12 +31,13 @@ export interface ReadImageRequest {
   disk?: Disk;
 }
 
-let scratch = new Uint8Array(0);
+let scratch: Uint8Array = new Uint8Array(0);
 
 export async function readImageRanges(request: ReadImageRequest): Promise<void> {
   const { path, head, parts, next } = request;
   const file = (request.disk ?? realDisk).open(path, { access: "read" });
-  if (scratch.byteLength < head.rangeBytes) scratch = new Uint8Array(head.rangeBytes);
+  const sums = await RangeSums.load();
+  if (scratch.byteLength < head.rangeBytes) scratch = allocatePages(head.rangeBytes, { shared: true });
   try {
     for (;;) {
       const range = Atomics.add(next, 0, 1);
@@ -40,7 +45,7 @@ export async function readImageRanges(request: ReadImageRequest): Promise<void> 
       const found = rangeTarget(head, parts, range, scratch);
       if (found === undefined) continue;
       file.readSync(found.bytes, head.dataOffset + range * head.rangeBytes);
-      checkRange(path, head, range, found.bytes);
+      requireSum(path, head, range, sums.sum(found.bytes, found.memory));
       placeRange(found, range * head.rangeBytes);
     }
   } finally {
@@ -51,6 +56,7 @@ export async function readImageRanges(request: ReadImageRequest): Promise<void> 
 /** Where a range is read to. */
 export interface RangeTarget {
   bytes: Uint8Array;
+  memory?: PageMemory | undefined;
   /** Parts the range is copied to afterwards; none when it is read straight to its place. */
   copies: ImagePart[];
 }
@@ -70,7 +76,8 @@ export function rangeTarget(
   const [first] = wanted;
   if (first === undefined) return undefined;
   if (first.offset <= from && first.offset + first.target.byteLength >= from + sizeBytes) {
-    return { bytes: first.target.subarray(from - first.offset, from - first.offset + sizeBytes), copies: [] };
+    const bytes = first.target.subarray(from - first.offset, from - first.offset + sizeBytes);
+    return { bytes, memory: first.memory, copies: [] };
   }
   return { bytes: scratch.subarray(0, sizeBytes), copies: wanted };
 }

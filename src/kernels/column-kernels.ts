@@ -1,3 +1,4 @@
+import { invariant } from "../assert.ts";
 import { loadKernels } from "./kernels.ts";
 
 /** What the column kernels export; addresses are byte offsets into their memory, i64 are bigints. */
@@ -18,6 +19,8 @@ export interface ColumnKernelExports {
   columnFromDecimal(from: number, to: number, count: number, scale: number, single: number): void;
   columnUlps(from: number, predicted: number, to: number, count: number): void;
   columnFromUlps(from: number, predicted: number, to: number, count: number): void;
+  columnToMultiples(from: number, to: number, left: number, count: number, base: number): void;
+  columnFromMultiples(from: number, left: number, to: number, count: number, base: number): void;
   columnFromAverage(
     from: number,
     x: number,
@@ -68,12 +71,37 @@ export interface ColumnKernelExports {
     bit: number,
     multiplier: bigint,
     widest: number,
+    summed: number,
+    before: bigint,
     to: number,
   ): number;
+  columnRows(
+    kind: number,
+    tokens: number,
+    count: number,
+    raw: number,
+    bit: number,
+    widest: number,
+    y: number,
+    first: number,
+    keep: number,
+    made: number,
+    width: number,
+    to: number,
+  ): number;
+  columnMake(from: number, to: number, count: number, made: number): void;
   columnCount(tokens: number, context: number, count: number, byClass: number, lane: number): void;
   columnCountedCost(contexts: number, bins: number, logs: number): number;
-  columnClasses(y: number, count: number, edge0: number, edge1: number, edge2: number, to: number): void;
-  columnValueClasses(y: number, count: number, values: number, most: number, to: number): number;
+  columnClasses(
+    y: number,
+    count: number,
+    first: number,
+    edge0: number,
+    edge1: number,
+    edge2: number,
+    to: number,
+  ): void;
+  columnValueClasses(y: number, count: number, values: number, most: number, to: number): void;
   columnMixContexts(context: number, more: number, count: number, by: number): void;
   columnTables(contexts: number, bins: number, bits: number, decoding: number): number;
   columnEncode(
@@ -84,25 +112,17 @@ export interface ColumnKernelExports {
     byClass: number,
     end: number,
   ): number;
-  columnDecode(
-    tokens: number,
-    context: number,
-    count: number,
-    bits: number,
-    plain: number,
-    at: number,
-    end: number,
-  ): number;
-  columnWidth(r: number, count: number, least: number): number;
-  columnPack(r: number, count: number, least: bigint, width: number, to: number): void;
+  columnDecode(count: number, bits: number, mode: number, at: number, end: number): number;
+  columnPlanBlock(r: number, count: number, spare: number, plan: number): void;
+  columnPack(r: number, count: number, least: bigint, width: number, outliers: number, to: number): number;
   columnUnpackBlocks(
     table: number,
     packed: number,
     packedBytes: number,
-    first: number,
     blocks: number,
     delta: number,
     multiplier: bigint,
+    made: number,
     scale: number,
     to: number,
   ): number;
@@ -121,6 +141,8 @@ const REGIONS = [
   "frequencies",
   "counts",
   "logs",
+  "rowsState",
+  "kept",
   "end",
 ] as const;
 
@@ -137,13 +159,14 @@ export interface ColumnKernels {
 
 const WASM_PAGE_BYTES = 65_536;
 
-/** Loads them with memory of their own: about 17 MB, of which what is not touched costs nothing. */
+/** Loads them with memory of their own: about 38 MB, of which what is not touched costs nothing. */
 export async function loadColumnKernels(): Promise<ColumnKernels> {
-  const { exports: all } = await loadKernels();
+  const { exports: all, at: others } = await loadKernels();
   const exports = all as unknown as ColumnKernelExports;
   const at = Object.fromEntries(
     REGIONS.map((name, region) => [name, exports.columnsAddressOf(region)]),
   ) as ColumnKernels["at"];
+  invariant(others.end <= at.source, "the column kernels' memory begins where that of the others ends");
   const missing = Math.ceil((at.end - exports.memory.buffer.byteLength) / WASM_PAGE_BYTES);
   if (missing > 0) exports.memory.grow(missing);
   const { buffer } = exports.memory;

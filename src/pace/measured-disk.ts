@@ -66,11 +66,16 @@ export class MeasuredDisk implements Disk {
       onSync: (us) => counts.syncs.record(us),
       sliceBytes: () => (bulk ? this.#sliceBytes() : Number.POSITIVE_INFINITY),
       betweenSlices: () => this.#letCommitsPass(),
+      committing: () => this.#committing(),
     });
   }
 
   #sliceBytes(): number {
-    return this.#pulse.slowdown(COMMITTING_MS) > 0 ? SLICE_BYTES : QUIET_SLICE_BYTES;
+    return this.#committing() ? SLICE_BYTES : QUIET_SLICE_BYTES;
+  }
+
+  #committing(): boolean {
+    return this.#pulse.slowdown(COMMITTING_MS) > 0;
   }
 
   async #letCommitsPass(): Promise<void> {
@@ -140,6 +145,8 @@ interface Watch {
   /** Bytes after which what was written is made durable. */
   sliceBytes(): number;
   betweenSlices(): Promise<void>;
+  /** Whether commits are going on. */
+  committing(): boolean;
 }
 
 class MeasuredFile implements DiskFile {
@@ -162,9 +169,11 @@ class MeasuredFile implements DiskFile {
     this.#watch.onWrite(source.byteLength, (performance.now() - start) * 1000);
   }
 
-  async write(source: Uint8Array, position: number): Promise<void> {
+  async write(source: Uint8Array, position: number, options: { aside?: boolean } = {}): Promise<void> {
     const start = performance.now();
-    await this.#file.write(source, position);
+    // What goes straight to the device is in the way of a commit from its first byte to its last.
+    const aside = options.aside === true && !this.#watch.committing();
+    await this.#file.write(source, position, { aside });
     this.#watch.onWrite(source.byteLength, (performance.now() - start) * 1000);
     this.#unsyncedBytes += source.byteLength;
     if (this.#unsyncedBytes < this.#watch.sliceBytes()) return;
@@ -194,6 +203,9 @@ class MeasuredFile implements DiskFile {
   }
   read(target: Uint8Array, position: number): Promise<number> {
     return this.#file.read(target, position);
+  }
+  readVector(targets: readonly Uint8Array[], position: number): Promise<number> {
+    return this.#file.readVector(targets, position);
   }
   truncate(sizeBytes: number): void {
     this.#file.truncate(sizeBytes);

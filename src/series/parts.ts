@@ -5,7 +5,7 @@ import { type ColumnSlice, concatenate } from "./column-slice.ts";
 import type { ColumnCodec } from "./columns/column-codec.ts";
 import type { HotSegment } from "./hot-segment.ts";
 import { type Column, columnIndex, type Schema } from "./schema.ts";
-import { BLOCK_ROWS, type Bounds } from "./segment-format.ts";
+import { BLOCK_ROWS, type Bounds, type SegmentSummary } from "./segment-format.ts";
 import type { SealedSegment, Snapshot } from "./segment-list.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { adapt, nulls } from "./widen.ts";
@@ -23,6 +23,8 @@ export interface Part {
   blockBounds(which: Which, block: number): Bounds;
   /** Rows [from, to) of columns of the snapshot's schema, as few slices as there are pieces of memory. */
   read(columns: readonly Column[], from: number, to: number): Iterable<ColumnSlice[]>;
+  /** Reads together what blocks of these columns need, where that is still to be read. */
+  prepare(columns: readonly Column[], block: number): void;
   /** A block of one column, kept for the next question. */
   block(column: Column, block: number): ColumnSlice;
 }
@@ -40,10 +42,10 @@ export class ReadCache {
     this.#codec = codec;
   }
 
-  reader(path: string): SegmentReader {
+  reader(path: string, known?: SegmentSummary): SegmentReader {
     let reader = this.#readers.get(path);
     if (reader === undefined) {
-      reader = SegmentReader.open(this.#disk, path, this.#codec);
+      reader = SegmentReader.open(this.#disk, path, this.#codec, known);
       if (this.#readers.size >= SERIES_OPEN_SEGMENTS_MAX) {
         const [oldest, evicted] = this.#readers.entries().next().value!;
         this.#readers.delete(oldest);
@@ -52,6 +54,10 @@ export class ReadCache {
     } else this.#readers.delete(path);
     this.#readers.set(path, reader);
     return reader;
+  }
+
+  hasBlock(key: string): boolean {
+    return this.#blocks.has(key);
   }
 
   block(key: string, make: () => ColumnSlice): ColumnSlice {
@@ -114,8 +120,19 @@ class SealedPart implements Part {
     yield columns.map((column) => this.#slice(column, from, to));
   }
 
+  prepare(columns: readonly Column[], block: number): void {
+    const missing = columns.filter((column) => !this.#cache.hasBlock(this.#blockKey(column, block)));
+    if (missing.length < 2) return;
+    const reader = this.#reader();
+    reader.prepare(missing.map((column) => reader.placeOf(column.name)).filter((place) => place >= 0));
+  }
+
+  #blockKey(column: Column, block: number): string {
+    return `${block} ${column.name} ${this.#segment.path}`;
+  }
+
   block(column: Column, block: number): ColumnSlice {
-    return this.#cache.block(`${block} ${column.name} ${this.#segment.path}`, () => {
+    return this.#cache.block(this.#blockKey(column, block), () => {
       const from = block * BLOCK_ROWS;
       return this.#slice(column, from, Math.min(this.rows, from + BLOCK_ROWS));
     });
@@ -123,13 +140,13 @@ class SealedPart implements Part {
 
   #slice(column: Column, from: number, to: number): ColumnSlice {
     const reader = this.#reader();
-    const place = reader.columns.findIndex((stored) => stored.column.name === column.name);
+    const place = reader.placeOf(column.name);
     return place < 0 ? nulls(column, to - from) : adapt(reader.read(place, from, to), column);
   }
 
   #reader(): SegmentReader {
     try {
-      return this.#cache.reader(this.#segment.path);
+      return this.#cache.reader(this.#segment.path, this.#segment.summary);
     } catch (error) {
       if (!(error instanceof StoreError) || error.code !== "ERR_NOT_FOUND") throw error;
       const rows = `${this.firstRow} to ${this.firstRow + this.rows - 1}`;
@@ -183,6 +200,9 @@ class HotPart implements Part {
       });
     }
   }
+
+  /** They lie in memory. */
+  prepare(): void {}
 
   block(column: Column, block: number): ColumnSlice {
     const from = block * BLOCK_ROWS;

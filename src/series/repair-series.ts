@@ -1,4 +1,5 @@
 import type { Disk } from "../disk/disk.ts";
+import { replaceFile } from "../disk/replace-file.ts";
 import { isStoreError } from "../errors.ts";
 import { flipBit, flippedBit, flipUntil } from "../flipped-bit.ts";
 import { checksumOf } from "./checksum.ts";
@@ -16,16 +17,7 @@ export function healSeriesFile(disk: Disk, path: string): boolean {
   const bytes = readWhole(disk, path);
   const heal = path.endsWith(".json") ? healDefinition : path.endsWith(".hot") ? healJournal : healSegment;
   if (!heal(bytes, path)) return false;
-  const file = disk.open(`${path}.new`, { access: "write", create: "may" });
-  try {
-    file.truncate(0);
-    file.writeSync(bytes, 0);
-    file.syncSync();
-  } finally {
-    file.close();
-  }
-  disk.rename(`${path}.new`, path);
-  disk.syncDirectory(path.slice(0, path.lastIndexOf("/")));
+  replaceFile(disk, path, bytes);
   return true;
 }
 

@@ -1,5 +1,6 @@
 import type { Disk } from "../disk/disk.ts";
 import { realDisk } from "../disk/real-disk.ts";
+import { replaceFile } from "../disk/replace-file.ts";
 import { StoreError } from "../errors.ts";
 import type { Job } from "../workers/job.ts";
 import { type ColumnSlice, concatenate } from "./column-slice.ts";
@@ -47,17 +48,7 @@ export async function sealSegment(request: SealRequest): Promise<SealResult> {
   const encoded = codec.encode(slices.map(columnValues), { profile, derive: recipes });
   verify(codec, slices, encoded, hotPath);
   const bytes = encodeSegment({ storeId, firstRow, schema, slices, encoded });
-  const path = `${directory}/${segmentFileName(firstRow, rows)}`;
-  const file = disk.open(`${path}.new`, { access: "write", create: "may" });
-  try {
-    file.truncate(0);
-    file.writeSync(bytes, 0);
-    file.syncSync();
-  } finally {
-    file.close();
-  }
-  disk.rename(`${path}.new`, path);
-  disk.syncDirectory(directory);
+  replaceFile(disk, `${directory}/${segmentFileName(firstRow, rows)}`, bytes);
   disk.remove(hotPath);
   return { sizeBytes: bytes.byteLength };
 }

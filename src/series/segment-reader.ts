@@ -124,11 +124,14 @@ export class SegmentReader {
     this.#blocks = footer.blocks;
   }
 
-  /** @throws ERR_NOT_FOUND, ERR_STORE_CORRUPT, ERR_STORE_VERSION */
-  static open(disk: Disk, path: string, codec: ColumnCodec): SegmentReader {
+  /**
+   * @param known what was read of it before: a sealed segment does not change
+   * @throws ERR_NOT_FOUND, ERR_STORE_CORRUPT, ERR_STORE_VERSION
+   */
+  static open(disk: Disk, path: string, codec: ColumnCodec, known?: SegmentSummary): SegmentReader {
     const file = disk.open(path, { access: "read" });
     try {
-      const summary = readSummary(file);
+      const summary = known ?? readSummary(file);
       const bytes = new Uint8Array(summary.footerBytes);
       const footerAt = summary.sizeBytes - SEGMENT_TRAILER_BYTES - summary.footerBytes;
       file.readSync(bytes, footerAt);
@@ -140,6 +143,11 @@ export class SegmentReader {
       file.close();
       throw error;
     }
+  }
+
+  /** Where a column is among `columns`; -1 when the segment has none of that name. */
+  placeOf(name: string): number {
+    return this.columns.findIndex((stored) => stored.column.name === name);
   }
 
   /** Bounds of the keys of each 1,024 rows, for the key or the known time. */
@@ -163,11 +171,36 @@ export class SegmentReader {
     }
   }
 
+  /** Reads columns that will be asked for together: those that lie side by side with one call. */
+  prepare(places: readonly number[]): void {
+    const left = places.filter((place) => !this.#bytes.has(place)).sort((a, b) => a - b);
+    for (let first = 0; first < left.length; ) {
+      let end = first + 1;
+      while (end < left.length && left[end] === left[end - 1]! + 1) end++;
+      const run = left.slice(first, end);
+      const { offset } = this.columns[run[0]!]!;
+      const last = this.columns[run.at(-1)!]!;
+      const bytes = new Uint8Array(last.offset + last.sizeBytes - offset);
+      this.#file.readSync(bytes, offset);
+      for (const place of run) {
+        const { offset: at, sizeBytes } = this.columns[place]!;
+        this.#keep(place, bytes.subarray(at - offset, at - offset + sizeBytes));
+      }
+      first = end;
+    }
+  }
+
   #load(place: number): void {
     if (this.#bytes.has(place)) return;
-    const { column, offset, sizeBytes, checksum, dependsOn } = this.columns[place]!;
+    const { offset, sizeBytes } = this.columns[place]!;
     const bytes = new Uint8Array(sizeBytes);
     this.#file.readSync(bytes, offset);
+    this.#keep(place, bytes);
+  }
+
+  /** Checks a column's bytes and keeps them, with those of the columns it is decoded with. */
+  #keep(place: number, bytes: Uint8Array): void {
+    const { column, offset, sizeBytes, checksum, dependsOn } = this.columns[place]!;
     if (checksumOf(bytes) !== checksum) {
       throw damaged(
         this.path,

@@ -1,4 +1,5 @@
 import type { Disk } from "../disk/disk.ts";
+import { replaceFile } from "../disk/replace-file.ts";
 import { StoreError } from "../errors.ts";
 import { SERIES_RECIPES_BYTES_MAX } from "../limits.ts";
 import { checksumOf } from "./checksum.ts";
@@ -67,17 +68,7 @@ export function writeSeriesFile(disk: Disk, directory: string, definition: Serie
   };
   const body = JSON.stringify(fields);
   const text = `{"checksum":"${checksumText(body)}",\n"series":${body}}\n`;
-  const temporary = `${directory}/${SERIES_FILE}.new`;
-  const file = disk.open(temporary, { access: "write", create: "may" });
-  try {
-    file.truncate(0);
-    file.writeSync(Buffer.from(text), 0);
-    file.syncSync();
-  } finally {
-    file.close();
-  }
-  disk.rename(temporary, `${directory}/${SERIES_FILE}`);
-  disk.syncDirectory(directory);
+  replaceFile(disk, `${directory}/${SERIES_FILE}`, Buffer.from(text));
 }
 
 /** Puts rows on record as lost. Returns whether the series' definition could be read. */

@@ -1,7 +1,7 @@
 import type { Disk } from "../disk/disk.ts";
 import { HotReader } from "./hot-segment.ts";
 import { isGone, listSegments, readSealed, type SealedSegment, type Snapshot } from "./segment-list.ts";
-import { readSeriesFile, type SeriesDefinition } from "./series-file.ts";
+import { readSeriesFile, SERIES_FILE, type SeriesDefinition } from "./series-file.ts";
 
 /** A look at the directory may meet files that are just being sealed or evicted: then it looks again. */
 const ATTEMPTS = 20;
@@ -12,6 +12,8 @@ export class SeriesFollower {
   readonly #directory: string;
   readonly #storeId: Uint8Array;
   #definition: SeriesDefinition;
+  /** Which file it was read from: a change of it puts another one in its place. */
+  #definitionFile = "";
   #sealed = new Map<string, SealedSegment>();
   #hot = new Map<string, HotReader>();
   #snapshot: Snapshot;
@@ -70,10 +72,18 @@ export class SeriesFollower {
     this.#hot = hot;
     for (const reader of hot.values()) reader.refresh();
     // A hot file of another schema than the one known: the series was opened with a wider one.
-    const definition = readSeriesFile(this.#disk, this.#directory);
-    if (definition !== undefined) this.#definition = definition;
+    this.#lookAtDefinition();
     this.#snapshot = this.#take();
     return this.#snapshot;
+  }
+
+  #lookAtDefinition(): void {
+    const stat = this.#disk.stat(`${this.#directory}/${SERIES_FILE}`);
+    if (stat === undefined) return;
+    const file = `${stat.device} ${stat.inode} ${stat.bornNs} ${stat.modifiedMs} ${stat.sizeBytes}`;
+    if (file === this.#definitionFile) return;
+    this.#definition = readSeriesFile(this.#disk, this.#directory) ?? this.#definition;
+    this.#definitionFile = file;
   }
 
   #take(): Snapshot {

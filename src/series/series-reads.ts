@@ -184,6 +184,7 @@ export class SeriesReads {
     const at = (column: Column) => valueAt(part.block(column, block), row % BLOCK_ROWS);
     const columns = names?.map((name) => requireColumn(schema, name)) ?? schema.columns;
     const key = schema.key === undefined ? undefined : requireColumn(schema, schema.key);
+    part.prepare(columns, block);
     return {
       row: part.firstRow + row,
       tsNs: key && keyToNs(key, at(key) as bigint),

@@ -1,8 +1,8 @@
 import type { Disk } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
+import { lockDirectory } from "../disk/lock.ts";
 import { StoreError } from "../errors.ts";
 import { NAME_BYTES_MAX, SERIES_OPEN_MAX } from "../limits.ts";
-import { lockDirectory } from "../wal/lock.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import { loadColumnCodec } from "./columns/column-codec.ts";
 import { ReadCache } from "./parts.ts";

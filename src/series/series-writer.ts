@@ -103,6 +103,10 @@ export class SeriesWriter {
     return this.#definition;
   }
 
+  get appendsSingly(): boolean {
+    return this.#admission.singly;
+  }
+
   get endRow(): number {
     return this.#endRow;
   }

@@ -93,6 +93,11 @@ export class Series implements AsyncDisposable {
     return this.#definition.schema.knownKey;
   }
 
+  /** Whether a batch is appended row by row: to be put in order, or held against those before it. */
+  get appendsSingly(): boolean {
+    return this.#requireWriter().appendsSingly;
+  }
+
   /** Rows of a full segment. */
   get segmentRows(): number {
     return this.#definition.segmentRows;

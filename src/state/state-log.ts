@@ -1,5 +1,6 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
+import { lockDirectory } from "../disk/lock.ts";
 import { StoreError } from "../errors.ts";
 import { KEY_BYTES_MAX, STATE_UPDATE_BYTES_MAX } from "../limits.ts";
 import { type Change, packChanges } from "../versions/changes.ts";
@@ -7,7 +8,6 @@ import { LOG_HEADER_BYTES } from "../versions/log-format.ts";
 import type { PlacedRecord } from "../versions/log-reader.ts";
 import { rewriteLog } from "../versions/rewrite-log.ts";
 import { VersionStore } from "../versions/version-store.ts";
-import { lockDirectory } from "../wal/lock.ts";
 import { fromLogChange, type StateChange, toLogChange } from "./change-format.ts";
 
 export interface StateLogOptions {

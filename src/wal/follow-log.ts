@@ -1,10 +1,10 @@
 import type { Disk } from "../disk/disk.ts";
+import { findWriter } from "../disk/lock.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { WAL_SEGMENT_BLOCKS } from "../limits.ts";
 import { blockHash } from "./block-hash.ts";
 import { advance, type ChainEnd, chainFrom, links, type SoundBlock, soundBlock } from "./chain.ts";
 import type { JournalEntry } from "./journal.ts";
-import { findWriter } from "./lock.ts";
 import { RecordAssembler } from "./reader.ts";
 import { type Recovery, recover } from "./recovery.ts";
 import { listSegments, SegmentReader } from "./segments.ts";

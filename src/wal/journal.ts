@@ -16,6 +16,8 @@ export interface Journal {
   enqueue(record: JournalRecord, waiter: Waiter): void;
   /** Durable records from `lsn` on, in order. `ERR_NOT_FOUND` when they were trimmed. */
   read(lsn: bigint): Iterable<JournalEntry>;
+  /** The same without an object for each record, which is what replaying a full log has no time for. */
+  scan(lsn: bigint, visit: RecordVisitor): void;
   /** Gives up records below `lsn`; their space is reused when a whole segment is free. */
   trim(lsn: bigint): void;
   close(): Promise<void>;
@@ -32,6 +34,11 @@ export interface Appended {
   /** Log sequence number: 1 for the first record, one more for each next. */
   lsn: bigint;
 }
+
+/**
+ * Told of one record: where its payload lies, in memory that never changes, its LSN, and its time in microseconds.
+ */
+export type RecordVisitor = (bytes: Buffer, offset: number, end: number, lsn: number, timeUs: number) => void;
 
 /** Waits for records; one may wait for many, and is told of them in their order. */
 export interface Waiter {

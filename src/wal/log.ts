@@ -11,10 +11,10 @@ import {
   RECORD_HEADER_BYTES,
 } from "./format.ts";
 import { type GatheredWrite, Gathering } from "./gathering.ts";
-import type { Appended, Journal, JournalEntry, JournalRecord, Waiter } from "./journal.ts";
+import type { Appended, Journal, JournalEntry, JournalRecord, RecordVisitor, Waiter } from "./journal.ts";
 import { type CountSummary, LatencyHistogram, type LatencySummary } from "./latency.ts";
 import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
-import { type RecoveredBlocks, readEntries } from "./read-log.ts";
+import { type RecoveredBlocks, readEntries, scanEntries } from "./read-log.ts";
 import { SegmentKeeper } from "./segment-keeper.ts";
 import type { Segments } from "./segments.ts";
 import { createThreadCarrier } from "./thread-carrier.ts";
@@ -54,7 +54,7 @@ export interface LogParts {
   chain: Chain;
   firstLsns: Map<number, number>;
   report: OpenReport;
-  /** Blocks below a sequence as recovery read them. */
+  /** Blocks as recovery found them. */
   recovered: RecoveredBlocks | undefined;
 }
 
@@ -137,6 +137,20 @@ export class WriteAheadLog implements Journal {
   }
 
   *read(lsn: bigint): Generator<JournalEntry> {
+    yield* readEntries(this.#copies, this.#chain, this.#rangeFrom(lsn), this.#takeRecovered());
+  }
+
+  scan(lsn: bigint, visit: RecordVisitor): void {
+    scanEntries(this.#copies, this.#chain, this.#rangeFrom(lsn), visit, this.#takeRecovered());
+  }
+
+  #takeRecovered(): RecoveredBlocks | undefined {
+    const recovered = this.#recovered;
+    this.#recovered = undefined;
+    return recovered;
+  }
+
+  #rangeFrom(lsn: bigint): { start: number; through: number; lsn: bigint } {
     this.#checkOpen();
     if (lsn < this.firstLsn) {
       throw new StoreError(
@@ -147,10 +161,7 @@ export class WriteAheadLog implements Journal {
         },
       );
     }
-    const range = { start: this.#keeper.startOf(lsn), through: this.#chain.durableThrough, lsn };
-    const recovered = this.#recovered;
-    this.#recovered = undefined;
-    yield* readEntries(this.#copies, this.#chain, range, recovered);
+    return { start: this.#keeper.startOf(lsn), through: this.#chain.durableThrough, lsn };
   }
 
   /** The space is reused once a durable block says that it is not needed: with the next write, or the seal. */

@@ -3,11 +3,11 @@ import { invariant } from "../assert.ts";
 import { allocatePages } from "../disk/aligned.ts";
 import type { Disk, DurableMethod } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
+import { lockDirectory } from "../disk/lock.ts";
 import { StoreError } from "../errors.ts";
 import { WAL_SEGMENT_BLOCKS, WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
 import type { WriteCarrier } from "./carrier.ts";
 import { BLOCK_BYTES, STORE_ID_BYTES } from "./format.ts";
-import { lockDirectory } from "./lock.ts";
 import { WriteAheadLog } from "./log.ts";
 import { type Recovery, recover } from "./recovery.ts";
 import { SegmentReader, Segments } from "./segments.ts";
@@ -71,8 +71,7 @@ export function openLog(options: LogOptions): WriteAheadLog {
     const chain = openChain(copies, recovery, storeId);
     const recoveryUs = performance.now() * 1000 - startedUs;
     const report: OpenReport = { torn: recovery.torn, repaired, recoveryUs };
-    const { firstLsns, reader, nextSequence } = recovery;
-    const recovered = reader === undefined ? undefined : { reader, below: nextSequence };
+    const { firstLsns, blocks: recovered } = recovery;
     return new WriteAheadLog({ options, lock, copies, chain, firstLsns, report, recovered });
   } catch (error) {
     for (const copy of copies) copy.close();

@@ -1,7 +1,7 @@
 import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { advance, chainFrom, links, type SoundBlock, soundBlock } from "./chain.ts";
-import type { JournalEntry } from "./journal.ts";
+import type { JournalEntry, RecordVisitor } from "./journal.ts";
 import { RecordAssembler } from "./reader.ts";
 import { SegmentReader, segmentName } from "./segments.ts";
 
@@ -12,12 +12,8 @@ export interface LogPlace {
   storeId?: Uint8Array;
 }
 
-/** Blocks in memory that need not be read again; what lies beyond may have been written since. */
-export interface RecoveredBlocks {
-  reader: SegmentReader;
-  /** The first sequence that is not among them. */
-  below: number;
-}
+/** Blocks that recovery has checked, which need not be read again: one for each sequence from the first on. */
+export type RecoveredBlocks = readonly SoundBlock[];
 
 /**
  * Reads records in order, checking every block and that its epoch and LSN follow from the one before it (recovery
@@ -31,24 +27,51 @@ export function* readEntries(
   range: { start: number; through: number; lsn: bigint },
   recovered?: RecoveredBlocks,
 ): Generator<JournalEntry> {
-  const { segmentBlocks, storeId } = place;
-  const readers = copies.map((copy) => new SegmentReader(copy.disk, copy.directory, segmentBlocks));
   const assembler = new RecordAssembler();
+  for (const block of readBlocks(copies, place, range, recovered)) {
+    const entries = assembler.add(block.header, block.payload);
+    if (entries === undefined) throw unreadable(block.header.sequence, place.segmentBlocks, undefined);
+    for (const entry of entries) if (entry.lsn >= range.lsn) yield entry;
+  }
+}
+
+/** The same, each record told to `visit`. */
+export function scanEntries(
+  copies: readonly { disk: Disk; directory: string }[],
+  place: LogPlace,
+  range: { start: number; through: number; lsn: bigint },
+  visit: RecordVisitor,
+  recovered?: RecoveredBlocks,
+): void {
+  const assembler = new RecordAssembler();
+  const from = Number(range.lsn);
+  const wanted: RecordVisitor = (bytes, offset, end, lsn, timeUs) => {
+    if (lsn >= from) visit(bytes, offset, end, lsn, timeUs);
+  };
+  for (const block of readBlocks(copies, place, range, recovered)) {
+    if (assembler.visit(block.header, block.payload, wanted)) continue;
+    throw unreadable(block.header.sequence, place.segmentBlocks, block.header.firstLsn);
+  }
+}
+
+function* readBlocks(
+  copies: readonly { disk: Disk; directory: string }[],
+  { segmentBlocks, storeId }: LogPlace,
+  range: { start: number; through: number },
+  recovered: RecoveredBlocks = [],
+): Generator<SoundBlock> {
+  const readers = copies.map((copy) => new SegmentReader(copy.disk, copy.directory, segmentBlocks));
+  const first = recovered[0]?.header.sequence ?? 0;
   const end = chainFrom(range.start);
   while (end.nextSequence <= range.through) {
-    let block: SoundBlock | undefined;
-    if (recovered !== undefined && end.nextSequence < recovered.below) {
-      block = soundBlock(recovered.reader, end.nextSequence, storeId);
-      if (block !== undefined && !links(end, block)) block = undefined;
-    }
+    let block = recovered[end.nextSequence - first];
+    if (block !== undefined && !links(end, block)) block = undefined;
     block ??= readers
       .map((reader) => soundBlock(reader, end.nextSequence, storeId))
       .find((each) => each !== undefined && links(end, each));
-    const entries = block === undefined ? undefined : assembler.add(block.header, block.payload);
-    if (block === undefined || entries === undefined)
-      throw unreadable(end.nextSequence, segmentBlocks, end.nextLsn);
+    if (block === undefined) throw unreadable(end.nextSequence, segmentBlocks, end.nextLsn);
     advance(end, block, undefined);
-    for (const entry of entries) if (entry.lsn >= range.lsn) yield entry;
+    yield block;
   }
 }
 

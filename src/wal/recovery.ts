@@ -34,13 +34,13 @@ export interface Recovery {
   durableThrough: number;
   /** A write that was cut off at the end, and with it what was never acknowledged. */
   torn: { sequence: number; blocks: number } | undefined;
-  /** What was read of a log without a mirror, for whoever reads the records next. */
-  reader: SegmentReader | undefined;
+  /** The chain's first blocks in a log without a mirror, for whoever reads the records next. */
+  blocks: SoundBlock[];
   /** For each directory the places whose block differs from the chain, ascending. */
   repairs: number[][];
 }
 
-/** Segments that stay in memory from following the chain to reading its records: a full log of the usual size. */
+/** Blocks that stay in memory from following the chain to reading its records: a full log of the usual size. */
 const KEEP_BYTES = 32 << 20;
 
 interface Copy {
@@ -104,6 +104,7 @@ class Walk {
   readonly #firstLsns = new Map<number, number>();
   readonly #repairs: number[][];
   #lastWrite: SoundBlock[] = [];
+  readonly #blocks: SoundBlock[] = [];
 
   constructor(
     copies: Copy[],
@@ -148,7 +149,7 @@ class Walk {
       durableThrough: end.durableThrough,
       torn: later.tornBlocks > 0 ? { sequence: bad, blocks: later.tornBlocks } : undefined,
       repairs: this.#repairs,
-      reader: this.#copies.length === 1 ? this.#copies[0]!.reader : undefined,
+      blocks: this.#blocks,
     };
   }
 
@@ -177,6 +178,8 @@ class Walk {
     if (!this.#firstLsns.has(ordinal)) this.#firstLsns.set(ordinal, header.firstLsn);
     if (header.sequence === header.writeStart) this.#lastWrite = [];
     this.#lastWrite.push(block);
+    // With a mirror what one copy holds is about to be repaired from the other.
+    if (this.#copies.length === 1 && this.#blocks.length < KEEP_BYTES / BLOCK_BYTES) this.#blocks.push(block);
     advance(this.#end, block, blockHash(used));
   }
 

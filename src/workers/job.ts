@@ -5,3 +5,14 @@ export interface Job {
   /** The exported function: `(args) => result | Promise<result>`. */
   name: string;
 }
+
+/** What a job returns when memory of its own goes to the caller with the value, instead of a copy of it. */
+export class Moving<T> {
+  readonly value: T;
+  readonly memory: ArrayBuffer[];
+
+  constructor(value: T, memory: ArrayBuffer[]) {
+    this.value = value;
+    this.memory = memory;
+  }
+}

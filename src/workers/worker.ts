@@ -1,5 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { type ErrorRecord, toErrorRecord } from "../errors.ts";
+import { Moving } from "./job.ts";
 
 /** The worker's side of the pool: imports the module a job names, calls the function, posts what it returns. */
 export interface Request {
@@ -26,7 +27,8 @@ parentPort?.on("message", async (request: Request) => {
     const report = (value: unknown) =>
       parentPort!.postMessage({ id: request.id, report: value } satisfies Reply);
     const result = await module[request.name]!(request.args, report);
-    parentPort!.postMessage({ id: request.id, value: result } satisfies Reply);
+    const { value, memory } = result instanceof Moving ? result : { value: result, memory: [] };
+    parentPort!.postMessage({ id: request.id, value } satisfies Reply, memory);
   } catch (error) {
     parentPort!.postMessage({ id: request.id, error: toErrorRecord(error) } satisfies Reply);
   }

@@ -37,8 +37,8 @@ const MUTANTS = [
   {
     name: "open blocks are padded like data",
     file: "src/wal/format.ts",
-    from: 'bytes.fill(header.kind === "open" ? 0xff : 0, end);',
-    to: "bytes.fill(0, end);",
+    from: 'if (header.kind === "open") bytes.fill(0xff, end);',
+    to: 'if (header.kind === "open") bytes.fill(0, end);',
     also: [
       [
         'const padding = header.kind === "open" ? ONES : ZEROS;',

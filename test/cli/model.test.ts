@@ -38,4 +38,33 @@ describe("varve model", () => {
     expect([exitCode, err]).toEqual([2, expect.stringContaining(message)]);
     expect(stage.opened).toEqual([]);
   });
+
+  it("takes what is said of a skeleton only together with one", async () => {
+    const stage = setStage();
+    const { exitCode, err } = await stage.run("model", "run", "m", "--input", "-", "--prefix", "model.");
+    expect([exitCode, err]).toEqual([2, expect.stringContaining("--skeleton")]);
+    expect(stage.opened).toEqual([]);
+  });
+
+  it("puts a version's tensors into the skeleton that is named", async () => {
+    const served: unknown[] = [];
+    const path = join(directory, "one.json");
+    writeFileSync(path, '{"x": {"dtype": "F32", "shape": [1], "data": [1]}}');
+    const serve = (selector: string, options: unknown) => {
+      served.push(selector, options);
+      const outputs = { y: { dtype: "F32", shape: [1], data: Float32Array.of(2) } };
+      return { run: () => ({ version: 3, outputs }), close: () => {} };
+    };
+    const stage = setStage({ answers: { show: () => version("w.safetensors"), serve } });
+    const run = (...more: string[]) =>
+      stage.run("model", "run", "m", "--input", path, "--skeleton", "net.onnx", ...more);
+    expect(await run("--prefix", "model.", "--keep", "shape")).toMatchObject({ exitCode: 0 });
+    expect(await run("--keep", "*")).toMatchObject({ exitCode: 0 });
+    expect(served).toEqual([
+      "m@3",
+      { onnx: { skeleton: "net.onnx", tensors: "model.", keep: ["shape"] } },
+      "m@3",
+      { onnx: { skeleton: "net.onnx", keep: true } },
+    ]);
+  });
 });

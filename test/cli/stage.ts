@@ -95,6 +95,7 @@ export function setStage(props: Props = {}): Stage {
     "log",
     "show",
     "encodings",
+    "serve",
     "recompress",
     "readResume",
     "diff",

@@ -1,5 +1,12 @@
 import { StoreError } from "../../src/errors.ts";
-import type { Appended, Journal, JournalEntry, JournalRecord, Waiter } from "../../src/wal/journal.ts";
+import type {
+  Appended,
+  Journal,
+  JournalEntry,
+  JournalRecord,
+  RecordVisitor,
+  Waiter,
+} from "../../src/wal/journal.ts";
 
 /**
  * A journal in memory: what is durable outlives the journal (`crashed` gives what a new process would find), what
@@ -54,6 +61,12 @@ export class MemoryJournal implements Journal {
   *read(lsn: bigint): Iterable<JournalEntry> {
     if (lsn < this.#firstLsn) throw new StoreError("ERR_NOT_FOUND", `LSN ${lsn} was trimmed`);
     yield* this.#entries.slice(Number(lsn - this.#firstLsn));
+  }
+
+  scan(lsn: bigint, visit: RecordVisitor): void {
+    for (const { lsn: each, timeUs, payload } of this.read(lsn)) {
+      visit(Buffer.from(payload), 0, payload.byteLength, Number(each), Number(timeUs));
+    }
   }
 
   trim(lsn: bigint): void {

@@ -85,7 +85,14 @@ describe("records of nothing but puts", () => {
         const state = new State();
         const recent = new RecentRecords(state);
         for (const { lsn, timeUs, payload } of store.journal.read(1n)) {
-          const place = recent.place(payload, Number(lsn), Number(timeUs));
+          const buffer = Buffer.from(payload);
+          const place = {
+            buffer,
+            offset: 0,
+            end: buffer.byteLength,
+            lsn: Number(lsn),
+            timeUs: Number(timeUs),
+          };
           const record = readRecord(place, state);
           state.apply(record);
           recent.add(place, record.changes);

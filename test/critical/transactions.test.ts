@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { describe, expect, it } from "vitest";
+import type { Transaction } from "../../src/critical/transaction.ts";
 import { isStoreError, StoreError } from "../../src/errors.ts";
 import {
   KEY_BYTES_MAX,
@@ -203,17 +204,57 @@ describe("a transaction", () => {
   it("refuses to commit after the callback swallowed a change that failed halfway", () => {
     const { critical } = openTestStore();
     const map = critical.map<unknown>("m");
-    const large = new Uint8Array(VALUE_BYTES_MAX - 16);
     const swallowing = () =>
       critical.commit((tx) => {
         try {
-          for (;;) tx.put(map, "k", large);
+          for (;;) tx.put(map, "k", 1);
         } catch {
           // Going on would write half a change.
         }
       });
     expect(codeOf(swallowing)).toBe("ERR_INVALID_ARGUMENT");
     expect(map.size).toBe(0);
+  });
+
+  it("goes on after the callback swallowed a put that was refused, of which nothing stays", () => {
+    const { critical } = openTestStore();
+    const map = critical.map<unknown>("m");
+    const large = new Uint8Array(VALUE_BYTES_MAX - 16);
+    let refused: unknown;
+    critical.commit((tx) => {
+      try {
+        for (let i = 0; ; i++) tx.put(map, `k${i}`, large);
+      } catch (error) {
+        refused = error;
+      }
+      tx.put(map, "last", 1);
+    });
+    expect((refused as StoreError).code).toBe("ERR_LIMIT");
+    expect([...map.keys()]).toEqual(["k0", "last"]);
+    expect(map.get("last")).toBe(1);
+  });
+
+  it("refuses a change made by a value while it is being read", () => {
+    const { critical } = openTestStore();
+    const map = critical.map<unknown>("m");
+    const meddling = (meddle: (tx: Transaction) => void) => () =>
+      critical.commit((tx) => {
+        tx.put(map, "k", {
+          before: 1,
+          get meddle() {
+            meddle(tx);
+            return 2;
+          },
+        });
+      });
+    for (let round = 0; round < 2; round++) {
+      expect(codeOf(meddling((tx) => tx.put(map, "other", 3)))).toBe("ERR_INVALID_ARGUMENT");
+      expect(codeOf(meddling((tx) => tx.clear(map)))).toBe("ERR_INVALID_ARGUMENT");
+      expect(codeOf(meddling((tx) => tx.next(critical.sequence("s"))))).toBe("ERR_INVALID_ARGUMENT");
+      critical.commit((tx) => tx.put(map, "k", 1));
+      expect(map.get("k")).toBe(1);
+      expect(map.has("other")).toBe(false);
+    }
   });
 
   it("validates through the map's schema and names what is wrong", () => {

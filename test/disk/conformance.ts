@@ -78,6 +78,12 @@ export function describeDisk(name: string, makeDisk: () => DiskUnderTest): void 
       const target = new Uint8Array(2);
       expect(await file.read(target, 2)).toBe(2);
       expect([...target]).toEqual([3, 4]);
+      const targets = [new Uint8Array(1), new Uint8Array(0), new Uint8Array(2)];
+      expect(await file.readVector(targets, 1)).toBe(3);
+      expect(targets.map((each) => [...each])).toEqual([[2], [], [3, 4]]);
+      expect(await file.readVector(targets, 2)).toBe(2);
+      expect(targets.map((each) => [...each])).toEqual([[3], [], [4, 4]]);
+      expect(await file.readVector([], 2)).toBe(0);
       file.close();
     });
 
@@ -91,6 +97,22 @@ export function describeDisk(name: string, makeDisk: () => DiskUnderTest): void 
       file.close();
       file.close();
       expect([...read("a")]).toEqual([0, 7, 8]);
+    });
+
+    it("keeps what is written aside, between what is written as usual", async () => {
+      const file = disk.open(at("a"), { access: "write", create: "must" });
+      const pages = allocatePages(3 * 4096).fill(7);
+      await file.write(bytes(1, 2, 3), 0);
+      await file.write(pages.subarray(0, 8192), 4096, { aside: true });
+      await file.write(bytes(9), 12_288);
+      await file.write(pages.subarray(8192), 4096, { aside: true });
+      await file.sync();
+      file.close();
+      const expected = new Uint8Array(12_289);
+      expected.set([1, 2, 3]);
+      expected.fill(7, 4096, 12_288);
+      expected[12_288] = 9;
+      expect(read("a")).toEqual(expected);
     });
 
     it("refuses to write through a file opened for reading, and anything on a closed one", () => {

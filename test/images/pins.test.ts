@@ -18,6 +18,7 @@ import { realDisk } from "../../src/disk/real-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { readHead } from "../../src/images/image-reader.ts";
 import { encodeHead } from "../../src/images/image-writer.ts";
+import { RangeSums } from "../../src/kernels/range-sum.ts";
 import { TokenBucket } from "../../src/pace/token-bucket.ts";
 import { seeded } from "../checkpoints/seeded.ts";
 
@@ -189,7 +190,7 @@ describe("an image's head", () => {
       dataBytes: 4096,
       rangeBytes: 1 << 20,
       tensors: [{ file: "f", name: "w", dtype: "F32", shape: [2], offset: 0, sizeBytes: 8 }],
-      checksums: Uint32Array.from([0x98f94189]),
+      checksums: BigUint64Array.from([(await RangeSums.load()).sum(new Uint8Array(4096))]),
     };
     const bytes = Buffer.concat([encodeHead(head), Buffer.alloc(4096)]);
     const path = join(directory, "golden.image");
@@ -207,10 +208,10 @@ describe("an image's head", () => {
     };
     expect(read(bytes)).toEqual({ ...head, dataOffset: 4096 });
     expect(bytes.subarray(0, 160).toString("hex")).toMatchInlineSnapshot(
-      `"5641525645494d470100000000000000010101010101010101010101010101010202020202020202020202020202020202020202020202020202020202020202030000000000000000100000000000000010000000000000000010001900000069f6764a5b5b2266222c2277222c22463332222c5b325d2c302c385d5d8941f99851c695ed000000000000000000000000000000000000000000000000000000"`,
+      `"5641525645494d47020000000000000001010101010101010101010101010101020202020202020202020202020202020202020202020202020202020202020203000000000000000010000000000000001000000000000000001000190000009ca448435b5b2266222c2277222c22463332222c5b325d2c302c385d5dde871ee8c37217d590741d820000000000000000000000000000000000000000000000"`,
     );
-    // 100 bytes of head, 25 of tables, one checksum, and the checksum over both.
-    for (let bit = 0; bit < 133 * 8; bit++) {
+    // 100 bytes of head, 25 of tables, one range's sum, and the checksum over both.
+    for (let bit = 0; bit < 137 * 8; bit++) {
       const damaged = Buffer.from(bytes);
       damaged[bit >> 3]! ^= 1 << (bit & 7);
       expect(() => read(damaged), `bit ${bit}`).toThrowError(/image/);

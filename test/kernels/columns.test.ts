@@ -14,6 +14,14 @@ const put = (address: number, values: readonly bigint[]) =>
 const take = (address: number, count: number) =>
   Array.from({ length: count }, (_, i) => view.getBigInt64(address + i * 8, true));
 
+const putBin = (bin: number, lower: bigint, bits: number, own: number) => {
+  const entry = at.bins + bin * 32;
+  view.setBigInt64(entry, lower, true);
+  view.setBigUint64(entry + 8, BigInt.asUintN(bits, -1n), true);
+  view.setUint8(entry + 16, bits);
+  view.setUint8(entry + 17, own);
+};
+
 /** Integers of every size, some of them at the ends. */
 function integers(count: number, seed: number): bigint[] {
   const next = noise(seed);
@@ -84,6 +92,29 @@ describe("decimals", () => {
   });
 });
 
+describe("multiples", () => {
+  it("are the nearest integers and what is left in last places, and come back", () => {
+    const base = 1 / 600;
+    const values = [1 / 600, 0.1 + 0.2, -0, Number.NaN, 1e300, -7.5, 61_234.55 / 60, Infinity, 5e-324];
+    values.forEach((value, i) => {
+      view.setFloat64(at.source + i * 8, value, true);
+    });
+    const ordered = (bits: bigint) => (bits < 0n ? wrap(bits ^ (2n ** 63n - 1n)) : bits);
+    const bitsOf = (value: number) => new BigInt64Array(Float64Array.of(value).buffer)[0]!;
+    exports.columnToMultiples(at.source, at.lattice, at.residual, values.length, base);
+    let last = 0n;
+    const expected = values.map((value) => {
+      const whole = value / base;
+      if (Math.abs(whole) < 2 ** 51) last = BigInt(Math.round(whole));
+      return { last, left: wrap(ordered(bitsOf(value)) - ordered(bitsOf(Number(last) * base))) };
+    });
+    expect(take(at.lattice, values.length)).toEqual(expected.map((one) => one.last));
+    expect(take(at.residual, values.length)).toEqual(expected.map((one) => one.left));
+    exports.columnFromMultiples(at.lattice, at.residual, at.reference, values.length, base);
+    expect(take(at.reference, values.length)).toEqual(take(at.source, values.length));
+  });
+});
+
 describe("bins", () => {
   it("sort as numbers do", () => {
     for (const count of counts) {
@@ -107,14 +138,22 @@ describe("bins", () => {
 
   it("give each residual its bin and take it back, raw bits of any width", () => {
     const next = noise(SEED);
-    for (const widths of [[0], [0, 0, 3], [64], [7, 0, 13, 40, 63], [56, 57, 33, 1]]) {
+    for (const widths of [
+      [0],
+      [0, 0, 3],
+      [14, 9, 13],
+      [28, 0, 15],
+      [32, 1, 29],
+      [64],
+      [7, 0, 13, 40, 63],
+      [56, 57, 33, 1],
+    ]) {
       const bins = widths.length;
       const lowers = widths.map(
         (_, i) => -(2n ** 62n) * (bins > 1 ? 1n : 2n) + (2n ** 63n / BigInt(bins)) * BigInt(i),
       );
       widths.forEach((bits, i) => {
-        view.setBigInt64(at.bins + i * 16, lowers[i]!, true);
-        view.setUint8(at.bins + i * 16 + 8, bits);
+        putBin(i, lowers[i]!, bits, 0);
       });
       const values = Array.from({ length: 999 }, () => {
         const bin = next() % bins;
@@ -132,24 +171,68 @@ describe("bins", () => {
       });
       const bits = exports.columnPutRaw(at.residual, at.tokens, 999, at.packed);
       expect(bits).toBe(values.reduce((sum, _, i) => sum + widths[memory[at.tokens + i]!]!, 0));
-      expect(exports.columnValues(at.tokens, 999, at.packed, 0, 1n, Math.max(...widths), at.spare)).toBe(
-        bits,
-      );
-      expect(take(at.spare, 999)).toEqual(values);
+      const widest = Math.max(...widths);
+      for (const multiplier of [1n, 21n]) {
+        const scaled = values.map((value, i) => {
+          const lower = lowers[memory[at.tokens + i]!]!;
+          return wrap(lower + (value - lower) * multiplier);
+        });
+        for (const summed of [0, 1]) {
+          const read = exports.columnValues(
+            at.tokens,
+            999,
+            at.packed,
+            0,
+            multiplier,
+            widest,
+            summed,
+            77n,
+            at.spare,
+          );
+          expect(read).toBe(bits);
+          let sum = 77n;
+          expect(take(at.spare, 999)).toEqual(
+            scaled.map((value) => {
+              sum = wrap(sum + value);
+              return summed ? sum : value;
+            }),
+          );
+        }
+      }
     }
   });
 
   it("classify rows by the size of their change", () => {
     for (const count of counts) {
-      const values = integers(count, SEED + count);
-      put(at.source, values);
-      exports.columnClasses(at.source, count, 0, 9, 33, at.spare);
-      values.forEach((value, i) => {
-        const change = wrap(value - (values[i - 1] ?? value));
-        const size = BigInt.asUintN(64, (change << 1n) ^ (change >> 63n));
-        const bits = size === 0n ? 0 : size.toString(2).length;
-        expect(memory[at.spare + i]).toBe([0, 9, 33].filter((edge) => bits > edge).length);
-      });
+      for (const first of [1, 0]) {
+        const values = integers(count + 1, SEED + count);
+        put(at.source, values);
+        const rows = first ? values.slice(0, count) : values.slice(1);
+        exports.columnClasses(at.source + (first ? 0 : 8), count, first, 0, 9, 33, at.spare);
+        rows.forEach((value, i) => {
+          const change = wrap(value - (rows[i - 1] ?? (first ? value : values[0]!)));
+          const size = BigInt.asUintN(64, (change << 1n) ^ (change >> 63n));
+          const bits = size === 0n ? 0 : size.toString(2).length;
+          expect(memory[at.spare + i]).toBe([0, 9, 33].filter((edge) => bits > edge).length);
+        });
+      }
+    }
+  });
+
+  it("classify rows by their values, the last of equal ones", () => {
+    const next = noise(SEED);
+    for (const known of [[7n], [-1n, 2n ** 63n - 1n, 0n], [5n, 6n, 7n, 5n, 9n, 10n, 11n, -(2n ** 63n)]]) {
+      for (const count of counts) {
+        const values = Array.from({ length: count }, () =>
+          next() % 5 === 0 ? 99n : known[next() % known.length]!,
+        );
+        put(at.source, values);
+        put(at.counts, known);
+        exports.columnValueClasses(at.source, count, at.counts, known.length, at.spare);
+        expect([...memory.subarray(at.spare, at.spare + count)]).toEqual(
+          values.map((value) => Math.max(known.lastIndexOf(value), 0)),
+        );
+      }
     }
   });
 
@@ -169,35 +252,108 @@ describe("bins", () => {
   });
 });
 
-describe("the coder of bins", () => {
-  it("decodes what it coded, by context and class, and notices any other stream", () => {
-    const next = noise(SEED);
-    const bits = 11;
-    for (const count of counts) {
-      for (const plain of [true, false]) {
-        const contexts = plain ? 1 : 4;
-        for (let c = 0; c < contexts; c++)
-          new Uint16Array(memory.buffer, at.frequencies + c * 512, 3).set([1000, 1000 + c, 48 - c]);
-        [0, 1, 1].forEach((own, i) => {
-          view.setUint8(at.bins + i * 16 + 9, own);
-        });
-        const tokens = Array.from({ length: count }, () => next() % 3);
-        memory.set(tokens, at.tokens);
-        for (let i = 0; i < count; i++) memory[at.context + i] = plain ? 0 : (next() % 2) * 2;
-        expect(exports.columnTables(contexts, 3, bits, 1)).toBe(1);
-        const end = at.tokens & ~1;
-        const start = exports.columnEncode(at.tokens, at.context, count, bits, plain ? 0 : 1, end);
-        memory.fill(9, at.tokens, at.tokens + count);
-        expect(exports.columnDecode(at.tokens, at.context, count, bits, plain ? 1 : 0, start, end)).toBe(1);
-        expect([...memory.subarray(at.tokens, at.tokens + count)]).toEqual(tokens);
-        expect(exports.columnDecode(at.tokens, at.context, count, bits, plain ? 1 : 0, start, end - 2)).toBe(
-          0,
+describe("rows", () => {
+  /** Rows of any kind from bins and raw bits, beside the kernels that each do one step. */
+  it.each([0, 1, 2, 3, 4, 5])("of kind %i are what the steps give one by one", (kind) => {
+    const next = noise(SEED + kind);
+    for (const [power, divisor] of [
+      [1n, 0],
+      [100n, 0],
+      [1n, 1000],
+    ] as const) {
+      const rows = 3000;
+      const raw = Array.from({ length: rows }, () => BigInt(next() % 16));
+      const y = Array.from({ length: rows }, () => BigInt(next()) - 2n ** 31n);
+      put(at.kept, y);
+      [0, 1].forEach((bin) => {
+        putBin(bin, BigInt(bin * 16 - 9), 4, 0);
+      });
+      put(
+        at.residual,
+        raw.map((value) => value - 9n + BigInt(next() % 2) * 16n),
+      );
+      exports.columnTokens(at.residual, rows, 2, at.tokens);
+      exports.columnPutRaw(at.residual, at.tokens, rows, at.packed);
+      exports.columnScale(at.kept, at.reference, rows, power, divisor, -5n);
+      exports.columnRestore(kind, at.residual, at.reference, at.lattice, rows, 17n, 5n, 1);
+      const expected = take(at.lattice, rows);
+      view.setBigInt64(at.rowsState, 17n, true);
+      view.setBigInt64(at.rowsState + 8, 5n, true);
+      view.setBigInt64(at.rowsState + 16, 1n, true);
+      view.setBigInt64(at.rowsState + 24, power, true);
+      view.setFloat64(at.rowsState + 32, divisor, true);
+      view.setBigInt64(at.rowsState + 40, -5n, true);
+      view.setFloat64(at.rowsState + 48, 100, true);
+      let bit = 0;
+      for (let row = 0; row < rows; row += 2048) {
+        const count = Math.min(2048, rows - row);
+        const keep = at.kept + 65_536 * 8 + row * 8;
+        bit = exports.columnRows(
+          kind,
+          at.tokens + row,
+          count,
+          at.packed,
+          bit,
+          4,
+          at.kept + row * 8,
+          row === 0 ? 1 : 0,
+          keep,
+          1,
+          8,
+          at.source + row * 8,
         );
-        memory[start + 3]! ^= 1;
-        expect(exports.columnDecode(at.tokens, at.context, count, bits, plain ? 1 : 0, start, end)).toBe(0);
       }
+      expect(bit).toBe(rows * 4);
+      expect(take(at.kept + 65_536 * 8, rows)).toEqual(expected);
+      expected.forEach((value, i) => {
+        if (value < 2n ** 51n && value > -(2n ** 51n))
+          expect(view.getFloat64(at.source + i * 8, true)).toBe(Number(value) / 100);
+      });
     }
   });
+});
+
+describe("the coder of bins", () => {
+  const bins = 3;
+  const modes = [
+    { mode: 0, contexts: 4, hasOthers: true, hasClass: true },
+    { mode: 1, contexts: 1, hasOthers: false, hasClass: false },
+    { mode: 2, contexts: 2, hasOthers: false, hasClass: true },
+    { mode: 3, contexts: 4, hasOthers: true, hasClass: false },
+  ];
+  for (const bits of [9, 10, 11, 12]) {
+    it(`decodes what it coded with ${bits} bits, by context and class, and notices any other stream`, () => {
+      const next = noise(SEED);
+      const rest = (1 << bits) - 48;
+      for (const count of counts) {
+        for (const { mode, contexts, hasOthers, hasClass } of modes) {
+          for (let c = 0; c < contexts; c++)
+            new Uint16Array(memory.buffer, at.frequencies + c * 512, bins).set([
+              rest >> 1,
+              (rest >> 1) + c,
+              48 - c,
+            ]);
+          [0, 1, 1].forEach((own, i) => {
+            putBin(i, 0n, 0, own);
+          });
+          const tokens = Array.from({ length: count }, () => next() % 3);
+          memory.set(tokens, at.tokens);
+          for (let i = 0; i < count; i++)
+            memory[at.context + i] = hasOthers ? (next() % 2) * (hasClass ? 2 : 3) : 0;
+          expect(exports.columnTables(contexts, bins, bits, 1)).toBe(1);
+          const end = at.tokens & ~1;
+          const start = exports.columnEncode(at.tokens, at.context, count, bits, hasClass ? 1 : 0, end);
+          const decode = (from: number, to: number) => exports.columnDecode(count, bits, mode, from, to);
+          memory.fill(9, at.tokens, at.tokens + count);
+          expect(decode(start, end)).toBe(1);
+          expect([...memory.subarray(at.tokens, at.tokens + count)]).toEqual(tokens);
+          expect(decode(start, end - 2)).toBe(0);
+          memory[start + 3]! ^= 1;
+          expect(decode(start, end)).toBe(0);
+        }
+      }
+    });
+  }
 
   it("refuses frequencies that do not add up", () => {
     new Uint16Array(memory.buffer, at.frequencies, 3).set([1000, 1000, 49]);
@@ -208,23 +364,107 @@ describe("the coder of bins", () => {
 });
 
 describe("packed blocks", () => {
-  it("of every width come back", () => {
+  const rowsOf = (width: number, next: () => number) =>
+    Array.from({ length: 1024 }, (_, i) =>
+      i === 500
+        ? BigInt.asUintN(width, -1n)
+        : BigInt.asUintN(width, (BigInt(next()) << 32n) | BigInt(next())),
+    );
+  const lay = (packed: readonly bigint[], width: number, least: bigint, before: bigint) => {
+    put(at.residual, packed);
+    expect(exports.columnPack(at.residual, 1024, 0n, width, 0, at.packed)).toBe(width * 128);
+    view.setBigInt64(at.counts, least, true);
+    view.setBigInt64(at.counts + 8, before, true);
+    view.setUint8(at.counts + 16, width);
+  };
+  const unpack = (bytes: number, delta: number, multiplier: bigint, made: number, scale: number) =>
+    exports.columnUnpackBlocks(at.counts, at.packed, bytes, 1, delta, multiplier, made, scale, at.lattice);
+
+  it("of every width come back, as they are and summed up, multiplied by anything", () => {
     const next = noise(SEED);
     for (let width = 0; width <= 64; width++) {
-      const values = Array.from({ length: 1024 }, () =>
-        wrap(-5n + BigInt.asUintN(width, (BigInt(next()) << 32n) | BigInt(next()))),
-      );
-      put(at.residual, values);
-      exports.columnPack(at.residual, 1024, -5n, width, at.packed);
-      view.setBigInt64(at.counts, -5n, true);
-      view.setBigInt64(at.counts + 8, 0n, true);
-      view.setUint8(at.counts + 16, width);
-      const read = exports.columnUnpackBlocks(at.counts, at.packed, width * 128, 0, 1, 0, 1n, 0, at.lattice);
-      expect(read).toBe(width * 128);
-      expect(take(at.lattice, 1024)).toEqual(values);
-      expect(
-        exports.columnUnpackBlocks(at.counts, at.packed, width * 128 - 1, 0, 1, 0, 1n, 0, at.lattice),
-      ).toBe(width === 0 ? 0 : -1);
+      for (const multiplier of [1n, 25n, 2n ** 32n - 1n, 2n ** 40n + 1n, -3n]) {
+        const packed = rowsOf(width, next);
+        lay(packed, width, -5n, 1000n);
+        expect(unpack(width * 128, 0, multiplier, 0, 0)).toBe(width * 128);
+        const values = packed.map((value) => wrap(-5n + value * multiplier));
+        expect(take(at.lattice, 1024)).toEqual(values);
+        expect(unpack(width * 128, 1, multiplier, 0, 0)).toBe(width * 128);
+        let sum = 1000n;
+        const sums = values.map((value) => {
+          sum = wrap(sum + value);
+          return sum;
+        });
+        expect(take(at.lattice, 1024)).toEqual(sums);
+        unpack(width * 128, 1, multiplier, 2, 0);
+        expect(take(at.lattice, 1024)).toEqual(sums.map((x) => (x < 0n ? wrap(x ^ (2n ** 63n - 1n)) : x)));
+        expect(unpack(width * 128 - 1, 0, 1n, 0, 0)).toBe(width === 0 ? 0 : -1);
+      }
+    }
+  });
+
+  it("keep outliers apart where that takes less, and give them back", () => {
+    const next = noise(SEED);
+    const far = [1n << 13n, -(1n << 13n), 1n << 40n, -(1n << 50n), 2n ** 62n, -(2n ** 62n)];
+    for (const count of [1024, 1000, 200, 100]) {
+      for (const often of [8, 20, 200]) {
+        for (const multiplier of [1n, 25n, 2n ** 40n + 1n]) {
+          const reach = far.slice(0, 2 + (next() % 5));
+          const values = Array.from({ length: count }, () =>
+            next() % often === 0 ? reach[next() % reach.length]! : 7n + BigInt(next() % 32),
+          );
+          put(at.residual, values);
+          exports.columnPlanBlock(at.residual, count, at.spare, at.counts);
+          const least = view.getBigInt64(at.counts, true);
+          const width = view.getUint32(at.counts + 8, true);
+          const outliers = view.getUint32(at.counts + 12, true);
+          const bytes = exports.columnPack(at.residual, count, least, width, outliers, at.packed);
+          const sorted = [...values].sort((a, b) => Number(a - b));
+          const span = sorted.at(-1)! - sorted[0]!;
+          const plainBytes = span.toString(2).length * 128;
+          expect(bytes).toBeLessThanOrEqual(plainBytes);
+          if (count > 200 && often === 200) expect(bytes).toBeLessThan(plainBytes / 2);
+          view.setBigInt64(at.counts, wrap(least * multiplier), true);
+          view.setBigInt64(at.counts + 8, 3n, true);
+          view.setUint8(at.counts + 16, width + (outliers > 0 ? 128 : 0));
+          let sum = 3n;
+          const sums = values.map((value) => {
+            sum = wrap(sum + value * multiplier);
+            return sum;
+          });
+          expect(unpack(bytes, 0, multiplier, 0, 0)).toBe(bytes);
+          expect(take(at.lattice, count)).toEqual(values.map((value) => wrap(value * multiplier)));
+          expect(unpack(bytes, 1, multiplier, 0, 0)).toBe(bytes);
+          expect(take(at.lattice, count)).toEqual(sums);
+          expect(unpack(bytes, 1, multiplier, 1, 100)).toBe(bytes);
+          sums.forEach((value, i) => {
+            if (value < 2n ** 51n && value > -(2n ** 51n))
+              expect(view.getFloat64(at.lattice + i * 8, true)).toBe(Number(value) / 100);
+          });
+          if (outliers > 0) expect(unpack(bytes - 1, 0, multiplier, 0, 0)).toBe(-1);
+        }
+      }
+    }
+  });
+
+  it("of decimals become the quotients", () => {
+    const next = noise(SEED);
+    for (let width = 0; width <= 40; width++) {
+      for (const multiplier of [1n, 25n]) {
+        const packed = rowsOf(width, next);
+        lay(packed, width, -(2n ** 20n), 123_456n);
+        let sum = 123_456n;
+        for (const delta of [0, 1]) {
+          unpack(width * 128, delta, multiplier, 1, 1000);
+          packed.forEach((value, i) => {
+            const own = -(2n ** 20n) + value * multiplier;
+            if (delta) sum += own;
+            const d = delta ? sum : own;
+            if (d > 2n ** 51n || d < -(2n ** 51n)) return;
+            expect(view.getFloat64(at.lattice + i * 8, true)).toBe(Number(d) / 1000);
+          });
+        }
+      }
     }
   });
 });

@@ -91,4 +91,22 @@ describe("commits over HTTP", () => {
     const { status, json } = await served.call("POST", "/v1/commit", body);
     expect([status, json.error.code]).toEqual([400, "ERR_INVALID_ARGUMENT"]);
   });
+
+  it("that come together go to the log together, and each is a transaction of its own", async () => {
+    const before = BigInt(
+      (await served.call("POST", "/v1/commit", { changes: [{ next: "burst" }] })).json.results[0],
+    );
+    const commits = Array.from({ length: 100 }, (_, i) => {
+      // Every tenth asks for what does not hold, and takes nothing with it.
+      const condition = i % 10 === 9 ? [put(`burst-${i}`, i, { ifVersion: "12345" })] : [];
+      return served.call("POST", "/v1/commit", { changes: [{ next: "burst" }, ...condition] });
+    });
+    const answers = await Promise.all(commits);
+    const good = answers.filter(({ status }) => status === 200);
+    expect(answers.filter(({ status }) => status === 409)).toHaveLength(10);
+    const numbers = good.map(({ json }) => BigInt(json.results[0])).sort((a, b) => (a < b ? -1 : 1));
+    expect(numbers).toEqual(Array.from({ length: 90 }, (_, i) => before + 1n + BigInt(i)));
+    const lsns = new Set(good.map(({ json }) => json.lsn));
+    expect(lsns.size).toBe(90);
+  });
 });

@@ -6,6 +6,7 @@ import {
   CHUNK_BYTES_MAX,
   SERVER_BATCH_CHUNKS_MAX,
   SERVER_HEADER_BYTES_MAX,
+  SERVER_JSON_BYTES_MAX,
   SERVER_STALL_MS,
 } from "../../src/limits.ts";
 import { batchOf, type Served, serveStore, sha } from "./served.ts";
@@ -127,6 +128,46 @@ describe("bodies", () => {
     const { json } = await served.call("POST", "/v1/have", { digests: [sha(bytes)] }, as(saver));
     expect(json.missing).toEqual([0]);
     await lives();
+  });
+
+  it("of commits are held to the same rules", async () => {
+    const commit = (headers: string, body = "") =>
+      raw(
+        `POST /v1/commit HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${trader}\r\n${headers}\r\n\r\n${body}`,
+      );
+    const text = JSON.stringify({ changes: [{ next: "n" }] });
+    const close = "connection: close\r\n";
+    expect(await commit(`${close}content-length: ${text.length}`, text)).toMatch(/^HTTP\/1.1 200 /);
+    const chunked = `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`;
+    expect(await commit(`${close}transfer-encoding: chunked`, chunked)).toMatch(/^HTTP\/1.1 200 /);
+    expect(await commit(`content-length: ${SERVER_JSON_BYTES_MAX + 1}`)).toMatch(/^HTTP\/1.1 413 /);
+    expect(await commit(`${close}content-length: 4`, "nope")).toMatch(/^HTTP\/1.1 400 /);
+    expect(await commit(`${close}content-length: 2`, "\xff\xfe")).toMatch(/^HTTP\/1.1 400 /);
+    const { status } = await served.call("POST", "/v1/commit", { changes: [] }, as(trader));
+    expect(status).toBe(400);
+    for (const [token, expected] of [
+      [reader, 403],
+      [saver, 403],
+      ["wrong-token-0123456789", 401],
+    ] as const) {
+      const answer = await served.call("POST", "/v1/commit", { changes: [{ next: "n" }] }, as(token));
+      expect(answer.status).toBe(expected);
+    }
+    await lives();
+  });
+
+  it("of commits that end early change nothing", async () => {
+    const text = JSON.stringify({ changes: [{ put: { map: "m", key: "early", value: 1 } }] });
+    const socket = connect(Number(new URL(served.url).port), "127.0.0.1");
+    socket.on("error", () => {});
+    const auth = `authorization: Bearer ${trader}`;
+    socket.write(
+      `POST /v1/commit HTTP/1.1\r\nhost: x\r\n${auth}\r\ncontent-length: ${text.length + 1}\r\n\r\n${text}`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    socket.destroy();
+    await lives();
+    expect((await served.call("GET", "/v1/critical/m/early", undefined, as(reader))).status).toBe(404);
   });
 
   it.each([1000, 100_000])("of JSON that end early, %i bytes, change nothing", async (length) => {

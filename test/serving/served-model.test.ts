@@ -1,22 +1,12 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openStore, type Store, type Tensor } from "../../index.ts";
 import { linearModel } from "./onnx-model.ts";
-
-/** The runtime belongs to the benches' packages: it is large, and varve does not depend on it. */
-const bench = join(import.meta.dirname, "../../bench/package.json");
-const runtime = (() => {
-  try {
-    return pathToFileURL(createRequire(bench).resolve("onnxruntime-node")).href;
-  } catch {
-    console.warn("onnxruntime-node is not installed in bench/: the tests that serve models are skipped");
-    return undefined;
-  }
-})();
+import { bench, runtime } from "./runtime.ts";
 
 const x = (value: number): Tensor => ({
   dtype: "F32",
@@ -113,6 +103,15 @@ describe.skipIf(runtime === undefined)("a served model", () => {
     ]);
     const good = await save(linearModel(2, 0));
     await until(() => model.version === good);
+  });
+
+  it("keeps a process alive while somebody waits for it, and no longer", async () => {
+    await save(linearModel(3, 1));
+    const child = join(import.meta.dirname, "alone.child.mjs");
+    const { status, stdout } = spawnSync(process.execPath, [child, join(directory, "store"), runtime!], {
+      encoding: "utf8",
+    });
+    expect([status, stdout]).toEqual([0, "7\n"]);
   });
 
   it("stays on the version that was named", async () => {

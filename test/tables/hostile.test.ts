@@ -63,8 +63,8 @@ describe("a damaged table file", () => {
       expect(read).toEqual([]);
     });
 
-    // What lies in Arrow's and Parquet's own headers is parsed by their libraries.
-    if (options.format !== "csv") continue;
+    // What lies in Parquet's own headers is parsed by its library.
+    if (options.format === "parquet") continue;
 
     it(`${label}: with bytes changed, it is read or refused, and nothing else`, async () => {
       const whole = await collect(writeTables([table], options));

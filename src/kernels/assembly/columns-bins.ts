@@ -108,7 +108,7 @@ export function columnTokens(r: usize, count: usize, bins: u32, tokens: usize): 
     let bin: u32 = 0;
     for (let step = top; step > 0; step >>= 1) {
       const next = bin + step;
-      if (next < bins && load<i64>(BINS + (<usize>next << 4)) <= x) bin = next;
+      if (next < bins && load<i64>(<usize>next << 5, BINS) <= x) bin = next;
     }
     store<u8>(tokens + i, bin);
   }
@@ -118,9 +118,9 @@ export function columnTokens(r: usize, count: usize, bins: u32, tokens: usize): 
 export function columnPutRaw(r: usize, tokens: usize, count: usize, to: usize): usize {
   let at = to, held: u64 = 0, fill: u64 = 0;
   for (let i: usize = 0; i < count; i++) {
-    const bin = BINS + (<usize>load<u8>(tokens + i) << 4);
-    let bits = <u64>load<u8>(bin, 8);
-    let raw = <u64>(load<i64>(r + (i << 3)) - load<i64>(bin));
+    const bin = <usize>load<u8>(tokens + i) << 5;
+    let bits = <u64>load<u8>(bin, BINS + 16);
+    let raw = <u64>(load<i64>(r + (i << 3)) - load<i64>(bin, BINS));
     if (bits > 32) {
       held |= (raw & 0xffffffff) << fill;
       store<u64>(at, held);
@@ -144,52 +144,125 @@ export function columnPutRaw(r: usize, tokens: usize, count: usize, to: usize): 
 
 // @ts-ignore: decorator
 @inline
-function rawBits(at: usize, bit: usize, bits: u64): u64 {
-  return (load<u64>(at + (bit >> 3)) >> <u64>(bit & 7)) & (((<u64>1) << bits) - 1);
+function rawFrom(at: usize, bit: usize): u64 {
+  return load<u64>(at + (bit >> 3)) >> <u64>(bit & 7);
+}
+
+/** Raw bits of a bin that has up to 56, of a word that begins with them. */
+// @ts-ignore: decorator
+@inline
+function valueOf(bin: usize, word: u64, multiplied: bool, multiplier: i64): i64 {
+  const raw = <i64>(word & load<u64>(bin, BINS + 8));
+  return load<i64>(bin, BINS) + (multiplied ? raw * multiplier : raw);
+}
+
+/**
+ * The values' loop for bins of up to 56 bits: four values that have no more together share a load. Inlined where
+ * `multiplied` and `summed` are constants.
+ */
+// @ts-ignore: decorator
+@inline
+function valuesLoop(
+  tokens: usize, count: usize, from: usize, bit: usize, multiplied: bool, multiplier: i64, summed: bool, before: i64,
+  to: usize,
+): usize {
+  let i: usize = 0, last = before;
+  const end = count & ~3;
+  for (; i < end; i += 4) {
+    const four = load<u32>(tokens + i);
+    // Each byte of it times 32: where its bin stands.
+    const b0 = <usize>((four << 5) & 0x1fe0), b1 = <usize>((four >>> 3) & 0x1fe0);
+    const b2 = <usize>((four >>> 11) & 0x1fe0), b3 = <usize>((four >>> 19) & 0x1fe0);
+    const n0 = <usize>load<u8>(b0, BINS + 16), n1 = <usize>load<u8>(b1, BINS + 16);
+    const n2 = <usize>load<u8>(b2, BINS + 16), n3 = <usize>load<u8>(b3, BINS + 16);
+    const n01 = n0 + n1, all = n01 + n2 + n3;
+    const r0 = rawFrom(from, bit);
+    let r1: u64, r2: u64, r3: u64;
+    if (all <= 56) {
+      r1 = r0 >> <u64>n0;
+      r2 = r1 >> <u64>n1;
+      r3 = r2 >> <u64>n2;
+    } else {
+      r1 = rawFrom(from, bit + n0);
+      r2 = rawFrom(from, bit + n01);
+      r3 = rawFrom(from, bit + n01 + n2);
+    }
+    bit += all;
+    let v0 = valueOf(b0, r0, multiplied, multiplier), v1 = valueOf(b1, r1, multiplied, multiplier);
+    let v2 = valueOf(b2, r2, multiplied, multiplier), v3 = valueOf(b3, r3, multiplied, multiplier);
+    if (summed) {
+      const v01 = v0 + v1;
+      v0 += last;
+      v1 = last + v01;
+      v3 = last + (v01 + (v2 + v3));
+      v2 = v1 + v2;
+      last = v3;
+    }
+    const target = to + (i << 3);
+    store<i64>(target, v0);
+    store<i64>(target, v1, 8);
+    store<i64>(target, v2, 16);
+    store<i64>(target, v3, 24);
+  }
+  for (; i < count; i++) {
+    const bin = <usize>load<u8>(tokens + i) << 5;
+    const value = valueOf(bin, rawFrom(from, bit), multiplied, multiplier);
+    last = summed ? last + value : value;
+    store<i64>(to + (i << 3), last);
+    bit += <usize>load<u8>(bin, BINS + 16);
+  }
+  return bit;
+}
+
+function plainValues(tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, to: usize): usize {
+  if (multiplier == 1) return valuesLoop(tokens, count, from, bit, false, 1, false, 0, to);
+  return valuesLoop(tokens, count, from, bit, true, multiplier, false, 0, to);
+}
+
+function summedValues(
+  tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, before: i64, to: usize,
+): usize {
+  if (multiplier == 1) return valuesLoop(tokens, count, from, bit, false, 1, true, before, to);
+  return valuesLoop(tokens, count, from, bit, true, multiplier, true, before, to);
+}
+
+/** Residuals of bins that have no raw bits: their lowest values. */
+// @ts-ignore: decorator
+@inline
+function lowestLoop(tokens: usize, count: usize, summed: bool, before: i64, to: usize): void {
+  let last = before;
+  for (let i: usize = 0; i < count; i++) {
+    const value = load<i64>(<usize>load<u8>(tokens + i) << 5, BINS);
+    last = summed ? last + value : value;
+    store<i64>(to + (i << 3), last);
+  }
 }
 
 /**
  * Residuals of bins: lowest value + raw bits * multiplier, raw bits from bit `bit` of `from` on; returns the bit after
- * the last. `widest` bounds a bin's bits. The caller sees to it that so many bits, or at least memory, lie there.
+ * the last. `widest` bounds a bin's bits. The caller sees to it that so many bits, or at least memory, lie there. `summed`:
+ * instead their running sums from `before` on.
  */
-export function columnValues(tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, widest: u32, to: usize): usize {
+export function columnValues(
+  tokens: usize, count: usize, from: usize, bit: usize, multiplier: i64, widest: u32, summed: bool, before: i64, to: usize,
+): usize {
   if (widest == 0) {
-    for (let i: usize = 0; i < count; i++) {
-      store<i64>(to + (i << 3), load<i64>(BINS + (<usize>load<u8>(tokens + i) << 4)));
-    }
+    if (summed) lowestLoop(tokens, count, true, before, to);
+    else lowestLoop(tokens, count, false, before, to);
     return bit;
   }
   if (widest <= 56) {
-    let i: usize = 0;
-    for (; i + 4 <= count; i += 4) {
-      const four = load<u32>(tokens + i);
-      const b0 = BINS + (<usize>(four & 255) << 4), b1 = BINS + (<usize>((four >>> 8) & 255) << 4);
-      const b2 = BINS + (<usize>((four >>> 16) & 255) << 4), b3 = BINS + (<usize>(four >>> 24) << 4);
-      const n0 = <u64>load<u8>(b0, 8), n1 = <u64>load<u8>(b1, 8), n2 = <u64>load<u8>(b2, 8), n3 = <u64>load<u8>(b3, 8);
-      const at1 = bit + <usize>n0, at2 = at1 + <usize>n1, at3 = at2 + <usize>n2;
-      const target = to + (i << 3);
-      store<i64>(target, load<i64>(b0) + <i64>rawBits(from, bit, n0) * multiplier);
-      store<i64>(target, load<i64>(b1) + <i64>rawBits(from, at1, n1) * multiplier, 8);
-      store<i64>(target, load<i64>(b2) + <i64>rawBits(from, at2, n2) * multiplier, 16);
-      store<i64>(target, load<i64>(b3) + <i64>rawBits(from, at3, n3) * multiplier, 24);
-      bit = at3 + <usize>n3;
-    }
-    for (; i < count; i++) {
-      const bin = BINS + (<usize>load<u8>(tokens + i) << 4);
-      const bits = <u64>load<u8>(bin, 8);
-      store<i64>(to + (i << 3), load<i64>(bin) + <i64>rawBits(from, bit, bits) * multiplier);
-      bit += <usize>bits;
-    }
-    return bit;
+    if (summed) return summedValues(tokens, count, from, bit, multiplier, before, to);
+    return plainValues(tokens, count, from, bit, multiplier, to);
   }
+  let last = before;
   for (let i: usize = 0; i < count; i++) {
-    const bin = BINS + (<usize>load<u8>(tokens + i) << 4);
-    const bits = <u64>load<u8>(bin, 8);
-    let raw: u64;
-    if (bits > 32) raw = rawBits(from, bit, 32) | (rawBits(from, bit + 32, bits - 32) << 32);
-    else raw = rawBits(from, bit, bits);
-    store<i64>(to + (i << 3), load<i64>(bin) + <i64>raw * multiplier);
-    bit += <usize>bits;
+    const bin = <usize>load<u8>(tokens + i) << 5;
+    const word = (rawFrom(from, bit) & 0xffffffff) | (rawFrom(from, bit + 32) << 32);
+    const value = valueOf(bin, word, true, multiplier);
+    last = summed ? last + value : value;
+    store<i64>(to + (i << 3), last);
+    bit += <usize>load<u8>(bin, BINS + 16);
   }
   return bit;
 }
@@ -207,7 +280,7 @@ export function columnCount(tokens: usize, context: usize, count: usize, byClass
       }
       left--;
       c += last;
-      last = <u32>load<u8>(BINS + (<usize>token << 4), 9);
+      last = <u32>load<u8>(<usize>token << 5, BINS + 17);
     }
     const at = COUNTS + (<usize>((c << 8) | token) << 2);
     store<u32>(at, load<u32>(at) + 1);
@@ -233,12 +306,13 @@ export function columnCountedCost(contexts: u32, bins: u32, logs: usize): f64 {
   return bits;
 }
 
-/** A vector of changes' zigzags, as signed integers in the order of unsigned ones, beside the three first sizes past the edges. */
+/** How many edges a vector of changes' zigzags are over, negative; edges are the largest zigzags of classes, as below. */
 // @ts-ignore: decorator
 @inline
 function passed(values: v128, before: v128, t0: v128, t1: v128, t2: v128): v128 {
   const change = v128.sub<i64>(values, before);
-  const size = v128.xor(v128.xor(v128.shl<i64>(change, 1), v128.shr<i64>(change, 63)), i64x2.splat(i64.MIN_VALUE));
+  const negative = v128.lt<i64>(change, i64x2.splat(0));
+  const size = v128.xor(v128.xor(v128.add<i64>(change, change), negative), i64x2.splat(i64.MIN_VALUE));
   return v128.add<i64>(v128.add<i64>(v128.gt<i64>(size, t0), v128.gt<i64>(size, t1)), v128.gt<i64>(size, t2));
 }
 
@@ -251,11 +325,11 @@ function largestOf(edge: u32): i64 {
 
 /**
  * Classes of a column's rows for contexts: how many edges, in bits, the zigzag of a row's change is over. Works on
- * eight rows at a time and may write as many past the end. The row before the first must not matter: it counts as equal.
+ * eight rows at a time and may write as many past the end. `first`: whether no row lies before, which then counts as equal.
  */
-export function columnClasses(y: usize, count: usize, edge0: u32, edge1: u32, edge2: u32, to: usize): void {
+export function columnClasses(y: usize, count: usize, first: bool, edge0: u32, edge1: u32, edge2: u32, to: usize): void {
   const t0 = i64x2.splat(largestOf(edge0)), t1 = i64x2.splat(largestOf(edge1)), t2 = i64x2.splat(largestOf(edge2));
-  let last = i64x2.splat(load<i64>(y));
+  let last = i64x2.splat(load<i64>(first ? y : y - 8));
   for (let i: usize = 0; i < count; i += 8) {
     const at = y + (i << 3);
     const a = v128.load(at), b = v128.load(at, 16), c = v128.load(at, 32), d = v128.load(at, 48);
@@ -264,28 +338,40 @@ export function columnClasses(y: usize, count: usize, edge0: u32, edge1: u32, ed
     const cc = passed(c, v128.shuffle<i64>(b, c, 1, 2), t0, t1, t2);
     const cd = passed(d, v128.shuffle<i64>(c, d, 1, 2), t0, t1, t2);
     last = d;
-    const low = v128.shuffle<i32>(ca, cb, 0, 2, 4, 6), high = v128.shuffle<i32>(cc, cd, 0, 2, 4, 6);
-    const words = v128.neg<i16>(i16x8.narrow_i32x4_s(low, high));
-    store<u64>(to + i, i64x2.extract_lane(i8x16.narrow_i16x8_u(words, words), 0));
+    store<u64>(to + i, i64x2.extract_lane(v128.neg<i8>(bytesOf(ca, cb, cc, cd)), 0));
   }
 }
 
-/** The first `most` values stand in `values`; returns whether every row has one of them. Rows with others get class 0. */
-export function columnValueClasses(y: usize, count: usize, values: usize, most: u32, to: usize): bool {
-  let all = true;
-  for (let i: usize = 0; i < count; i++) {
-    const value = load<i64>(y + (i << 3));
-    let found: u32 = 0, known = false;
-    for (let j: u32 = 0; j < most; j++) {
-      if (load<i64>(values + (<usize>j << 3)) == value) {
-        found = j;
-        known = true;
-      }
+/** Eight small numbers as bytes, twice. */
+// @ts-ignore: decorator
+@inline
+function bytesOf(a: v128, b: v128, c: v128, d: v128): v128 {
+  const low = v128.shuffle<i32>(a, b, 0, 2, 4, 6), high = v128.shuffle<i32>(c, d, 0, 2, 4, 6);
+  const words = i16x8.narrow_i32x4_s(low, high);
+  return i8x16.narrow_i16x8_s(words, words);
+}
+
+/**
+ * The first `most` values stand in `values`: a row's class is the last of them that it is, 0 for rows with others. Works on
+ * eight rows at a time, as above.
+ */
+export function columnValueClasses(y: usize, count: usize, values: usize, most: u32, to: usize): void {
+  const end = values + (<usize>most << 3);
+  for (let i: usize = 0; i < count; i += 8) {
+    const at = y + (i << 3);
+    const a = v128.load(at), b = v128.load(at, 16), c = v128.load(at, 32), d = v128.load(at, 48);
+    let ca = i64x2.splat(0), cb = ca, cc = ca, cd = ca, found = ca;
+    for (let v = values; v < end; v += 8) {
+      const value = v128.load64_splat(v);
+      // Classes come in rising order, so that the largest is the last.
+      ca = v128.max<i32>(ca, v128.and(v128.eq<i64>(a, value), found));
+      cb = v128.max<i32>(cb, v128.and(v128.eq<i64>(b, value), found));
+      cc = v128.max<i32>(cc, v128.and(v128.eq<i64>(c, value), found));
+      cd = v128.max<i32>(cd, v128.and(v128.eq<i64>(d, value), found));
+      found = v128.add<i64>(found, i64x2.splat(1));
     }
-    if (!known) all = false;
-    store<u8>(to + i, found);
+    store<u64>(to + i, i64x2.extract_lane(bytesOf(ca, cb, cc, cd), 0));
   }
-  return all;
 }
 
 /**

@@ -1,7 +1,7 @@
 // Numbers as 64-bit integers and back: integers widened, decimals by their digits, floats by their order.
 
-const MAGIC: i64 = 0x4338000000000000;
-const MAGIC_FLOAT: f64 = 6755399441055744.0;
+export const MAGIC: i64 = 0x4338000000000000;
+export const MAGIC_FLOAT: f64 = 6755399441055744.0;
 /** Integers below 2^51 in size become floats by adding a power of two, two at a time. */
 const DECIMAL_MAX: f64 = 2251799813685247.0;
 
@@ -17,7 +17,8 @@ export function columnWiden(from: usize, to: usize, count: usize, type: u32): vo
     case 0:
       for (let i: usize = 0; i < count << 3; i += 16) {
         const x = v128.load(from + i);
-        v128.store(to + i, v128.xor(x, v128.and(v128.shr<i64>(x, 63), i64x2.splat(0x7fffffffffffffff))));
+        const negative = v128.lt<i64>(x, i64x2.splat(0));
+        v128.store(to + i, v128.xor(x, v128.and(negative, i64x2.splat(0x7fffffffffffffff))));
       }
       return;
     case 1:
@@ -127,6 +128,29 @@ export function columnUlps(from: usize, predicted: usize, to: usize, count: usiz
 export function columnFromUlps(from: usize, predicted: usize, to: usize, count: usize): void {
   for (let i: usize = 0; i < count << 3; i += 8) {
     store<i64>(to + i, ordered(ordered(bitsOf(load<f64>(predicted + i))) + load<i64>(from + i)));
+  }
+}
+
+/**
+ * Floats as integers times `base`: these to `to`, and to `left` by how many units of the last place each float is off. What is
+ * no such product keeps the integer before, and is far off.
+ */
+export function columnToMultiples(from: usize, to: usize, left: usize, count: usize, base: f64): void {
+  let last: i64 = 0;
+  for (let i: usize = 0; i < count << 3; i += 8) {
+    const v = load<f64>(from + i);
+    const x = nearest(v / base);
+    if (abs(x) <= DECIMAL_MAX) last = <i64>x;
+    store<i64>(to + i, last);
+    store<i64>(left + i, ordered(reinterpret<i64>(v)) - ordered(reinterpret<i64>(<f64>last * base)));
+  }
+}
+
+/** The inverse. */
+export function columnFromMultiples(from: usize, left: usize, to: usize, count: usize, base: f64): void {
+  for (let i: usize = 0; i < count << 3; i += 8) {
+    const product = bitsOf(<f64>load<i64>(from + i) * base);
+    store<i64>(to + i, ordered(ordered(product) + load<i64>(left + i)));
   }
 }
 

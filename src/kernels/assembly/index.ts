@@ -23,9 +23,11 @@ export {
   columnTokens, columnValueClasses, columnValues,
 } from "./columns-bins";
 export {
-  columnFromAverage, columnFromDecimal, columnFromUlps, columnNarrow, columnToDecimal, columnUlps, columnWiden,
+  columnFromAverage, columnFromDecimal, columnFromMultiples, columnFromUlps, columnNarrow, columnToDecimal, columnToMultiples,
+  columnUlps, columnWiden,
 } from "./columns-lattice";
 export { columnsAddressOf } from "./columns-memory";
-export { columnPack, columnUnpackBlocks, columnWidth } from "./columns-pack";
+export { columnPack, columnPlanBlock, columnUnpackBlocks } from "./columns-pack";
 export { columnDivide, columnDivisor, columnPredict, columnRestore, columnScale } from "./columns-predict";
 export { columnDecode, columnEncode, columnTables } from "./columns-rans";
+export { columnMake, columnRows } from "./columns-rows";

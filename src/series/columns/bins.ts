@@ -88,24 +88,32 @@ function widthOf(span: number): number {
   return Math.min(64 - Math.clz32(Math.floor(span / 4294967296)), 64);
 }
 
-/** Bins as the kernels read them: lowest values times `divisor` plus `offset`, i64; bits u8; class u8; 16 bytes each. */
+/**
+ * Bins as the kernels read them, 32 bytes each: lowest values times `divisor` plus `offset`, i64; mask of the raw bits, u64;
+ * how many these are, u8; class u8.
+ */
 export function binTable(
   bins: readonly Bin[],
   classes: Uint8Array | undefined,
   offset = 0n,
   divisor = 1n,
 ): Uint8Array {
-  const lowers = new BigInt64Array(bins.length * 2);
-  const bytes = new Uint8Array(lowers.buffer);
+  const words = new BigInt64Array(bins.length * 4);
+  const halves = new Uint32Array(words.buffer);
+  const bytes = new Uint8Array(words.buffer);
   const isPlain = offset === 0n && divisor === 1n;
   bins.forEach(({ lower, bits }, i) => {
     // The array keeps 64 bits of what it is given.
-    lowers[2 * i] = isPlain ? lower : offset + lower * divisor;
-    bytes[16 * i + 8] = bits;
-    bytes[16 * i + 9] = classes?.[i] ?? 0;
+    words[4 * i] = isPlain ? lower : offset + lower * divisor;
+    halves[8 * i + 2] = maskOf(bits);
+    halves[8 * i + 3] = maskOf(bits - 32);
+    bytes[32 * i + 16] = bits;
+    bytes[32 * i + 17] = classes?.[i] ?? 0;
   });
   return bytes;
 }
+
+const maskOf = (bits: number) => (bits >= 32 ? 0xffffffff : bits <= 0 ? 0 : (1 << bits) - 1);
 
 /** Puts bins where the kernels look for them. */
 export function layBins(

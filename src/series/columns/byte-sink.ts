@@ -27,6 +27,12 @@ export class ByteSink {
     return this.u8(Number(left));
   }
 
+  f64(value: number): this {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setFloat64(0, value, true);
+    return this.bytes(bytes);
+  }
+
   bytes(bytes: Uint8Array): this {
     this.#room(bytes.length);
     this.#bytes.set(bytes, this.#length);

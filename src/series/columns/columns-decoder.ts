@@ -22,9 +22,9 @@ import {
   type Text,
 } from "./column-parser.ts";
 import type { Place } from "./integer-ring.ts";
-import { fromLattice } from "./lattice.ts";
 import type { Workbench } from "./numbers.ts";
-import { type Dependencies, decodeIntegers, decodePage, type PageReader, readPage } from "./page-reader.ts";
+import { type Dependencies, decodeIntegers, decodePage, INDEPENDENT, makeNumbers } from "./page-decoder.ts";
+import { type PageReader, readPage } from "./page-reader.ts";
 import { columnOf, SOURCE_SUFFIX } from "./recipe.ts";
 import { restoreDerived } from "./recipe-reader.ts";
 
@@ -54,6 +54,8 @@ export class ColumnsDecoder {
     this.rows = rows;
     this.#columns = new Map(columns.map((column) => [column.name, column]));
     for (const { name, bytes } of columns) {
+      // Most depend on none, which their second byte says.
+      if (bytes[1] === 0) continue;
       try {
         for (const other of readHeader(new ByteSource(name, bytes)).dependencies) this.#referred.add(other);
       } catch (error) {
@@ -124,27 +126,55 @@ export class ColumnsDecoder {
 
   /** Numbers [from, to) of a run into `out`. */
   #read(name: string, run: Run, from: number, to: number, out: NumberArray): void {
-    const { kernels, codec } = this.#workbench;
     const width = numberWidth(run.type);
     const bytes = bytesOf(out);
+    const isMain = run === this.#parsed.get(name)?.main && this.#referred.has(name);
     for (let index = Math.floor(from / PAGE_ROWS); index * PAGE_ROWS < to; index++) {
       const start = index * PAGE_ROWS;
       const page = this.#page(run, index);
       const first = Math.max(from - start, 0);
       const end = Math.min(to - start, page.count);
       const part = bytes.subarray((start + first - from) * width, (start + end - from) * width);
-      const isMain = run === this.#parsed.get(name)?.main;
-      if (isMain && this.#referred.has(name) && page.compact) {
-        const integers = this.#integers(name, index);
-        const { memory, at } = kernels;
-        memory.set(asBytes(integers.subarray(first, end)), at.lattice);
-        fromLattice(kernels, run.type, page.lattice, first, end, part);
-        continue;
-      }
-      this.#guarded(name, index, () =>
-        decodePage(kernels, codec, page, first, end, this.#dependencies(name, run, index), part),
-      );
+      if (isMain && page.compact) this.#readKept(name, run, index, first, end, part);
+      else this.#readPage(name, run, index, first, end, part);
     }
+  }
+
+  #readPage(
+    name: string,
+    run: Run,
+    index: number,
+    first: number,
+    end: number,
+    part: Uint8Array,
+    reserve?: () => number,
+  ): void {
+    const { kernels, codec } = this.#workbench;
+    const page = this.#page(run, index);
+    const dependencies = this.#dependencies(name, run, index);
+    const decode = () => decodePage(kernels, codec, page, first, end, dependencies, part, reserve);
+    // What depends on nothing cannot hang on itself.
+    if (run.dependencies.length === 0) decode();
+    else this.#guarded(name, index, decode);
+  }
+
+  /** Rows [first, end) of a page that others are stored against, whose integers are kept. */
+  #readKept(name: string, run: Run, index: number, first: number, end: number, part: Uint8Array): void {
+    const { kernels, kept } = this.#workbench;
+    const page = this.#page(run, index);
+    const key = `${index} ${name}`;
+    const known = this.#places.get(key);
+    if ((known === undefined || !kept.holds(known)) && first === 0 && end === page.count) {
+      let made: Place | undefined;
+      this.#readPage(name, run, index, first, end, part, () => {
+        made = kept.reserve(page.count);
+        return made.address;
+      });
+      if (made) this.#places.set(key, made);
+      return;
+    }
+    const integers = this.#integers(name, index) + first * 8;
+    makeNumbers(kernels, page, integers, first, end, part);
   }
 
   /** A column that another one is stored against. */
@@ -162,6 +192,7 @@ export class ColumnsDecoder {
   }
 
   #dependencies(name: string, run: Run, index: number): Dependencies {
+    if (run.dependencies.length === 0) return INDEPENDENT;
     const { kept } = this.#workbench;
     return {
       integersOf: (of) => this.#integers(this.#atHand(name, run.dependencies[of]!), index),
@@ -171,12 +202,12 @@ export class ColumnsDecoder {
     };
   }
 
-  /** All integers of a page of a column that others are stored against; good until the next page is decoded. */
-  #integers(name: string, index: number): BigInt64Array {
+  /** Address of all integers of a page of a column that others are stored against; good until the next page is decoded. */
+  #integers(name: string, index: number): number {
     const key = `${index} ${name}`;
-    const place = this.#places.get(key);
-    const known = place && this.#workbench.kept.at(place);
-    if (known) return known;
+    const { kernels, codec, kept } = this.#workbench;
+    const known = this.#places.get(key);
+    if (known && kept.holds(known)) return known.address;
     const { main } = this.#parse(this.#column(name));
     if (main === undefined) {
       throw new ByteSource(name, new Uint8Array(0)).corrupt(
@@ -184,12 +215,14 @@ export class ColumnsDecoder {
       );
     }
     const page = this.#page(main, index);
-    const { kernels, codec, kept } = this.#workbench;
     return this.#guarded(name, index, () => {
-      decodeIntegers(kernels, codec, page, 0, page.count, this.#dependencies(name, main, index));
-      const made = kept.put(new BigInt64Array(kernels.memory.buffer, kernels.at.lattice, page.count));
-      this.#places.set(key, made);
-      return kept.at(made)!;
+      let made: Place | undefined;
+      decodeIntegers(kernels, codec, page, this.#dependencies(name, main, index), () => {
+        made = kept.reserve(page.count);
+        return made.address;
+      });
+      this.#places.set(key, made!);
+      return made!.address;
     });
   }
 
@@ -338,6 +371,3 @@ function checkOut(
     },
   );
 }
-
-const asBytes = (integers: BigInt64Array) =>
-  new Uint8Array(integers.buffer, integers.byteOffset, integers.byteLength);

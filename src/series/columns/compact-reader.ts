@@ -2,7 +2,15 @@ import type { ColumnKernels } from "../../kernels/column-kernels.ts";
 import { BINS_MAX, type Bin, binTable } from "./bins.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { contextCount, GROUP_ROWS, ownClasses, unzigzag } from "./compact-format.ts";
-import { CONTEXTS_MAX, type ContextSource, classCount, readContextSource, SOURCES_MAX } from "./contexts.ts";
+import {
+  CONTEXTS_MAX,
+  type ContextSource,
+  classCount,
+  classify,
+  readContextSource,
+  SOURCES_MAX,
+} from "./contexts.ts";
+import { besideOf } from "./copying.ts";
 import { unpackFrequencies } from "./frequencies.ts";
 import { needsBefore, type Start } from "./prediction.ts";
 
@@ -10,11 +18,25 @@ import { needsBefore, type Start } from "./prediction.ts";
 export interface CompactReader {
   contexts: ContextSource[];
   groupRows: number;
+  /** What raw bits are multiplied by, and how many a row may have. */
+  divisor: bigint;
+  widest: number;
+  /** Where each group starts from. */
+  starts: Start[];
   /** Lays the page's tables; to be called before its groups are decoded, with nothing else decoded in between. */
   prepare(kernels: ColumnKernels): void;
-  /** Decodes the residuals of a group to `residual`; `rowClasses` are those of its rows, by context. */
-  decode(kernels: ColumnKernels, group: number, rowClasses: readonly Uint8Array[]): Start;
+  /** Decodes the bins of a group to `tokens`; `columns` are the addresses of the contexts' integers, of all the page. */
+  decodeBins(kernels: ColumnKernels, group: number, columns: readonly number[]): void;
+  /** Lays the raw bits of a group where `packed` is; returns their address. */
+  layRawBits(kernels: ColumnKernels, group: number): number;
+  /** Refuses a group that took another number of raw bits, or more of them where only a part was read. */
+  checkRawBits(group: number, read: number, whole: boolean): void;
 }
+
+/** Where the lanes of a stream begin. */
+const STATES_BYTES = 16;
+/** Modes of `columnDecode`. */
+const MODE = { both: 0, plain: 1, classAlone: 2, othersAlone: 3 };
 
 export function readCompact(
   source: ByteSource,
@@ -29,7 +51,7 @@ export function readCompact(
   let classes: Uint8Array | undefined;
   let bits = 0;
   let total = 1;
-  let frequencies = new Uint16Array(0);
+  let frequencies: Uint16Array = new Uint16Array(0);
   if (bins.length > 1) {
     const settings = source.u8();
     bits = (settings >> 4) + 8;
@@ -42,74 +64,96 @@ export function readCompact(
     }
     total = contextCount({ sources: contexts, classes });
     if (total > CONTEXTS_MAX) throw source.corrupt(`${total} contexts`);
-    frequencies = new Uint16Array(total * 256);
-    unpackFrequencies(source, total, bins.length, frequencies);
+    frequencies = unpackFrequencies(source, total, bins.length);
   }
   const grouped = source.u8();
   if (grouped > 1) throw source.corrupt(`groups ${grouped}`);
   const groupRows = grouped ? GROUP_ROWS : 65_536;
-  const heads: { start: Start; streamBytes: number; rawBits: number }[] = [];
+  const heads: { streamBytes: number; rawBits: number }[] = [];
+  const starts: Start[] = [];
   for (let row = 0; row < count; row += groupRows) {
     const start = { before: 0n, step: 0n };
     if (needsBefore(kind)) {
       start.before = unzigzag(source.varint64());
       start.step = unzigzag(source.varint64());
     }
-    heads.push({ start, streamBytes: source.varint(1 << 20), rawBits: source.varint(groupRows * 64) });
+    starts.push(start);
+    // A row takes in at most a word: so far the kernels may read.
+    const streamBytes = source.varint(STATES_BYTES + Math.min(groupRows, count - row) * 2);
+    heads.push({ streamBytes, rawBits: source.varint(groupRows * 64) });
   }
   const streams = heads.map(({ streamBytes }) => source.part(streamBytes));
   const raws = heads.map(({ rawBits }) => source.part(Math.ceil(rawBits / 8)));
   source.finish();
   const table = binTable(bins, classes, spacing.offset, spacing.divisor);
-  const plain = total === 1;
   const own = ownClasses(classes);
-  const prepare = ({ exports, memory, at }: ColumnKernels) => {
-    memory.set(table, at.bins);
-    if (bins.length === 1) {
-      memory.fill(0, at.tokens, at.tokens + Math.min(groupRows, count));
-      return;
-    }
-    new Uint16Array(memory.buffer, at.frequencies, frequencies.length).set(frequencies);
-    if (!exports.columnTables(total, bins.length, bits, 1)) {
-      throw streams[0]!.corrupt("its frequencies do not add up");
-    }
-  };
-  const decode: CompactReader["decode"] = (kernels, group, rowClasses) => {
-    const { exports, memory, at } = kernels;
-    const head = heads[group]!;
-    const rows = Math.min(groupRows, count - group * groupRows);
-    if (bins.length > 1) {
-      if (!plain) layRowContexts(kernels, contexts, rowClasses, own, rows);
+  const isAlone = contexts.length === 0;
+  const mode =
+    total === 1 ? MODE.plain : isAlone ? MODE.classAlone : own === 1 ? MODE.othersAlone : MODE.both;
+  const rowsOf = (group: number) => Math.min(groupRows, count - group * groupRows);
+  return {
+    contexts,
+    groupRows,
+    divisor: spacing.divisor,
+    widest,
+    starts,
+    prepare({ exports, memory, at }) {
+      memory.set(table, at.bins);
+      if (bins.length === 1) {
+        memory.fill(0, at.tokens, at.tokens + Math.min(groupRows, count));
+        return;
+      }
+      const tables = new Uint16Array(memory.buffer, at.frequencies, total * 256);
+      for (let context = 0; context < total; context++) {
+        tables.set(frequencies.subarray(context * bins.length, (context + 1) * bins.length), context * 256);
+      }
+      if (!exports.columnTables(total, bins.length, bits, 1)) {
+        throw streams[0]!.corrupt("its frequencies do not add up");
+      }
+    },
+    decodeBins(kernels, group, columns) {
+      if (bins.length === 1) return;
+      const { exports, memory, at } = kernels;
+      const rows = rowsOf(group);
+      if (mode === MODE.both || mode === MODE.othersAlone) {
+        layRowContexts(kernels, contexts, columns, group * groupRows, rows);
+        if (own > 1) exports.columnMixContexts(at.context, 0, rows, own);
+      }
       const bytes = streams[group]!.rest();
-      const end = at.packed + bytes.length;
-      memory.set(bytes, at.packed);
-      if (!exports.columnDecode(at.tokens, at.context, rows, bits, plain ? 1 : 0, at.packed, end)) {
+      const from = besideOf(at.packed, bytes);
+      memory.set(bytes, from);
+      if (!exports.columnDecode(rows, bits, mode, from, from + bytes.length)) {
         throw streams[group]!.corrupt("its stream of bins is none");
       }
-    }
-    memory.set(raws[group]!.rest(), at.packed);
-    const read = exports.columnValues(at.tokens, rows, at.packed, 0, spacing.divisor, widest, at.residual);
-    if (read !== head.rawBits) {
-      throw raws[group]!.corrupt(`${head.rawBits} raw bits are named, ${read} are needed`);
-    }
-    return head.start;
+    },
+    layRawBits({ memory, at }, group) {
+      const bytes = raws[group]!.rest();
+      const to = besideOf(at.packed, bytes);
+      memory.set(bytes, to);
+      return to;
+    },
+    checkRawBits(group, read, whole) {
+      const { rawBits } = heads[group]!;
+      if (whole ? read === rawBits : read <= rawBits) return;
+      throw raws[group]!.corrupt(`${rawBits} raw bits are named, ${read} are needed`);
+    },
   };
-  return { contexts, groupRows, prepare, decode };
 }
 
+/** Contexts of rows from `row` on, by the other columns alone, to `context`. */
 function layRowContexts(
-  { exports, memory, at }: ColumnKernels,
+  kernels: ColumnKernels,
   contexts: readonly ContextSource[],
-  rowClasses: readonly Uint8Array[],
-  own: number,
+  columns: readonly number[],
+  row: number,
   rows: number,
 ): void {
-  memory.fill(0, at.context, at.context + rows);
+  const { exports, at } = kernels;
   contexts.forEach((context, i) => {
-    memory.set(rowClasses[i]!, at.spare);
-    exports.columnMixContexts(at.context, at.spare, rows, classCount(context));
+    const target = i === 0 ? at.context : at.spare;
+    classify(kernels, context, columns[i]! + row * 8, rows, row === 0, target);
+    if (i > 0) exports.columnMixContexts(at.context, at.spare, rows, classCount(context));
   });
-  if (own > 1) exports.columnMixContexts(at.context, 0, rows, own);
 }
 
 function readBins(source: ByteSource): Bin[] {

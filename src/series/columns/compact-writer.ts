@@ -10,11 +10,14 @@ import {
   SOURCES_MAX,
   writeContextSource,
 } from "./contexts.ts";
-import { packFrequencies, scaleCounts } from "./frequencies.ts";
+import { costOf, packFrequencies, scaleCounts } from "./frequencies.ts";
 import { needsBefore, type Prediction, type Spacing, type Start, startAt } from "./prediction.ts";
 
 /** Shorter pages are one group: beginning anew costs about 25 bytes. */
 const GROUPED_BYTES_MIN = 12_000;
+/** Bits of a frequency's total in small tables, and how much of a stream's size with large ones they may cost. */
+const TABLE_BITS_SMALL = 10;
+const SMALL_TABLES_SHARE_MAX = 1.002;
 /** Rows that contexts are compared on. */
 const TRIAL_ROWS = 16_384;
 /** A context must spare so many bits, and this share of what the page takes; another column also costs its decoding. */
@@ -53,7 +56,6 @@ export function encodeCompact(
   layContexts(kernels, choice, count, classesOf);
   layBins(kernels, bins, choice.classes);
   const contexts = contextCount(choice);
-  const bits = contexts <= 2 ? 12 : 11;
   const grouped = estimateBytes(kernels, bins, contexts, count) >= GROUPED_BYTES_MIN;
   const groupRows = grouped ? GROUP_ROWS : 65_536;
   clearCounts(kernels, contexts);
@@ -61,11 +63,9 @@ export function encodeCompact(
     const rows = Math.min(groupRows, count - row);
     exports.columnCount(at.tokens + row, at.context + row, rows, choice.classes ? 1 : 0, (rows + 3) >> 2);
   }
-  const tables = Array.from({ length: contexts }, (_, context) => {
-    const counts = new Uint32Array(memory.buffer, at.counts + context * 1024, bins.length);
-    const table = scaleCounts(counts, bits);
+  const { bits, tables } = chooseTables(kernels, contexts, bins.length);
+  tables.forEach((table, context) => {
     new Uint16Array(memory.buffer, at.frequencies + context * 512, bins.length).set(table);
-    return table;
   });
   exports.columnTables(contexts, bins.length, bits, 0);
   const groups = encodeGroups(kernels, prediction, choice, bits, count, groupRows, bins.length);
@@ -92,6 +92,27 @@ export function encodeCompact(
       for (const group of groups) sink.bytes(group.raw);
     },
   };
+}
+
+/**
+ * The tables of what was counted. Small ones decode faster, since they stay in the nearest cache, and take less room where
+ * rows are few; they are a little less exact.
+ */
+function chooseTables(
+  { memory, at }: ColumnKernels,
+  contexts: number,
+  bins: number,
+): { bits: number; tables: Uint16Array[] } {
+  const counts = Array.from(
+    { length: contexts },
+    (_, context) => new Uint32Array(memory.buffer, at.counts + context * 1024, bins),
+  );
+  const [small, large] = [TABLE_BITS_SMALL, contexts <= 2 ? 12 : 11].map((bits) => {
+    const tables = counts.map((own) => scaleCounts(own, bits));
+    const stored = tables.reduce((sum, table, i) => sum + costOf(counts[i]!, table, bits), 0) / 8;
+    return { bits, tables, sizeBytes: stored + packFrequencies(tables).length };
+  });
+  return small!.sizeBytes < large!.sizeBytes * SMALL_TABLES_SHARE_MAX ? small! : large!;
 }
 
 function clearCounts({ memory, at }: ColumnKernels, contexts: number): void {

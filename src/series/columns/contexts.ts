@@ -28,17 +28,18 @@ const VALUE = 1;
 
 export const classCount = (source: ContextSource) => source.values?.length ?? 4;
 
-/** Classes of the rows of integers at an address, to another. */
+/** Classes of `count` rows of integers at an address, to another; before the page's `first` rows lie none. */
 export function classify(
   kernels: ColumnKernels,
   source: ContextSource,
   from: number,
   count: number,
+  first: boolean,
   to: number,
 ): void {
   const { exports, memory, at } = kernels;
   if (source.edges) {
-    exports.columnClasses(from, count, ...source.edges, to);
+    exports.columnClasses(from, count, first ? 1 : 0, ...source.edges, to);
     return;
   }
   const values = source.values!;

@@ -65,13 +65,18 @@ export function packFrequencies(tables: readonly Uint16Array[]): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** Reads `contexts` tables of `bins` frequencies into `target`, 256 apart. */
-export function unpackFrequencies(
-  source: ByteSource,
-  contexts: number,
-  bins: number,
-  target: Uint16Array,
-): void {
+/** Bits that counted values take by scaled frequencies. */
+export function costOf(counts: Uint32Array, frequencies: Uint16Array, bits: number): number {
+  let cost = 0;
+  for (let i = 0; i < counts.length; i++) {
+    if (counts[i] !== 0) cost += counts[i]! * (bits - Math.log2(frequencies[i]!));
+  }
+  return cost;
+}
+
+/** Reads `contexts` tables of `bins` frequencies, one after the other. */
+export function unpackFrequencies(source: ByteSource, contexts: number, bins: number): Uint16Array {
+  const target = new Uint16Array(contexts * bins);
   let held = 0;
   let fill = 0;
   const take = (bits: number) => {
@@ -82,7 +87,7 @@ export function unpackFrequencies(
     return value;
   };
   for (let context = 0; context < contexts; context++) {
-    const from = context * 256;
+    const from = context * bins;
     for (let i = 0; i < bins; ) {
       const bits = take(4);
       if (bits === 15) {
@@ -94,4 +99,5 @@ export function unpackFrequencies(
       else target[from + i++] = bits < 2 ? bits : (1 << (bits - 1)) | take(bits - 1);
     }
   }
+  return target;
 }

@@ -1,41 +1,48 @@
-/** Integers held at once: 32 pages of the largest size, 16 MB. */
-const CAPACITY = 32 * 65_536;
+import { type ColumnKernels, PAGE_ROWS } from "../../kernels/column-kernels.ts";
+
+/** Integers held at once: 32 pages of the largest size, 16 MB, as the kernels have room for. */
+const CAPACITY = 32 * PAGE_ROWS;
+/** What was kept may be read while two more pages are made: the one that is made of it, and what that skips at the end. */
+const READABLE = CAPACITY - 2 * PAGE_ROWS;
+/** Kernels work on whole vectors, and may write so many integers past a page's last one. */
+const ALIGNMENT = 16;
 
 /** Where integers lie in the ring. */
 export interface Place {
   position: number;
-  count: number;
+  address: number;
 }
 
 /**
- * Decoded integers of the columns that others are stored against, in one buffer that is used again and again: what is
- * oldest is written over. One per thread, made when first needed.
+ * Decoded integers of the columns that others are stored against, in memory of the kernels that is used again and again:
+ * what is oldest is written over. One per thread.
  */
 export class IntegerRing {
-  #values: BigInt64Array<ArrayBuffer> | undefined;
-  /** Counts every integer ever put; its rest by the capacity is where the next one goes. */
+  readonly #base: number;
+  /** Counts every integer there was ever room made for; its rest by the capacity is where the next one goes. */
   #head = 0;
 
-  /** Grows with every `put`. */
+  constructor({ at }: Pick<ColumnKernels, "at">) {
+    this.#base = at.kept;
+  }
+
+  /** Grows with every `reserve`. */
   get head(): number {
     return this.#head;
   }
 
-  /** Keeps a copy of at most a page of integers. */
-  put(integers: BigInt64Array): Place {
-    this.#values ??= new BigInt64Array(CAPACITY);
+  /** Makes room for at most a page of integers. */
+  reserve(count: number): Place {
+    const room = Math.ceil(count / ALIGNMENT) * ALIGNMENT;
     const used = this.#head % CAPACITY;
-    if (used + integers.length > CAPACITY) this.#head += CAPACITY - used;
-    const place = { position: this.#head, count: integers.length };
-    this.#values.set(integers, this.#head % CAPACITY);
-    this.#head += integers.length;
+    if (used + room > CAPACITY) this.#head += CAPACITY - used;
+    const place = { position: this.#head, address: this.#base + (this.#head % CAPACITY) * 8 };
+    this.#head += room;
     return place;
   }
 
-  /** A view of what was put, or undefined once it was written over; good until the next `put`. */
-  at({ position, count }: Place): BigInt64Array | undefined {
-    if (this.#head - position > CAPACITY) return undefined;
-    const from = position % CAPACITY;
-    return this.#values?.subarray(from, from + count);
+  /** Whether what was put there is there still, and stays until after the next `reserve`. */
+  holds({ position }: Place): boolean {
+    return this.#head - position <= READABLE;
   }
 }

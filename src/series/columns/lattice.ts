@@ -129,38 +129,34 @@ export function readLattice(source: ByteSource, type: NumberType, count: number)
     if (last >= count) throw source.corrupt(`a misfit in row ${last} of ${count}`);
     misfits[i] = last;
   }
-  return { exponent: code - 1, misfits, misfitBytes: source.bytes(misfits.length * numberWidth(type)) };
+  // A copy of their own, whose first byte lies where a number may.
+  const misfitBytes = source.bytes(misfits.length * numberWidth(type)).slice();
+  return { exponent: code - 1, misfits, misfitBytes };
 }
 
-/** Puts integers of rows [from, to), which lie in `lattice` from its start, as numbers into `out`. */
-export function fromLattice(
-  kernels: ColumnKernels,
-  type: NumberType,
-  lattice: Lattice,
-  from: number,
-  to: number,
-  out: Uint8Array,
-): void {
-  const { exports, memory, at } = kernels;
-  const count = to - from;
-  const { exponent } = lattice;
-  if (exponent === undefined) exports.columnNarrow(at.lattice, at.source, count, TYPE_CODE[type]);
-  else exports.columnFromDecimal(at.lattice, at.source, count, 10 ** exponent, type === "f32" ? 1 : 0);
-  out.set(memory.subarray(at.source, at.source + count * numberWidth(type)));
-  placeMisfits(type, lattice, from, to, out);
+/** What kernels are to make of a page's integers: nothing, decimals (of f64, of f32), numbers of a type. */
+export function madeOf(type: NumberType, { exponent }: Lattice): number {
+  if (exponent !== undefined) return type === "f64" ? 1 : 2;
+  return type === "i64" || type === "u64" ? 0 : 16 + TYPE_CODE[type];
 }
 
-/** Puts what is no decimal where it belongs among rows [from, to). */
+/** Puts what is no decimal where it belongs among rows [from, to), whose bytes are `out`. */
 export function placeMisfits(
   type: NumberType,
-  lattice: Lattice,
+  { misfits, misfitBytes }: Lattice,
   from: number,
   to: number,
   out: Uint8Array,
 ): void {
-  const width = numberWidth(type);
-  lattice.misfits.forEach((row, i) => {
-    if (row < from || row >= to) return;
-    out.set(lattice.misfitBytes.subarray(i * width, (i + 1) * width), (row - from) * width);
-  });
+  if (misfits.length === 0) return;
+  const words = numberWidth(type) / 4;
+  const target = new Uint32Array(out.buffer, out.byteOffset, out.length / 4);
+  const bits = new Uint32Array(misfitBytes.buffer, misfitBytes.byteOffset, misfitBytes.length / 4);
+  for (let i = 0; i < misfits.length; i++) {
+    const row = misfits[i]!;
+    if (row < from || row >= to) continue;
+    const at = (row - from) * words;
+    target[at] = bits[i * words]!;
+    if (words === 2) target[at + 1] = bits[i * words + 1]!;
+  }
 }

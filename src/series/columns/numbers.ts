@@ -1,11 +1,13 @@
 import type { Codec } from "../../codec/codec.ts";
 import { type ColumnKernels, PAGE_ROWS } from "../../kernels/column-kernels.ts";
-import type { ByteSink } from "./byte-sink.ts";
+import { ByteSink } from "./byte-sink.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { bytesOf, type NumberArray, type NumberType, numberWidth } from "./column.ts";
 import { type ContextSource, classify } from "./contexts.ts";
 import type { IntegerRing } from "./integer-ring.ts";
 import { toLattice } from "./lattice.ts";
+import { baseOf, toMultiples } from "./multiples.ts";
+import { MULTIPLES } from "./page-format.ts";
 import { type EncodedPage, encodePage, bytesOf as integerBytes, type Page } from "./page-writer.ts";
 import { DEPTH_MAX, planPages } from "./plan.ts";
 import { ALONE, NONE } from "./prediction.ts";
@@ -71,11 +73,12 @@ function pageOf({ kernels }: Workbench, run: NumberRun, from: number, to: number
 }
 
 function encodePages(
-  { kernels, codec }: Workbench,
+  workbench: Workbench,
   pages: Page[],
   profile: "light" | "compact",
   runs: EncodedRun[],
 ): void {
+  const { kernels, codec } = workbench;
   const order = planPages(kernels, pages, profile);
   const depths = new Uint32Array(pages.length);
   const encoded = new Array<EncodedPage>(pages.length);
@@ -93,7 +96,8 @@ function encodePages(
       if (!run.dependencies.includes(of)) run.dependencies.push(of);
       return run.dependencies.indexOf(of);
     };
-    encoded[column] = encodePage(kernels, codec, page, profile, pages, classesOf, numberOf);
+    const direct = encodePage(kernels, codec, page, profile, pages, classesOf, numberOf);
+    encoded[column] = encodeMultiples(workbench, page, profile, direct.bytes.length) ?? direct;
     const { dependencies } = encoded[column]!;
     depths[column] = dependencies.reduce((deepest, of) => Math.max(deepest, depths[of]! + 1), 0);
   }
@@ -104,10 +108,38 @@ function encodePages(
   });
 }
 
+/** Where multiples of a base take less than this of the page they replace: they are decoded in two steps. */
+const MULTIPLES_SHARE_MAX = 0.9;
+/** A page that takes less than this of its raw size is not tried as multiples. */
+const MULTIPLES_TRIED_SHARE = 0.2;
+
+/** A page of floats that are no decimals as multiples of a base, where that is well below `limitBytes`. */
+function encodeMultiples(
+  workbench: Workbench,
+  { name, type, raw, count, lattice }: Page,
+  profile: "light" | "compact",
+  limitBytes: number,
+): EncodedPage | undefined {
+  if (type !== "f64" || lattice.exponent !== undefined) return undefined;
+  if (limitBytes < raw.length * MULTIPLES_TRIED_SHARE) return undefined;
+  const values = new Float64Array(raw.buffer, raw.byteOffset, count);
+  const base = baseOf(values);
+  if (base === undefined) return undefined;
+  const { integers, left } = toMultiples(workbench.kernels, values, base);
+  const part = (own: BigInt64Array) =>
+    encodeRuns(workbench, [{ name, type: "i64", values: own }], profile)[0]!;
+  const [first, second] = [part(integers), part(left)];
+  const sink = new ByteSink().u8(MULTIPLES << 4).f64(base);
+  sink.varint(first.pages[0]!.length).bytes(first.pages[0]!).bytes(second.pages[0]!);
+  if (sink.length > limitBytes * MULTIPLES_SHARE_MAX) return undefined;
+  const encoding = `multiples(${base}) ${first.encoding}, rest ${second.encoding}`;
+  return { encoding, bytes: sink.finish(), dependencies: [], hasIntegers: true };
+}
+
 function classesIn(kernels: ColumnKernels, page: Page, source: ContextSource): Uint8Array {
   const { memory, at } = kernels;
   memory.set(integerBytes(page.integers), at.source);
-  classify(kernels, source, at.source, page.count, at.spare);
+  classify(kernels, source, at.source, page.count, true, at.spare);
   return memory.slice(at.spare, at.spare + page.count);
 }
 

@@ -45,8 +45,8 @@ export interface EncodedPage {
 /** Compressed to less than this share, a page is not tried as bytes. */
 const BYTES_TRIED_SHARE = 0.35;
 const TRIAL_BYTES = 32_768;
-/** Bytes decode several times slower than light pages: they must be worth it. */
-const BYTES_SHARE_MAX = { light: 0.85, compact: 1 };
+/** Bytes decode several times slower than light pages, and only whole: they must be worth it. */
+const BYTES_SHARE_MAX = { light: 0.5, compact: 1 };
 
 export function encodePage(
   kernels: ColumnKernels,

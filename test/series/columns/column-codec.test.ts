@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { isStoreError } from "../../../src/errors.ts";
 import { bytesOf, type ColumnValues, numberArray } from "../../../src/series/columns/column.ts";
 import { loadColumnCodec } from "../../../src/series/columns/column-codec.ts";
-import { property, SEED } from "../../codec/seeded.ts";
+import { noise, property, SEED } from "../../codec/seeded.ts";
 import {
   NUMBER_TYPES,
   numberColumn,
@@ -116,6 +116,52 @@ describe("columns come back bit for bit", () => {
         expect(sameBits(out, lists.subarray(from * 3, to * 3))).toBe(true);
       }
     }
+  });
+
+  describe("multiples of a base, but for a few last places", () => {
+    const rows = 70_000;
+    const next = noise(SEED);
+    const digits = Array.from({ length: rows }, () => 0);
+    for (let i = 1, level = 3_000_000; i < rows; i++) digits[i] = level += (next() % 4001) - 2000;
+    const sums = new Float64Array(rows);
+    for (let i = 1; i < rows; i++) sums[i] = sums[i - 1]! + (next() % 1000) / 1000;
+    const averages = Float64Array.from(digits, (digit) => digit / 10 / 60);
+    const columns: [string, Float64Array][] = [
+      ["averages of decimals", averages],
+      [
+        "products of decimals",
+        Float64Array.from(digits, (digit, i) => (digit / 100) * ((i % 7) * 0.001 + 0.1)),
+      ],
+      ["running sums of decimals", sums],
+      [
+        "with everything that is no product among them",
+        averages.map(
+          (value, i) => [value, value, value, Number.NaN, -0, 1e300, -1e-310, Infinity][i % 97] ?? value,
+        ),
+      ],
+    ];
+    for (const profile of PROFILES) {
+      it.each(columns)(`%s, ${profile}`, (_, values) => {
+        const [encoded] = codec.encode([numberColumn("x", "f64", values)], { profile });
+        expect(encoded!.encoding).toMatch(/^multiples\(/);
+        expect(encoded!.bytes.length).toBeLessThan(values.byteLength / 2);
+        const decoder = codec.decoder([encoded!], rows);
+        for (const [from, to] of [
+          [0, rows],
+          [65_000, 66_001],
+          [17, 18],
+        ] as const) {
+          expect(sameBits(decoder.decode("x", from, to).values, values.subarray(from, to))).toBe(true);
+        }
+      });
+    }
+
+    it("give their integers to columns that are stored against them", () => {
+      const table = [numberColumn("x", "f64", averages), numberColumn("y", "f64", averages.slice())];
+      const encoded = codec.encode(table);
+      const decoder = codec.decoder(encoded, rows);
+      for (const { name, values } of table) expect(sameBits(decoder.decode(name).values, values)).toBe(true);
+    });
   });
 
   it("a validity bitmap without a null is not stored", () => {

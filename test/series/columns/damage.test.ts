@@ -9,6 +9,11 @@ const rows = 300;
 const table = [
   ...quotes(rows, 5),
   numberColumn("odd", "f64", numbersIn("f64", "awkward decimals", rows, 5)),
+  numberColumn(
+    "average",
+    "f64",
+    Float64Array.from({ length: rows }, (_, i) => (6_000_000 + ((i * i) % 97)) / 600),
+  ),
   numberColumn("raw", "f64", numbersIn("f64", "random bits", rows, 5)),
   textColumn(
     "text",

@@ -1,17 +1,27 @@
 import { expect, it } from "vitest";
+import { loadColumnKernels } from "../../../src/kernels/column-kernels.ts";
 import { IntegerRing } from "../../../src/series/columns/integer-ring.ts";
 
-it("keeps the newest integers, and knows what it wrote over", () => {
-  const ring = new IntegerRing();
-  const count = 65_000;
-  const places = Array.from({ length: 100 }, (_, i) => ring.put(new BigInt64Array(count).fill(BigInt(i))));
-  const found = places.map((place) => ring.at(place));
-  // A page that does not fit at the ring's end begins again at its start.
-  expect(found.filter((values) => values !== undefined).length).toBeGreaterThanOrEqual(31);
-  expect(found[0]).toBeUndefined();
-  found.forEach((values, i) => {
-    if (values === undefined) return;
-    expect(values.length).toBe(count);
+it("keeps the newest integers, and knows what may be written over", async () => {
+  const kernels = await loadColumnKernels();
+  const { memory, at } = kernels;
+  const ring = new IntegerRing(kernels);
+  const count = 65_003;
+  const places = Array.from({ length: 100 }, (_, i) => {
+    const place = ring.reserve(count);
+    new BigInt64Array(memory.buffer, place.address, count).fill(BigInt(i));
+    expect(place.address).toBeGreaterThanOrEqual(at.kept);
+    expect(place.address + count * 8).toBeLessThanOrEqual(at.end);
+    return place;
+  });
+  const held = places.map((place) => ring.holds(place));
+  // Another page fits beside all that is held, wherever the ring ends.
+  new BigInt64Array(memory.buffer, ring.reserve(count).address, count).fill(-1n);
+  expect(held.filter((holds) => holds).length).toBeGreaterThanOrEqual(29);
+  expect(held[0]).toBe(false);
+  places.forEach(({ address }, i) => {
+    if (!held[i]) return;
+    const values = new BigInt64Array(memory.buffer, address, count);
     expect(values.every((value) => value === BigInt(i))).toBe(true);
   });
 });

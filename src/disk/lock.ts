@@ -1,5 +1,5 @@
-import type { Disk, DiskFile } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
+import type { Disk, DiskFile } from "./disk.ts";
 
 const LOCK_NAME = "writer.lock";
 
@@ -8,8 +8,8 @@ const ATTEMPTS = 10;
 const PAUSE_MS = 3;
 
 /**
- * Takes the kernel's lock on a log directory, which the kernel frees the instant the process dies, and writes this
- * process's id beside it for whoever is refused.
+ * Takes the kernel's lock on a directory that one process writes, which the kernel frees the instant the process
+ * dies, and writes this process's id beside it for whoever is refused.
  *
  * @throws ERR_STORE_LOCKED with `context.pid`, the holder's process id where it could be read.
  */
@@ -37,7 +37,7 @@ export function lockDirectory(disk: Disk, directory: string): DiskFile {
   return file;
 }
 
-/** The process that writes the log now, if one does; its id is 0 where it could not be read. */
+/** The process that writes the directory now, if one does; its id is 0 where it could not be read. */
 export function findWriter(disk: Disk, directory: string): { pid: number } | undefined {
   let file: DiskFile;
   try {

@@ -1,0 +1,126 @@
+// Joins the compiled modules of dist/ into few files. Loading a module costs Node.js about as long whether it holds ten
+// lines or ten thousand, and a start needs three hundred of them. Every module can still be loaded by its own path,
+// where a line is left that hands out what its chunk holds: no module is there twice, whoever names it and how.
+import { readFileSync } from "node:fs";
+import { dirname, join, posix, relative } from "node:path";
+import { rolldown } from "rolldown";
+
+/**
+ * What is loaded together, by the modules it begins from: those, and all they import, unless a chunk above has it. A
+ * chunk imports from those above it alone. Modules in none of them stay as they are, or share what they share.
+ */
+const CHUNKS = {
+  ground: ["src/errors", "src/limits", "src/assert", "src/built"],
+  disk: ["src/disk/real-disk", "src/disk/durable-directory", "src/chunks/digest", "src/workers/pool"],
+  library: ["index", "src/create-store", "src/series/columns/column", "src/series/columns/byte-source"],
+  codec: ["src/codec/codec"],
+  columns: ["src/series/columns/column-codec"],
+  chunks: ["src/chunks/chunk-store", "src/chunks/lmdb-index"],
+  features: ["features/features", "src/features/load-table"],
+  series: ["src/series/series-store"],
+  state: ["src/state/state", "src/state/cache-map"],
+  critical: ["open-critical"],
+  server: ["server/index"],
+  cli: ["cli/main"],
+};
+
+/**
+ * Packages of CommonJS (or of both kinds): required, they load in a third to half of the time that importing them
+ * takes, which reads their source for names first and loads them in pieces.
+ */
+const REQUIRED = {
+  "@napi-rs/blake-hash": { names: ["blake3"], chunk: "disk" },
+  "@node-rs/crc32": { names: ["crc32c"], chunk: "disk" },
+  lmdb: { names: ["open"], chunk: "chunks" },
+  msgpackr: { names: ["Packr", "Unpackr"], chunk: "library" },
+};
+const REQUIRED_PREFIX = "required:";
+
+/** Static imports of a module that tsc has written. */
+function importsOf(path) {
+  const text = readFileSync(path, "utf8");
+  const found = text.matchAll(/^(?:import|export)\b(?:[^;"]*?\bfrom)? ?"(\.[^"]+)"/gm);
+  return [...found].map((match) => join(dirname(path), match[1]));
+}
+
+function assignChunks(directory) {
+  const chunkOf = new Map(
+    Object.entries(REQUIRED).map(([name, { chunk }]) => [REQUIRED_PREFIX + name, chunk]),
+  );
+  for (const [chunk, roots] of Object.entries(CHUNKS)) {
+    const left = roots.map((root) => join(directory, `${root}.js`));
+    for (let path = left.pop(); path !== undefined; path = left.pop()) {
+      if (chunkOf.has(path)) continue;
+      chunkOf.set(path, chunk);
+      left.push(...importsOf(path));
+    }
+  }
+  return chunkOf;
+}
+
+/** `import.meta.url` stays what the module's own file would have: jobs, workers and kernels are found by it. */
+function ownUrls(directory) {
+  const mark = /__urlOf\("([^"]+)"\)/g;
+  return {
+    name: "own-urls",
+    transform(code, id) {
+      if (!code.includes("import.meta.url") || id.startsWith(REQUIRED_PREFIX)) return undefined;
+      const path = relative(directory, id);
+      return { code: code.replaceAll("import.meta.url", `__urlOf(${JSON.stringify(path)})`), map: null };
+    },
+    renderChunk(code, { fileName }) {
+      if (!code.includes("__urlOf(")) return undefined;
+      const replaced = code.replace(mark, (_, path) => {
+        const from = posix.relative(posix.dirname(fileName), path);
+        return `new URL(${JSON.stringify(from.startsWith(".") ? from : `./${from}`)}, import.meta.url).href`;
+      });
+      return { code: replaced, map: null };
+    },
+  };
+}
+
+function requirePackages() {
+  return {
+    name: "require-packages",
+    resolveId(id, _importer, { kind }) {
+      if (!Object.hasOwn(REQUIRED, id)) return undefined;
+      return kind === "dynamic-import" ? { id, external: true } : REQUIRED_PREFIX + id;
+    },
+    load(id) {
+      if (!id.startsWith(REQUIRED_PREFIX)) return undefined;
+      const name = id.slice(REQUIRED_PREFIX.length);
+      return `import { createRequire } from "node:module";
+        export const { ${REQUIRED[name].names.join(", ")} } = createRequire(import.meta.url)("${name}");`;
+    },
+  };
+}
+
+/** @param modules paths of the modules within `directory`, without `.js` */
+export async function bundle(directory, modules) {
+  const chunkOf = assignChunks(directory);
+  const build = await rolldown({
+    input: Object.fromEntries(modules.map((name) => [name, join(directory, `${name}.js`)])),
+    platform: "node",
+    external: (id) => !/^[./]/.test(id) && !Object.hasOwn(REQUIRED, id) && !id.startsWith(REQUIRED_PREFIX),
+    preserveEntrySignatures: "allow-extension",
+    plugins: [ownUrls(directory), requirePackages()],
+    // Some modules are imported statically here and later there.
+    checks: { ineffectiveDynamicImport: false },
+  });
+  await build.write({
+    dir: directory,
+    format: "esm",
+    sourcemap: true,
+    entryFileNames: "[name].js",
+    chunkFileNames: "chunks/[name].js",
+    codeSplitting: {
+      includeDependenciesRecursively: false,
+      groups: Object.keys(CHUNKS).map((name, at) => ({
+        name,
+        test: (id) => chunkOf.get(id) === name,
+        priority: Object.keys(CHUNKS).length - at,
+      })),
+    },
+  });
+  await build.close();
+}
