@@ -107,10 +107,7 @@ export const STAGING_BYTES = 64 << 20;
 /** Most staging memory: one WebAssembly memory holds 4 GiB. */
 export const STAGING_BYTES_MAX = 4095 * (1 << 20);
 
-/**
- * Captured bytes that may wait in scratch files, by default: two saves of a gigabyte. As much may stay in them for the
- * saves that are encoded against it.
- */
+/** Captured bytes that may wait in scratch files, by default, and stay for later saves: two of a gigabyte. */
 export const SPOOL_BYTES = 2 * (1 << 30);
 
 /** Saves captured and not yet durable at once: bounds what a loop of tiny saves piles up. */

@@ -1,4 +1,4 @@
-// Residuals against a parent, put into contexts and bins. For each lane, from the raw bits x (chunk), p (parent) and
+// Residuals against a parent, put into contexts. For each lane, from the raw bits x (chunk), p (parent) and
 // g (grandparent), all as order-preserving integers (see ordered()):
 //
 //   r = x - p            what is coded
@@ -49,7 +49,7 @@ export function residualSetup(float: bool, mantissa: u32, exponents: u32, drift:
 
 /**
  * Sets the threshold that shifts count from, and whether changes are relative to their weights (as those of running
- * averages are), so that every level has the same shift. No bin is wider than leaves five bits of a lane.
+ * averages are), so that every level has the same shift. No shift leaves less than five bits of a lane.
  */
 export function residualBins(threshold: i32, relative: bool, width: usize): void {
   binsThreshold = threshold;

@@ -33,7 +33,7 @@ export function sampleMark(count: usize, width: usize, mapped: bool, most: usize
   share = <f64>stride;
 }
 
-/** Fills RESIDUALS and CONTEXTS of the sample: again after what the lanes are has changed, not for other bins. */
+/** Fills RESIDUALS and CONTEXTS of the sample: again after what the lanes are has changed, not for other shifts. */
 export function samplePrepare(count: usize, width: usize): void {
   sampled = residualPrepare(count, width, true);
 }
@@ -58,7 +58,7 @@ export function sampleCost(width: usize): f64 {
 
 const SIZES = memory.data(256 * 4);
 
-/** The threshold by which about nine of ten changed lanes of the sample lie within the bins. */
+/** The threshold by which about nine of ten changed lanes of the sample have tokens of their own. */
 export function sampleThreshold(width: usize, relative: bool): i32 {
   const lanes = sampled;
   memory.fill(SIZES, 0, 1024);
