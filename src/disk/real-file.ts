@@ -1,9 +1,9 @@
 import * as fs from "node:fs";
-import { createRequire } from "node:module";
 import { promisify } from "node:util";
 import { StoreError } from "../errors.ts";
 import { checkAligned } from "./aligned.ts";
 import type { DiskFile, DurableMethod } from "./disk.ts";
+import { lockFile, tryLockFile, unlockFile } from "./file-locks.ts";
 
 const readAsync = promisify(fs.read);
 const writeAsync = promisify(fs.write);
@@ -43,20 +43,6 @@ export function attempt<T>(path: string, action: string, call: () => T): T {
   } catch (error) {
     throw ioError(error, path, action);
   }
-}
-
-interface Locks {
-  tryLock(fd: number, offset: number, length: number, options: { shared: boolean }): boolean;
-  waitForLock(fd: number, offset: number, length: number, options: { shared: boolean }): Promise<void>;
-  unlock(fd: number, offset: number, length: number): void;
-}
-
-let loadedLocks: Locks | undefined;
-
-/** Loaded on first use: a process that only reads sealed data never pays for it. */
-function locks(): Locks {
-  loadedLocks ??= createRequire(import.meta.url)("fs-native-extensions") as Locks;
-  return loadedLocks;
 }
 
 function openAside(path: string): number | null {
@@ -205,19 +191,19 @@ export class RealFile implements DiskFile {
   }
 
   tryLock(mode: "shared" | "exclusive"): boolean {
-    return attempt(this.path, "lock", () => locks().tryLock(this.#fd, 0, 0, { shared: mode === "shared" }));
+    return attempt(this.path, "lock", () => tryLockFile(this.#fd, mode));
   }
 
   async lock(mode: "shared" | "exclusive"): Promise<void> {
     try {
-      await locks().waitForLock(this.#fd, 0, 0, { shared: mode === "shared" });
+      await lockFile(this.#fd, mode);
     } catch (error) {
       throw ioError(error, this.path, "lock");
     }
   }
 
   unlock(): void {
-    attempt(this.path, "unlock", () => locks().unlock(this.#fd, 0, 0));
+    attempt(this.path, "unlock", () => unlockFile(this.#fd));
   }
 
   close(): void {

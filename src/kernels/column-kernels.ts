@@ -154,7 +154,9 @@ export interface ColumnKernels {
   readonly exports: ColumnKernelExports;
   readonly memory: Uint8Array<ArrayBuffer>;
   readonly view: DataView<ArrayBuffer>;
-  readonly at: Readonly<Record<(typeof REGIONS)[number], number>>;
+  readonly at: Readonly<Record<Exclude<(typeof REGIONS)[number], "logs">, number>>;
+  /** Address of the table of n·log2(n) for n up to `PAGE_ROWS`; made when it is first asked for: only encoders do. */
+  logs(): number;
 }
 
 const WASM_PAGE_BYTES = 65_536;
@@ -163,14 +165,22 @@ const WASM_PAGE_BYTES = 65_536;
 export async function loadColumnKernels(): Promise<ColumnKernels> {
   const { exports: all, at: others } = await loadKernels();
   const exports = all as unknown as ColumnKernelExports;
-  const at = Object.fromEntries(
+  const { logs: logsAt, ...at } = Object.fromEntries(
     REGIONS.map((name, region) => [name, exports.columnsAddressOf(region)]),
-  ) as ColumnKernels["at"];
+  ) as Record<(typeof REGIONS)[number], number>;
   invariant(others.end <= at.source, "the column kernels' memory begins where that of the others ends");
   const missing = Math.ceil((at.end - exports.memory.buffer.byteLength) / WASM_PAGE_BYTES);
   if (missing > 0) exports.memory.grow(missing);
   const { buffer } = exports.memory;
-  const logs = new Float64Array(buffer, at.logs, PAGE_ROWS + 1);
-  for (let n = 1; n <= PAGE_ROWS; n++) logs[n] = n * Math.log2(n);
-  return { exports, memory: new Uint8Array(buffer), view: new DataView(buffer), at };
+  let made = false;
+  const logs = () => {
+    if (!made) fillLogs(new Float64Array(buffer, logsAt, PAGE_ROWS + 1));
+    made = true;
+    return logsAt;
+  };
+  return { exports, memory: new Uint8Array(buffer), view: new DataView(buffer), at, logs };
+}
+
+function fillLogs(logs: Float64Array): void {
+  for (let n = 1; n < logs.length; n++) logs[n] = n * Math.log2(n);
 }

@@ -81,10 +81,8 @@ const REGIONS = ["input", "base", "base2", "work", "output", "bits", "end"] as c
 const PAGE_BYTES = 65_536;
 
 export async function loadKernels(): Promise<Kernels> {
-  const module = await WebAssembly.compile(
-    await readFile(new URL(builtFile(import.meta.url, "kernels.wasm"))),
-  );
-  const instance = await WebAssembly.instantiate(module, { env: { abort: aborted } });
+  compiling ??= compile();
+  const instance = await WebAssembly.instantiate(await compiling, { env: { abort: aborted } });
   const exports = instance.exports as KernelExports;
   const at = Object.fromEntries(
     REGIONS.map((name, region) => [name, exports.addressOf(region)]),
@@ -92,6 +90,19 @@ export async function loadKernels(): Promise<Kernels> {
   const missingPages = Math.ceil((at.end - exports.memory.buffer.byteLength) / PAGE_BYTES);
   if (missingPages > 0) exports.memory.grow(missingPages);
   return { exports, memory: new Uint8Array(exports.memory.buffer), at };
+}
+
+/** Compiled once a thread, however many memories it works in. */
+let compiling: Promise<object> | undefined;
+
+async function compile(): Promise<object> {
+  try {
+    return await WebAssembly.compile(await readFile(new URL(builtFile(import.meta.url, "kernels.wasm"))));
+  } catch (error) {
+    // What hindered it (too many open files) may be over by the next time.
+    compiling = undefined;
+    throw error;
+  }
 }
 
 function aborted(): never {

@@ -169,7 +169,7 @@ function estimateBytes(
       raw += bin.bits * counts[i]!;
     });
   }
-  return (raw + exports.columnCountedCost(contexts, bins.length, at.logs)) / 8;
+  return (raw + exports.columnCountedCost(contexts, bins.length, kernels.logs())) / 8;
 }
 
 /** Each row's context, but for the bin before. */
@@ -208,7 +208,9 @@ function chooseContexts(
     exports.columnCount(at.tokens, at.context, rows, choice.classes ? 1 : 0, rows);
     // The tables cost the same however many rows there are.
     const tables = contexts * bins.length * 5;
-    return Math.max(exports.columnCountedCost(contexts, bins.length, at.logs) - tables, 0) * scale + tables;
+    return (
+      Math.max(exports.columnCountedCost(contexts, bins.length, kernels.logs()) - tables, 0) * scale + tables
+    );
   };
   let best: ContextChoice = { sources: [], classes: undefined };
   let least = cost(best);

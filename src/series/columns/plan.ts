@@ -155,7 +155,7 @@ function costOf(kernels: ColumnKernels, kind: number, count: number): number {
   const few = new BigInt64Array(9);
   const residuals = new BigInt64Array(memory.buffer, at.residual, count);
   for (let i = 0; i < 9; i++) few[i] = residuals[Math.floor((count * (i + 0.5)) / 9)]!;
-  return exports.columnCost(at.residual, count, few.sort()[4]!, at.logs);
+  return exports.columnCost(at.residual, count, few.sort()[4]!, kernels.logs());
 }
 
 /** Whether `column` may be predicted from `of` without a circle or too long a chain. */
