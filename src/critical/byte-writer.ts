@@ -3,7 +3,7 @@ import { StoreError } from "../errors.ts";
 /** Longest string written character by character; above it one native call is cheaper. */
 const LOOP_LENGTH_MAX = 32;
 /** The same for bytes: the native call makes a view of them first. */
-const COPY_LOOP_BYTES_MAX = 256;
+const COPY_LOOP_BYTES_MAX = 64;
 
 /**
  * A growing buffer with a write position: the primitives every critical format is written with. What was written

@@ -202,6 +202,6 @@ function readVersion(input: ByteReader): Entry {
   const entry = new Entry(input.buffer, input.position, length, schemaVersion, expiresAtUs, lsn);
   input.position += length;
   // Not the whole block with it.
-  entry.moveTo(Buffer.allocUnsafe(length), 0, 0);
+  entry.moveTo(Buffer.allocUnsafe(length), 0);
   return entry;
 }

@@ -4,12 +4,13 @@ import type { ColdRows } from "./cold-rows.ts";
 import { OrderedSlots } from "./ordered-slots.ts";
 import type { MapSchema } from "./schema.ts";
 import type { State } from "./state.ts";
+import type { ValuePage } from "./value-pages.ts";
 
 /** Marks an entry whose value nobody has asked for yet. */
 const UNDECODED = Symbol("undecoded");
 
 /** Up to here a loop is faster than a call, which makes a view first. */
-const LOOP_BYTES_MAX = 256;
+const LOOP_BYTES_MAX = 64;
 
 /**
  * One version of one key's value; what it says never changes, so that snapshots and history may hold it. Its bytes
@@ -25,8 +26,8 @@ export class Entry {
   readonly expiresAtUs: number;
   /** LSN of the commit that wrote it: the version that `ifVersion` compares. */
   readonly lsn: number;
-  /** Of the value pages it lies in; 0: elsewhere. */
-  generation = 0;
+  /** The value page it lies in, unless it lies elsewhere. */
+  page: ValuePage | undefined = undefined;
   /** It is what its key holds, or will once it is durable. */
   current = true;
   /** The decoded, frozen value once it was asked for. */
@@ -49,11 +50,11 @@ export class Entry {
   }
 
   /** Moves its bytes, so that the place they lie in can go. */
-  moveTo(target: Buffer, position: number, generation: number): void {
+  moveTo(target: Buffer, position: number, page?: ValuePage): void {
     this.copyTo(target, position);
     this.source = target;
     this.offset = position;
-    this.generation = generation;
+    this.page = page;
   }
 
   copyTo(target: Buffer, position: number): void {
@@ -150,7 +151,7 @@ export class Table {
 
   #replaced(entry: Entry): void {
     entry.current = false;
-    if (entry.generation !== 0) this.owner.values.free(entry);
+    if (entry.page !== undefined) this.owner.values.free(entry);
   }
 
   /** A slot that goes leaves the writes that wait to its key. */
