@@ -1,6 +1,5 @@
 import type { Tensor } from "../formats/tensor.ts";
 import { type CaptureStats, Captures } from "../src/capture/captures.ts";
-import type { ChunkStore } from "../src/chunks/chunk-store.ts";
 import type { GcOptions, GcResult } from "../src/chunks/gc.ts";
 import type { RecompressOptions, RecompressResult } from "../src/chunks/recompress.ts";
 import { StoreError } from "../src/errors.ts";
@@ -26,6 +25,7 @@ import type { ServedModel, ServeModelOptions } from "./serving/served-model.ts";
 import { entriesOf, type NamedTensors, TensorSources } from "./tensor-source.ts";
 import type { SaveTicket } from "./ticket.ts";
 import { type LoopOptions, type TrainingStep, trainingLoop } from "./training-loop.ts";
+import type { MarkOthers } from "./upkeep.ts";
 import { describeFile, type RefInfo, toInfo, type VersionDetails, type VersionInfo } from "./version-info.ts";
 
 export interface CheckpointsOptions {
@@ -40,9 +40,6 @@ export interface CheckpointsOptions {
   /** Hash tensors on the calling thread and hold every save to it: finds trainers that write too early. For tests. */
   strict?: boolean | undefined;
 }
-
-/** Names the chunks that something beside checkpoints needs. */
-export type MarkOthers = (chunks: ChunkStore, visit: (digest: Uint8Array) => void) => void;
 
 /** Model checkpoints: versions of tensors and files under refs. */
 export class Checkpoints {

@@ -3,9 +3,11 @@ import { collectGarbage, type GcOptions, type GcResult } from "../src/chunks/gc.
 import { type RecompressOptions, type RecompressResult, recompress } from "../src/chunks/recompress.ts";
 import { isStoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
-import type { MarkOthers } from "./checkpoints.ts";
 import { manifestChunks } from "./manifest-chunks.ts";
 import type { Registry, VersionRecord } from "./registry.ts";
+
+/** Names the chunks that something beside checkpoints needs. */
+export type MarkOthers = (chunks: ChunkStore, visit: (digest: Uint8Array) => void) => void;
 
 /** Removes chunks that no version needs any more, nor anything that `markOthers` names. */
 export async function collectVersions(

@@ -5,7 +5,14 @@ import { StoreError } from "../src/errors.ts";
 import type { FeatureVersion } from "../src/features/registry.ts";
 import { type AnyTable, asTable, columnOf } from "./any-table.ts";
 import { type AsOfJoinOptions, joinTables, matchRows, rightColumns, takeNamed } from "./as-of-join.ts";
-import type { Features } from "./features.ts";
+
+/** Where a training set takes feature tables from: `Features`. */
+interface FeatureTables {
+  /** @throws `ERR_NOT_FOUND` naming what there is */
+  find(name: string): unknown;
+  readonly registry: { versions(name: string): FeatureVersion[] };
+  loadColumns(name: string, options: { version: number }): Promise<Table>;
+}
 
 /** Features to join: as the newest version known at each row's instant, or as one version. */
 export interface FeatureJoin extends Omit<AsOfJoinOptions, "on"> {
@@ -37,7 +44,7 @@ export interface TrainingSetOptions {
  * version whose `asOf` is the newest at or before the row's instant: a value that was published later, or corrected
  * later, is not seen. Within the version the row is the newest by its own time, as in `asOfJoin`.
  */
-export async function trainingSet(features: Features, options: TrainingSetOptions): Promise<ArrowTable> {
+export async function trainingSet(features: FeatureTables, options: TrainingSetOptions): Promise<ArrowTable> {
   const { toArrowTable } = await import("../formats/arrow/convert.ts");
   let table = await asTable(options.spine);
   const time = columnOf(table, options.on, "spine");
@@ -59,7 +66,7 @@ export async function trainingSet(features: Features, options: TrainingSetOption
 
 /** Joins each row with the version that was known then. */
 async function joinVersions(
-  features: Features,
+  features: FeatureTables,
   spine: Table,
   time: Column,
   join: Omit<FeatureJoin, "on"> & Pick<AsOfJoinOptions, "on">,
