@@ -1,5 +1,6 @@
 import { dirname, join, resolve } from "node:path";
 import { planFile } from "../formats/safetensors/writer.ts";
+import { SyncAlong } from "../src/disk/sync-along.ts";
 import { StoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
 import type { Checkpoint } from "./checkpoint.ts";
@@ -147,14 +148,19 @@ async function writeWhole(engine: Engine, output: Output, onBytes: (bytes: numbe
   disk.makeDirectory(directory);
   const temporary = `${output.path}.varve-${crypto.randomUUID().slice(0, 8)}`;
   const handle = disk.open(temporary, { access: "write", create: "must" });
+  const syncing = new SyncAlong(handle);
   try {
     handle.truncate(output.sizeBytes);
-    await output.write(temporary, onBytes);
-    await handle.sync();
+    await output.write(temporary, (bytes) => {
+      syncing.wrote(bytes);
+      onBytes(bytes);
+    });
+    await syncing.end();
     handle.close();
     disk.rename(temporary, output.path);
     disk.syncDirectory(directory);
   } catch (error) {
+    await syncing.settle();
     handle.close();
     disk.remove(temporary);
     throw error;

@@ -1,5 +1,8 @@
 // Saving and restoring a large checkpoint with one worker thread and with two, alternately: real versions, tiled.
-// Beside it the control: threads that only encode and decode in their own memory, which is how far this machine scales.
+// Like the control beside it (threads that only encode and decode in their own memory, which is how far this machine
+// scales) it is measured warm, after a save and a restore: the engine's compiler threads work for all workers alike.
+//
+// VARVE_BENCH_TENSORS=many: copies side by side, thousands of small tensors, instead of a few long ones.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,10 +14,11 @@ const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1]
 export async function workerScaling(files, weights) {
   if (!existsSync(weights)) return console.log(`workers: skipped, no ${weights}`);
   const megabytes = Number(process.env.VARVE_BENCH_MB ?? 256);
+  const tile = process.env.VARVE_BENCH_TENSORS === "many" ? sideBySide : stacked;
   const directory = mkdtempSync(join(process.env.VARVE_BENCH_DIR ?? tmpdir(), "varve-workers-"));
-  const paths = files.slice(-2).map((file, i) => {
+  const paths = files.slice(-3).map((file, i) => {
     const path = join(directory, `${i}.safetensors`);
-    writeFileSync(path, tiled(readFileSync(file), megabytes * 1e6));
+    writeFileSync(path, tile(readFileSync(file), megabytes * 1e6));
     return path;
   });
   const times = { 1: { save: [], restore: [] }, 2: { save: [], restore: [] } };
@@ -68,16 +72,18 @@ async function controlScaling(threads) {
   return (2 * alone) / together;
 }
 
-async function measure(directory, [parent, child], workers, times) {
+async function measure(directory, [first, parent, child], workers, times) {
   const path = join(directory, "store");
   const store = await openStore(path, { create: true, workers });
   try {
+    await store.checkpoints.saveFiles("run", [first]);
     await store.checkpoints.saveFiles("run", [parent]);
+    await store.checkpoints.restoreFiles("run", { out: join(directory, "out") });
     let start = performance.now();
     await store.checkpoints.saveFiles("run", [child]);
     times.save.push(performance.now() - start);
     start = performance.now();
-    await store.checkpoints.restoreFiles("run", { out: join(directory, "out") });
+    await store.checkpoints.restoreFiles("run", { out: join(directory, "out"), force: true });
     times.restore.push(performance.now() - start);
   } finally {
     await store.close();
@@ -87,10 +93,8 @@ async function measure(directory, [parent, child], workers, times) {
 }
 
 /** A file of as many copies of another one's tensors, each under a name of its own and a little different. */
-function tiled(file, sizeBytes) {
-  const dataAt = 8 + Number(file.readBigUInt64LE(0));
-  const { __metadata__: _, ...entries } = JSON.parse(file.subarray(8, dataAt).toString());
-  const data = file.subarray(dataAt);
+function sideBySide(file, sizeBytes) {
+  const { entries, data } = partsOf(file);
   const copies = Math.ceil(sizeBytes / data.length);
   const header = {};
   const parts = [];
@@ -102,18 +106,54 @@ function tiled(file, sizeBytes) {
         shape,
         data_offsets: [from, to],
       },
-    ] of Object.entries(entries)) {
-      header[`${copy}.${name}`] = {
-        dtype,
-        shape,
-        data_offsets: [copy * data.length + from, copy * data.length + to],
-      };
+    ] of entries) {
+      const at = copy * data.length;
+      header[`${copy}.${name}`] = { dtype, shape, data_offsets: [at + from, at + to] };
     }
-    // One mantissa bit here and there, so that no copy is a chunk that is there already.
-    const part = Buffer.from(data);
-    for (let at = copy * 2; at < part.length; at += 8192) part[at] ^= 1;
-    parts.push(part);
+    parts.push(changed(data, copy));
   }
+  return fileOf(header, parts);
+}
+
+/** A file of the same tensors, each as many times as long: what a model of that size has. */
+function stacked(file, sizeBytes) {
+  const { entries, data } = partsOf(file);
+  const copies = Math.ceil(sizeBytes / data.length);
+  const header = {};
+  const parts = [];
+  for (const [
+    name,
+    {
+      dtype,
+      shape: [rows = 1, ...others],
+      data_offsets: [from, to],
+    },
+  ] of entries) {
+    header[name] = {
+      dtype,
+      shape: [rows * copies, ...others],
+      data_offsets: [from * copies, to * copies],
+    };
+    for (let copy = 0; copy < copies; copy++) parts.push(changed(data.subarray(from, to), copy));
+  }
+  return fileOf(header, parts);
+}
+
+function partsOf(file) {
+  const dataAt = 8 + Number(file.readBigUInt64LE(0));
+  const { __metadata__: _, ...entries } = JSON.parse(file.subarray(8, dataAt).toString());
+  const byPlace = Object.entries(entries).sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0]);
+  return { entries: byPlace, data: file.subarray(dataAt) };
+}
+
+/** One mantissa bit here and there, so that no copy is a chunk that is there already. */
+function changed(data, copy) {
+  const part = Buffer.from(data);
+  for (let at = copy * 2; at < part.length; at += 8192) part[at] ^= 1;
+  return part;
+}
+
+function fileOf(header, parts) {
   const text = JSON.stringify(header);
   const padded = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
   const length = Buffer.alloc(8);

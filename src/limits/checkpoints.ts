@@ -89,6 +89,12 @@ export const JOB_BYTES = 1 << 20;
  */
 export const ASIDE_BYTES_MIN = 256 << 20;
 
+/**
+ * Bytes of a restored file after which it is synced while the rest is decoded, so that the device works meanwhile: a
+ * tenth of a second of a slow one, and few syncs even for a large model.
+ */
+export const SYNC_STEP_BYTES = 32 << 20;
+
 /** Bytes of an opaque file whose cuts are looked for at once. */
 export const CUT_WINDOW_BYTES = 4 << 20;
 
