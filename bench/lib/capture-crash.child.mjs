@@ -87,7 +87,8 @@ async function reopen() {
     require(!Number.isNaN(sum), "the weights");
   });
   times.source = pinned.source;
-  times.replayedRecords = store.critical.stats().recovery.replayedRecords;
+  const { replayedRecords, snapshotMs, replayMs } = store.critical.stats().recovery;
+  Object.assign(times, { replayedRecords, snapshotMs, replayMs });
   await writeUntilKilled(store, orders, series);
 }
 

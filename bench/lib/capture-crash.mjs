@@ -76,6 +76,8 @@ function report(runs, bare) {
   figures["sum after the import, all series (below 100 ms)"] = spread(sum(Object.keys(PARTS)));
   figures["then every page of the weights touched"] = spread((run) => run.touched);
   figures["from process start to all of this"] = spread((run) => run.whole);
+  figures["of the records: snapshot loaded"] = spread((run) => run.snapshotMs);
+  figures["of the records: log replayed"] = spread((run) => run.replayMs);
   figures["log records replayed"] = runs.map((run) => run.replayedRecords).join(", ");
   figures["weights came"] = [...new Set(runs.map((run) => run.source))].join(", ");
   return figures;
