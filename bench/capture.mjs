@@ -1,16 +1,19 @@
 // Capturing, restoring and starting, beside the floor (cp, readSync) and peers. See bench/README.md.
 //
-//   npm run build && node bench/capture.mjs stall|learner|restore|start|commits|delta|memory [--megabytes N] [--rounds N] [--json]
+//   npm run build && node bench/capture.mjs stall|learner|restore|start|commits|delta|memory|day|crash [--megabytes N] [--rounds N] [--json]
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { commits } from "./lib/capture-commits.mjs";
+import { crash } from "./lib/capture-crash.mjs";
+import { day } from "./lib/capture-day.mjs";
+import { delta } from "./lib/capture-delta.mjs";
 import { learner } from "./lib/capture-learner.mjs";
 import { memory } from "./lib/capture-memory.mjs";
 import { restore, start } from "./lib/capture-restore.mjs";
-import { delta, stall } from "./lib/capture-stall.mjs";
+import { stall } from "./lib/capture-stall.mjs";
 import { describe, machine } from "./lib/machine.mjs";
 
-const MEASUREMENTS = { stall, learner, restore, start, commits, delta, memory };
+const MEASUREMENTS = { stall, learner, restore, start, commits, delta, memory, day, crash };
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -24,8 +27,8 @@ const measure = MEASUREMENTS[positionals[0]];
 if (measure === undefined || positionals.length !== 1) {
   console.error(`usage: node bench/capture.mjs ${Object.keys(MEASUREMENTS).join("|")}
   --megabytes N   size of the model (default 1000; start: 100)
-  --rounds N      saves or runs (default 20; learner: 200; start and restore: 5)
-  --staging N     stall: megabytes of staging memory (default: 64, then as much as the model)
+  --rounds N      saves or runs (default 20; learner: 200; start, restore and crash: 5), simulated minutes of the day (40)
+  --staging N     megabytes of staging memory: stall (default: 64, then as much as the model), day (64)
   --json          print the figures as JSON`);
   process.exit(2);
 }

@@ -1,5 +1,5 @@
 // What market data takes as sealed series, and what reading a range costs, beside Parquet-zstd (DuckDB) and Arrow IPC
-// with zstd, in one run. Every file is imported, sealed, exported as CSV and compared with itself, value by value.
+// with zstd, and joining trades with quotes as of their time, in one run. Every file is imported, sealed, exported as CSV and compared with itself, value by value.
 //
 //   npm run build && node bench/series.mjs [--json]
 //
@@ -11,6 +11,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { openStore } from "../dist/index.js";
+import { joinTrades } from "./lib/series-join.mjs";
 import { exact, median, table } from "./lib/tables.mjs";
 
 const { values: flags } = parseArgs({ options: { json: { type: "boolean", default: false } } });
@@ -103,7 +104,8 @@ try {
   const results = [];
   for (const file of readdirSync(data).filter((name) => name.endsWith(".csv.gz")))
     results.push(await bench(store, file));
-  if (flags.json) console.log(JSON.stringify(results, null, 2));
+  const joined = await joinTrades({ store, duck, directory: scratch, timed });
+  if (flags.json) console.log(JSON.stringify({ files: results, asOfJoin: joined }, null, 2));
   else {
     const ratio = (raw, bytes) => (bytes === undefined ? "–" : (raw / bytes).toFixed(2));
     const columns = [
@@ -136,6 +138,14 @@ try {
         ratio(sum("rawBytes"), bytes),
       );
       console.log(`${what}: varve ${varve}, Parquet-zstd ${parquet} (8 bytes a value ÷ stored)`);
+    }
+    if (joined === undefined) console.log("as-of join: skipped, there are no trades and quotes");
+    else {
+      const { rows, matched, ownMatched, bidsDiffer, varveMs, duckMs } = joined;
+      console.log(
+        `as-of join of ${exact(rows)} trades with quotes: varve ${varveMs.toFixed(1)} ms, DuckDB from Parquet ` +
+          `${duckMs.toFixed(1)} ms; matched ${exact(ownMatched)} and ${exact(matched)}, bids differ by ${bidsDiffer}`,
+      );
     }
   }
 } finally {

@@ -1,4 +1,4 @@
-// How many bytes a trading day of critical state writes to the device.
+// How many bytes a trading day of critical state writes to the device. The whole store's day: `bench/capture.mjs day`.
 //
 //   npm run build && node bench/trading-day.mjs [--directory DIR] [--hours 8] [--json]
 //
@@ -24,9 +24,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { Packr } from "msgpackr";
 import { Critical } from "../dist/src/critical/critical.js";
 import { realDisk } from "../dist/src/disk/real-disk.js";
+import { orderFlow } from "./lib/order-flow.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -38,49 +38,9 @@ const { values } = parseArgs({
 const HOURS = Number(values.hours);
 const BURST_EVENTS = 2 * 60 * 5;
 const QUIET_EVENTS = (28 * 60) / 20;
-const OPEN_ORDERS = 600;
 const SEAL_AFTER_MS = 1;
 
 const directory = mkdtempSync(join(values.directory, "varve-day-"));
-const packr = new Packr({ useRecords: false, useBigIntExtension: true, moreTypes: true });
-let seed = 0x2545f491;
-/** Marsaglia's xorshift (2003): the same day every time. */
-function random(below) {
-  seed ^= seed << 13;
-  seed ^= seed >>> 17;
-  seed ^= seed << 5;
-  return (seed >>> 0) % below;
-}
-
-let logicalBytes = 0;
-let nextOrder = 1;
-let nowUs = 1_700_000_000_000_000n;
-const open = [];
-
-function put(tx, map, key, value) {
-  logicalBytes += key.length + packr.pack(value).byteLength;
-  tx.put(map, key, value);
-}
-
-const symbol = () => ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"][random(4)];
-const decimal = (whole, digits) => `${random(whole)}.${String(random(10 ** digits)).padStart(digits, "0")}`;
-
-function order(id, status) {
-  return {
-    symbol: symbol(),
-    side: random(2) === 0 ? "buy" : "sell",
-    type: "limit",
-    quantity: decimal(10, 8),
-    price: decimal(70_000, 2),
-    filled: status === "filled" ? decimal(10, 8) : "0.00000000",
-    status,
-    exchangeId: 123_456_789_012n + BigInt(id),
-    openedUs: nowUs,
-    strategy: `strategy-${random(12)}`,
-    model: `btc-lstm@${random(40)}`,
-  };
-}
-
 function openPartition() {
   mkdirSync(join(directory, "critical"));
   const critical = Critical.open({
@@ -91,84 +51,22 @@ function openPartition() {
     snapshots: { bytesPerSecond: 1e12 },
     onWarning: (message, error) => console.error(message, error ?? ""),
   });
-  const map = (name) => critical.map(name, { version: 1 });
-  return {
-    critical,
-    orders: map("orders"),
-    ids: map("order-ids"),
-    positions: map("positions"),
-    balances: map("balances"),
-    counters: map("rate-limits"),
-    limits: map("limits"),
-    session: map("session"),
-    nonce: critical.sequence("exchange.nonce", { reserve: 1 }),
-  };
+  return { critical, flow: orderFlow(critical) };
 }
 
-/** The commits of one burst event. */
-function burst(store) {
-  const { orders, ids, positions, balances, counters, session, nonce } = store;
-  const changes = [];
-  for (let i = 0; i < 16; i++) {
-    changes.push((tx) => {
-      const id = nextOrder++;
-      const clientId = `x-${id.toString(36).padStart(8, "0")}`;
-      put(tx, orders, `o-${id}`, order(id, "new"));
-      put(tx, ids, clientId, `o-${id}`);
-      tx.next(nonce);
-      tx.increment(counters, `minute-${nowUs / 60_000_000n}`, 1, { expiresAtUs: nowUs + 120_000_000n });
-      logicalBytes += 16;
-      open.push({ id, clientId });
-      if (open.length <= OPEN_ORDERS) return;
-      const done = open.shift();
-      tx.delete(orders, `o-${done.id}`);
-      tx.delete(ids, done.clientId);
-      logicalBytes += `o-${done.id}`.length + done.clientId.length;
-    });
-  }
-  const any = () => open[random(open.length)];
-  for (let i = 0; i < 12 && open.length > 0; i++) {
-    changes.push((tx) => put(tx, orders, `o-${any().id}`, order(any().id, "replaced")));
-  }
-  for (let i = 0; i < 10 && open.length > 0; i++) {
-    changes.push((tx) => {
-      put(tx, orders, `o-${any().id}`, order(any().id, "filled"));
-      const position = { quantity: decimal(50, 8), average: decimal(70_000, 2), realized: decimal(9000, 2) };
-      put(tx, positions, `${symbol()}.${random(10)}`, position);
-      put(tx, balances, `asset-${random(20)}`, { free: decimal(100_000, 8), locked: decimal(9000, 8) });
-    });
-  }
-  for (const exchange of ["binance", "kraken"]) {
-    changes.push((tx) => put(tx, session, exchange, { sequence: nowUs, listenKey: `k-${random(1e9)}` }));
-  }
-  return changes;
-}
-
-function quiet({ session, limits, orders }, turn) {
-  if (turn % 3 === 0)
-    return (tx) => put(tx, session, "binance", { sequence: nowUs, listenKey: `k-${random(1e9)}` });
-  if (turn % 3 === 1)
-    return (tx) => put(tx, limits, symbol(), { maxPosition: decimal(50, 2), maxOrders: 200 });
-  return (tx) => {
-    const { id } = open[random(open.length)];
-    put(tx, orders, `o-${id}`, order(id, "cancelled"));
-  };
-}
-
-async function trade(store, halfHours) {
-  const { critical } = store;
+async function trade({ critical, flow }, halfHours) {
   let commits = 0;
   for (let halfHour = 0; halfHour < halfHours; halfHour++) {
     for (let event = 0; event < BURST_EVENTS; event++) {
-      nowUs += 200_000n;
-      const changes = burst(store);
+      flow.nowUs += 200_000n;
+      const changes = flow.burst();
       await Promise.all(changes.map((change) => critical.commitAsync(change)));
       commits += changes.length;
       await new Promise((resolve) => setImmediate(resolve));
     }
     for (let event = 0; event < QUIET_EVENTS; event++) {
-      nowUs += 20_000_000n;
-      await critical.commitAsync(quiet(store, event));
+      flow.nowUs += 20_000_000n;
+      await critical.commitAsync(flow.quiet(event));
       commits++;
       await new Promise((resolve) => setTimeout(resolve, SEAL_AFTER_MS + 1));
     }
@@ -192,11 +90,11 @@ function writtenBytes() {
 try {
   const load = loadavg()[0];
   const store = openPartition();
-  const { critical } = store;
+  const { critical, flow } = store;
   await trade(store, 4);
   for (let i = 0; i < 2; i++) await critical.snapshot();
   const [before, beforeBytes] = [critical.stats(), writtenBytes()];
-  logicalBytes = 0;
+  flow.logicalBytes = 0;
   const startMs = performance.now();
   const commits = await trade(store, HOURS * 2);
   const tookSeconds = Math.round((performance.now() - startMs) / 1000);
@@ -212,14 +110,14 @@ try {
     tookSeconds,
     loadBefore: load,
     recordsPerWrite: Math.round((grown(({ log }) => log.records) / writes) * 10) / 10,
-    logicalBytes,
+    logicalBytes: flow.logicalBytes,
     logBytes,
     ofTheseSealBytes: grown(({ log }) => log.sealBlocks) * 4096,
     snapshotBytes: grown(({ snapshots }) => snapshots.writtenBytes),
     snapshots: grown(({ snapshots }) => snapshots.taken),
     historyBytes: grown(({ history }) => history.writtenBytes),
     deviceBytes,
-    timesLogical: times(deviceBytes, logicalBytes),
+    timesLogical: times(deviceBytes, flow.logicalBytes),
     bytesPerSecond: times(deviceBytes, HOURS * 3600),
     logBytesPerSecondInBursts: times(logBytes, HOURS * 2 * 120),
   };

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { openStore } from "../../dist/index.js";
-import { allocateModel, compute, generator, median, ms, plainSave, spread } from "./capture-model.mjs";
+import { allocateModel, compute, median, ms, plainSave, spread } from "./capture-model.mjs";
 import { withDirectory } from "./places.mjs";
 
 /**
@@ -68,49 +68,4 @@ async function loop(store, model, rounds, betweenMs) {
     await ticket.durable;
   }
   return { calls, stalls };
-}
-
-/** Every weight moves a little; the whole way to durable, and how much a computing loop is slowed down meanwhile. */
-export async function delta({ say, megabytes = 1000, rounds = 3 }) {
-  return withDirectory(async (directory) => {
-    const store = await openStore(`${directory}/store`, { create: true });
-    const model = allocateModel(store, megabytes);
-    const random = generator(7);
-    await store.checkpoints.save("m", model, { profile: "fast" }).durable;
-    const saves = [];
-    const plain = [];
-    const aside = [];
-    const bare = [];
-    const beside = [];
-    for (let round = 0; round < rounds; round++) {
-      say(`round ${round + 1}`);
-      for (const { data } of Object.values(model)) {
-        for (let i = 0; i < data.length; i++) data[i] *= 1 + (random() / 2 ** 32 - 0.5) * 1e-4;
-      }
-      bare.push(compute(1000));
-      const start = performance.now();
-      const ticket = store.checkpoints.save("m", model, { profile: "fast" });
-      await ticket.durable;
-      saves.push(performance.now() - start);
-      const second = store.checkpoints.save("other", model, { profile: "fast" });
-      let rate = 0;
-      for (let i = 0; i < 20; i++) {
-        rate += compute(50);
-        await turn();
-      }
-      beside.push(rate);
-      await second.durable;
-      plain.push(plainSave(model, `${directory}/plain`));
-      aside.push(plainSave(model, `${directory}/plain`, { aside: true }));
-    }
-    await store.close();
-    const speed = (values) => `${((megabytes / median(values)) * 1000).toFixed(0)} MB/s`;
-    return {
-      "delta save, fast profile": `${ms(median(saves))}, ${speed(saves)}`,
-      "plain write and fsync": `${ms(median(plain))}, ${speed(plain)}`,
-      "the same with O_DIRECT": `${ms(median(aside))}, ${speed(aside)}`,
-      "ratio (save / plain, save / O_DIRECT)": `${(median(saves) / median(plain)).toFixed(2)}, ${(median(saves) / median(aside)).toFixed(2)}`,
-      "slow-down of a computing loop beside a save": `${((1 - median(beside) / median(bare)) * 100).toFixed(1)} %`,
-    };
-  });
 }

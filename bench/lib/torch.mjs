@@ -5,6 +5,31 @@ export function saveAndLoad(file, out) {
   return runPython(PROGRAM, [file, out]);
 }
 
+/**
+ * torch.save with fsync of float32 tensors of equal length that lie one after the other in `file`; milliseconds. They are
+ * in memory before the clock starts.
+ */
+export function saveTensors(file, tensors, out) {
+  return runPython(SAVE_PROGRAM, [file, `${tensors}`, out]).saveMs;
+}
+
+const SAVE_PROGRAM = `
+import json, os, sys, time, torch
+path, count, out = sys.argv[1:]
+data = bytearray(os.path.getsize(path))
+with open(path, "rb") as file: file.readinto(data)
+flat = torch.frombuffer(data, dtype=torch.float32)
+state = {f"layer.{i}": part.clone() for i, part in enumerate(flat.chunk(int(count)))}
+assert len(state) == int(count)
+del flat, data
+start = time.perf_counter()
+with open(out, "wb") as file:
+    torch.save(state, file)
+    file.flush()
+    os.fsync(file.fileno())
+print(json.dumps({"saveMs": 1000 * (time.perf_counter() - start)}))
+`;
+
 const PROGRAM = `
 import json, os, resource, struct, sys, time, torch
 path, out = sys.argv[1:]
