@@ -29,6 +29,17 @@ export interface Disk {
   syncDirectoryAsync(path: string): Promise<void>;
   /** Bytes a write may still take on the file system that holds `path`, or `undefined` when it does not tell. */
   freeBytes(path: string): number | undefined;
+  /** For a disk that measures: told of a durable write that another thread has made past it. */
+  noteDurableWrite?(write: DurableWrite): void;
+}
+
+/** A write that was durable when it returned. */
+export interface DurableWrite {
+  /** The file, or its directory with a slash at the end. */
+  path: string;
+  sizeBytes: number;
+  /** How long it took on the thread that made it. */
+  us: number;
 }
 
 export interface OpenOptions {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Disk, DiskFile, DurableMethod, FileStat, OpenOptions } from "../disk/disk.ts";
+import type { Disk, DiskFile, DurableMethod, DurableWrite, FileStat, OpenOptions } from "../disk/disk.ts";
 import { LatencyHistogram, type LatencySummary } from "../wal/latency.ts";
 import type { CommitPulse } from "./commit-pulse.ts";
 
@@ -59,8 +59,7 @@ export class MeasuredDisk implements Disk {
     const bulk = cause === "packs" || cause === "images";
     return new MeasuredFile(file, {
       onWrite: (sizeBytes, us) => {
-        counts.writtenBytes += sizeBytes;
-        counts.writes.record(us);
+        countWrite(counts, sizeBytes, us);
         if (file.durability !== undefined) this.#pulse.note(us);
       },
       onSync: (us) => counts.syncs.record(us),
@@ -68,6 +67,12 @@ export class MeasuredDisk implements Disk {
       betweenSlices: () => this.#letCommitsPass(),
       committing: () => this.#committing(),
     });
+  }
+
+  /** Commits in groups are written by the log worker; those who write much give way to them all the same. */
+  noteDurableWrite({ path, sizeBytes, us }: DurableWrite): void {
+    countWrite(this.#countsOf(this.#causeOf(path)), sizeBytes, us);
+    this.#pulse.note(us);
   }
 
   #sliceBytes(): number {
@@ -135,6 +140,11 @@ export class MeasuredDisk implements Disk {
   freeBytes(path: string): number | undefined {
     return this.#disk.freeBytes(path);
   }
+}
+
+function countWrite(counts: Counts, sizeBytes: number, us: number): void {
+  counts.writtenBytes += sizeBytes;
+  counts.writes.record(us);
 }
 
 const CAUSES: ReadonlySet<string> = new Set(["spool", "images", "versions", "critical", "series"]);
