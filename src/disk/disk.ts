@@ -105,6 +105,13 @@ export interface DiskFile {
   syncSync(): void;
   sync(): Promise<void>;
   truncate(sizeBytes: number): void;
+  /** For files on striped devices: bulk writes had better end at multiples of this. */
+  readonly stripeBytes?: number | undefined;
+  /**
+   * Reserves space on the device; the size stays as it is. What lies beyond the size is freed by `truncate` or when the
+   * file is removed. `false` when that cannot be done: what is not reserved is found as it is written.
+   */
+  reserve?(position: number, sizeBytes: number): Promise<boolean>;
   /**
    * A lock the kernel holds for this open file and frees the instant the process dies. `exclusive` needs write
    * access. Locks are advisory and belong to the open file: two opens in one process exclude each other.
