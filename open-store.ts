@@ -30,6 +30,11 @@ export interface OpenStoreOptions extends EngineOptions, CheckpointsOptions {
   onError?: (error: unknown) => void;
   /** Bytes of decoded feature tables to keep for all readers of this store object. Default 256 MiB. */
   featureCacheBytes?: number;
+  /**
+   * What one stripe takes on all data disks of the RAID under the store: packs and images are reserved and written by
+   * whole stripes. A power of two, 4 KiB to 64 MiB; for a single disk it is left out.
+   */
+  stripeBytes?: number;
   /** Keeps the critical log on a second device too: `critical.mirror`, said shorter. */
   mirror?: string;
   /** Keeps the highest number of every sequence on another device: `critical.witness`, said shorter. */
@@ -281,7 +286,7 @@ export async function openStore(directory: string, options: OpenStoreOptions = {
   const path = resolve(directory);
   const { disk = realDisk } = options;
   const pulse = new CommitPulse(disk, `${path}/pulse`);
-  const measured = new MeasuredDisk(disk, path, pulse);
+  const measured = new MeasuredDisk(disk, path, pulse, { stripeBytes: options.stripeBytes });
   const engine = await openEngine(path, { lazyChunks: true, ...options, disk: measured });
   return new Store(engine, options, { disk: measured, pulse });
 }

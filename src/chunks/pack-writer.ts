@@ -168,13 +168,15 @@ export class PackWriter {
     return this.#writtenBytes % PAGE_BYTES;
   }
 
-  /** Hands what was gathered to the operating system. */
+  /** Hands what was gathered to the operating system; aside, what fills whole pages, or stripes. */
   async flush(): Promise<void> {
     invariant(!this.#failed, "a failed pack is not written again");
     const toPage = (PAGE_BYTES - this.#start) % PAGE_BYTES;
     if (this.aside && this.#gatheredBytes >= WRITE_BYTES) {
       if (toPage > 0) await this.#write(toPage, false);
-      await this.#write(this.#gatheredBytes - (this.#gatheredBytes % PAGE_BYTES), true);
+      const alignBytes = Math.min(this.#file.stripeBytes ?? PAGE_BYTES, WRITE_BYTES);
+      const past = this.sizeBytes % alignBytes;
+      if (this.#gatheredBytes > past) await this.#write(this.#gatheredBytes - past, true);
     } else if (this.#gatheredBytes > 0) await this.#write(this.#gatheredBytes, false);
   }
 
@@ -198,6 +200,7 @@ export class PackWriter {
 
   async #syncFile(): Promise<void> {
     await this.flush();
+    if (this.#gatheredBytes > 0) await this.#write(this.#gatheredBytes, false);
     await this.#final(() => this.#file.sync());
   }
 

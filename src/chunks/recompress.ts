@@ -1,10 +1,10 @@
 import { encodingName } from "../codec/codec.ts";
 import { StoreError } from "../errors.ts";
 import { RECOMPRESS_BATCH_CHUNKS, RECOMPRESS_BYTES_PER_SECOND } from "../limits.ts";
+import { TokenBucket } from "../pace/token-bucket.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { digestKey } from "./digest.ts";
 import { FAST_ENCODINGS, type RecompressedChunk } from "./recompress.job.ts";
-import { TokenBucket } from "./token-bucket.ts";
 
 export interface RecompressOptions {
   /** Bytes to read and write each second, on average; default 10 MB. */

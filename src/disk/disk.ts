@@ -29,6 +29,17 @@ export interface Disk {
   syncDirectoryAsync(path: string): Promise<void>;
   /** Bytes a write may still take on the file system that holds `path`, or `undefined` when it does not tell. */
   freeBytes(path: string): number | undefined;
+  /** For a disk that measures: told of a durable write that another thread has made past it. */
+  noteDurableWrite?(write: DurableWrite): void;
+}
+
+/** A write that was durable when it returned. */
+export interface DurableWrite {
+  /** The file, or its directory with a slash at the end. */
+  path: string;
+  sizeBytes: number;
+  /** How long it took on the thread that made it. */
+  us: number;
 }
 
 export interface OpenOptions {
@@ -94,6 +105,13 @@ export interface DiskFile {
   syncSync(): void;
   sync(): Promise<void>;
   truncate(sizeBytes: number): void;
+  /** For files on striped devices: bulk writes had better end at multiples of this. */
+  readonly stripeBytes?: number | undefined;
+  /**
+   * Reserves space on the device; the size stays as it is. What lies beyond the size is freed by `truncate` or when the
+   * file is removed. `false` when that cannot be done: what is not reserved is found as it is written.
+   */
+  reserve?(position: number, sizeBytes: number): Promise<boolean>;
   /**
    * A lock the kernel holds for this open file and frees the instant the process dies. `exclusive` needs write
    * access. Locks are advisory and belong to the open file: two opens in one process exclude each other.

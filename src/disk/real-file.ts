@@ -4,6 +4,7 @@ import { StoreError } from "../errors.ts";
 import { checkAligned } from "./aligned.ts";
 import type { DiskFile, DurableMethod } from "./disk.ts";
 import { lockFile, tryLockFile, unlockFile } from "./file-locks.ts";
+import { reserveSpace } from "./reserve-space.ts";
 
 const readAsync = promisify(fs.read);
 const writeAsync = promisify(fs.write);
@@ -188,6 +189,10 @@ export class RealFile implements DiskFile {
 
   truncate(sizeBytes: number): void {
     attempt(this.path, "truncate", () => fs.ftruncateSync(this.#fd, sizeBytes));
+  }
+
+  reserve(position: number, sizeBytes: number): Promise<boolean> {
+    return reserveSpace(this.#fd, position, sizeBytes);
   }
 
   tryLock(mode: "shared" | "exclusive"): boolean {

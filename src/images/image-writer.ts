@@ -14,11 +14,11 @@ import {
   rangeCount,
 } from "./image-format.ts";
 
-/** The head's bytes, up to where the data begins. */
-export function encodeHead(head: Omit<ImageHead, "dataOffset">): Buffer {
+/** The head's bytes, up to where the data begins: at a multiple of `alignBytes`. */
+export function encodeHead(head: Omit<ImageHead, "dataOffset">, alignBytes = IMAGE_ALIGN_BYTES): Buffer {
   const tables = encodeTables(head.tensors);
   const checksums = Buffer.from(head.checksums.buffer, head.checksums.byteOffset, head.checksums.byteLength);
-  const dataOffset = dataOffsetFor(tables.byteLength, head.checksums.length);
+  const dataOffset = dataOffsetFor(tables.byteLength, head.checksums.length, alignBytes);
   const bytes = Buffer.alloc(dataOffset);
   bytes.set(IMAGE_MAGIC, 0);
   bytes.writeUInt16LE(IMAGE_FORMAT_VERSION, 8);
@@ -52,9 +52,9 @@ function encodeTables(tensors: ImageTensor[]): Buffer {
   );
 }
 
-function dataOffsetFor(tablesBytes: number, ranges: number): number {
+function dataOffsetFor(tablesBytes: number, ranges: number, alignBytes: number): number {
   const headBytes = IMAGE_FIXED_BYTES + tablesBytes + ranges * 8 + 4;
-  return Math.ceil(headBytes / IMAGE_ALIGN_BYTES) * IMAGE_ALIGN_BYTES;
+  return Math.ceil(headBytes / alignBytes) * alignBytes;
 }
 
 export interface ImageToWrite {
@@ -76,10 +76,12 @@ export async function writeImage(disk: Disk, path: string, image: ImageToWrite):
   const { tensors, dataBytes } = layOut(image.tensors);
   const checksums = new BigUint64Array(rangeCount(dataBytes, IMAGE_RANGE_BYTES));
   const head = { ...image, tensors, dataBytes, rangeBytes: IMAGE_RANGE_BYTES, checksums };
-  const dataOffset = dataOffsetFor(encodeTables(tensors).byteLength, checksums.length);
   const temporary = `${path}.new`;
   disk.remove(temporary);
   const file = disk.open(temporary, { access: "write", create: "must" });
+  // Each range of the data then begins a stripe, or fills a part of one.
+  const alignBytes = Math.min(file.stripeBytes ?? IMAGE_ALIGN_BYTES, IMAGE_RANGE_BYTES);
+  const dataOffset = dataOffsetFor(encodeTables(tensors).byteLength, checksums.length, alignBytes);
   try {
     const sums = await RangeSums.load();
     const buffer = allocatePages(IMAGE_RANGE_BYTES, { shared: true });
@@ -92,7 +94,7 @@ export async function writeImage(disk: Disk, path: string, image: ImageToWrite):
       await file.write(bytes, dataOffset + from);
       if (range % RANGES_PER_SYNC === RANGES_PER_SYNC - 1) await file.sync();
     }
-    await file.write(encodeHead(head), 0);
+    await file.write(encodeHead(head, alignBytes), 0);
     await file.sync();
     file.close();
   } catch (error) {

@@ -95,6 +95,10 @@ export const ASIDE_BYTES_MIN = 256 << 20;
  */
 export const SYNC_STEP_BYTES = 32 << 20;
 
+/** A stripe of a RAID: a page of O_DIRECT at least; one is written between two looks at the commits, so not more. */
+export const STRIPE_BYTES_MIN = 4096;
+export const STRIPE_BYTES_MAX = 64 << 20;
+
 /** Bytes of an opaque file whose cuts are looked for at once. */
 export const CUT_WINDOW_BYTES = 4 << 20;
 

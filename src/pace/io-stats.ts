@@ -3,7 +3,7 @@ import type { IoCause, IoCauseStats, MeasuredDisk } from "./measured-disk.ts";
 
 /** What this store object has written since it was opened. */
 export interface IoStats {
-  /** By what it was for, as written on the threads of this object; workers' spooling and LMDB's index are not in it. */
+  /** By what it was for, as written on the threads of this object and by the log worker; workers' spooling and LMDB's index are not in it. */
   byCause: Partial<Record<IoCause, IoCauseStats>>;
   /** All of these and what workers spooled. */
   writtenBytes: number;

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Disk, DiskFile, DurableMethod, FileStat, OpenOptions } from "../disk/disk.ts";
+import type { Disk, DiskFile, DurableWrite, FileStat, OpenOptions } from "../disk/disk.ts";
 import { LatencyHistogram, type LatencySummary } from "../wal/latency.ts";
 import type { CommitPulse } from "./commit-pulse.ts";
+import { MeasuredFile, type Watch } from "./measured-file.ts";
+import { checkedStripeBytes } from "./stripes.ts";
 
 /** What a store's writes are for, by the directory they go to. */
 export type IoCause = "packs" | "spool" | "images" | "versions" | "critical" | "series" | "other";
@@ -42,13 +44,21 @@ export class MeasuredDisk implements Disk {
   readonly #disk: Disk;
   readonly #directory: string;
   readonly #pulse: CommitPulse;
+  readonly #stripeBytes: number | undefined;
   readonly #counts = new Map<IoCause, Counts>();
 
-  constructor(disk: Disk, directory: string, pulse: CommitPulse) {
+  /** @throws `ERR_LIMIT`, `ERR_INVALID_ARGUMENT` for stripes that no device has */
+  constructor(
+    disk: Disk,
+    directory: string,
+    pulse: CommitPulse,
+    { stripeBytes }: { stripeBytes?: number | undefined } = {},
+  ) {
     this.kind = disk.kind;
     this.#disk = disk;
     this.#directory = `${directory}/`;
     this.#pulse = pulse;
+    this.#stripeBytes = checkedStripeBytes(stripeBytes);
   }
 
   open(path: string, options: OpenOptions): DiskFile {
@@ -57,17 +67,23 @@ export class MeasuredDisk implements Disk {
     const cause = this.#causeOf(path);
     const counts = this.#countsOf(cause);
     const bulk = cause === "packs" || cause === "images";
-    return new MeasuredFile(file, {
+    const watch: Watch = {
       onWrite: (sizeBytes, us) => {
-        counts.writtenBytes += sizeBytes;
-        counts.writes.record(us);
+        countWrite(counts, sizeBytes, us);
         if (file.durability !== undefined) this.#pulse.note(us);
       },
       onSync: (us) => counts.syncs.record(us),
       sliceBytes: () => (bulk ? this.#sliceBytes() : Number.POSITIVE_INFINITY),
       betweenSlices: () => this.#letCommitsPass(),
       committing: () => this.#committing(),
-    });
+    };
+    return new MeasuredFile(file, watch, bulk ? this.#stripeBytes : undefined);
+  }
+
+  /** Commits in groups are written by the log worker; those who write much give way to them all the same. */
+  noteDurableWrite({ path, sizeBytes, us }: DurableWrite): void {
+    countWrite(this.#countsOf(this.#causeOf(path)), sizeBytes, us);
+    this.#pulse.note(us);
   }
 
   #sliceBytes(): number {
@@ -137,89 +153,9 @@ export class MeasuredDisk implements Disk {
   }
 }
 
+function countWrite(counts: Counts, sizeBytes: number, us: number): void {
+  counts.writtenBytes += sizeBytes;
+  counts.writes.record(us);
+}
+
 const CAUSES: ReadonlySet<string> = new Set(["spool", "images", "versions", "critical", "series"]);
-
-interface Watch {
-  onWrite(sizeBytes: number, us: number): void;
-  onSync(us: number): void;
-  /** Bytes after which what was written is made durable. */
-  sliceBytes(): number;
-  betweenSlices(): Promise<void>;
-  /** Whether commits are going on. */
-  committing(): boolean;
-}
-
-class MeasuredFile implements DiskFile {
-  readonly path: string;
-  readonly durability: DurableMethod | undefined;
-  readonly #file: DiskFile;
-  readonly #watch: Watch;
-  #unsyncedBytes = 0;
-
-  constructor(file: DiskFile, watch: Watch) {
-    this.path = file.path;
-    this.durability = file.durability;
-    this.#file = file;
-    this.#watch = watch;
-  }
-
-  writeSync(source: Uint8Array, position: number): void {
-    const start = performance.now();
-    this.#file.writeSync(source, position);
-    this.#watch.onWrite(source.byteLength, (performance.now() - start) * 1000);
-  }
-
-  async write(source: Uint8Array, position: number, options: { aside?: boolean } = {}): Promise<void> {
-    const start = performance.now();
-    // What goes straight to the device is in the way of a commit from its first byte to its last.
-    const aside = options.aside === true && !this.#watch.committing();
-    await this.#file.write(source, position, { aside });
-    this.#watch.onWrite(source.byteLength, (performance.now() - start) * 1000);
-    this.#unsyncedBytes += source.byteLength;
-    if (this.#unsyncedBytes < this.#watch.sliceBytes()) return;
-    await this.sync();
-    await this.#watch.betweenSlices();
-  }
-
-  syncSync(): void {
-    const start = performance.now();
-    this.#file.syncSync();
-    this.#watch.onSync((performance.now() - start) * 1000);
-    this.#unsyncedBytes = 0;
-  }
-
-  async sync(): Promise<void> {
-    const start = performance.now();
-    this.#unsyncedBytes = 0;
-    await this.#file.sync();
-    this.#watch.onSync((performance.now() - start) * 1000);
-  }
-
-  sizeBytes(): number {
-    return this.#file.sizeBytes();
-  }
-  readSync(target: Uint8Array, position: number): number {
-    return this.#file.readSync(target, position);
-  }
-  read(target: Uint8Array, position: number): Promise<number> {
-    return this.#file.read(target, position);
-  }
-  readVector(targets: readonly Uint8Array[], position: number): Promise<number> {
-    return this.#file.readVector(targets, position);
-  }
-  truncate(sizeBytes: number): void {
-    this.#file.truncate(sizeBytes);
-  }
-  tryLock(mode: "shared" | "exclusive"): boolean {
-    return this.#file.tryLock(mode);
-  }
-  lock(mode: "shared" | "exclusive"): Promise<void> {
-    return this.#file.lock(mode);
-  }
-  unlock(): void {
-    this.#file.unlock();
-  }
-  close(): void {
-    this.#file.close();
-  }
-}

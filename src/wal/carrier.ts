@@ -12,15 +12,32 @@ export interface WriteOutcome {
 /** Durable on every copy. */
 const DURABLE: WriteOutcome = Object.freeze({});
 
+/** Told how long the write to a copy took, 0 being the log and 1 its mirror. */
+export type OnCopyWritten = (copy: 0 | 1, us: number) => void;
+
 /** Writes blocks durably to the log and then to its mirror. */
-export function writeToAll(copies: readonly Segments[], sequence: number, bytes: Uint8Array): WriteOutcome {
+export function writeToAll(
+  copies: readonly Segments[],
+  sequence: number,
+  bytes: Uint8Array,
+  onWritten?: OnCopyWritten,
+): WriteOutcome {
+  const start = onWritten === undefined ? 0 : performance.now();
+  let logUs = 0;
   try {
     copies[0]!.write(sequence, bytes);
+    if (onWritten !== undefined) {
+      logUs = (performance.now() - start) * 1000;
+      onWritten(0, logUs);
+    }
   } catch (error) {
     return { failed: fromErrorRecord(toErrorRecord(error)) };
   }
   try {
-    if (copies.length > 1) copies[1]!.write(sequence, bytes);
+    if (copies.length > 1) {
+      copies[1]!.write(sequence, bytes);
+      onWritten?.(1, (performance.now() - start) * 1000 - logUs);
+    }
   } catch (error) {
     return { mirrorFailed: fromErrorRecord(toErrorRecord(error)) };
   }

@@ -14,6 +14,9 @@ export const WORD = {
   hasMirror: 6,
   outcome: 7,
   errorBytes: 8,
+  /** Microseconds that the write to the log took, and in the next word to its mirror; 0 when it was not made. */
+  logUs: 9,
+  mirrorUs: 10,
 } as const;
 
 export const TURN = {

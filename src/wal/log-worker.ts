@@ -53,7 +53,12 @@ function run(data: LogWorkerData): void {
 function write(data: LogWorkerData, words: Int32Array, copies: readonly Segments[]): WriteOutcome {
   const sequence = (words[WORD.sequenceHigh]! >>> 0) * 2 ** 32 + (words[WORD.sequenceLow]! >>> 0);
   const bytes = data.buffers[words[WORD.buffer]!]!.subarray(0, words[WORD.blocks]! * BLOCK_BYTES);
-  return writeToAll(words[WORD.hasMirror] === 1 ? copies : copies.slice(0, 1), sequence, bytes);
+  words[WORD.logUs] = 0;
+  words[WORD.mirrorUs] = 0;
+  const written = words[WORD.hasMirror] === 1 ? copies : copies.slice(0, 1);
+  return writeToAll(written, sequence, bytes, (copy, us) => {
+    words[copy === 0 ? WORD.logUs : WORD.mirrorUs] = Math.max(1, Math.min(us, 0x7fffffff));
+  });
 }
 
 function report(handover: Handover, outcome: WriteOutcome): void {

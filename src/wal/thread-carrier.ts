@@ -39,6 +39,7 @@ class ThreadCarrier implements WriteCarrier {
   readonly #words: Int32Array;
   readonly #error: Uint8Array;
   readonly #disk: Disk;
+  readonly #directories: readonly string[];
   readonly #lockPath: string;
   #lock: DiskFile | undefined;
   #done: ((outcome: WriteOutcome) => void) | undefined;
@@ -53,6 +54,7 @@ class ThreadCarrier implements WriteCarrier {
     ({ words: this.#words, error: this.#error } = openHandover(memory));
     this.#words[WORD.hasMirror] = options.directories.length > 1 ? 1 : 0;
     this.#disk = options.disk;
+    this.#directories = options.directories;
     this.#lockPath = `${options.directories[0]}/${WORKER_LOCK_NAME}`;
     const { directories, segmentBlocks, durable, buffers } = options;
     const data: LogWorkerData = { directories, segmentBlocks, durable, buffers, handover: memory };
@@ -134,12 +136,23 @@ class ThreadCarrier implements WriteCarrier {
   #outcome(): WriteOutcome {
     const words = this.#words;
     const outcome = words[WORD.outcome];
+    this.#noteWrites();
     Atomics.store(words, WORD.turn, TURN.idle);
     this.#worker.unref();
     if (outcome === OUTCOME.durable) return {};
     const text = new TextDecoder().decode(this.#error.slice(0, words[WORD.errorBytes]));
     const error = fromErrorRecord(JSON.parse(text) as ErrorRecord);
     return outcome === OUTCOME.failed ? { failed: error } : { mirrorFailed: error };
+  }
+
+  /** The worker writes past the disk it was given to carry for, which may want to know. */
+  #noteWrites(): void {
+    const words = this.#words;
+    const sizeBytes = words[WORD.blocks]! * BLOCK_BYTES;
+    for (const [index, path] of this.#directories.entries()) {
+      const us = words[index === 0 ? WORD.logUs : WORD.mirrorUs]!;
+      if (us > 0) this.#disk.noteDurableWrite?.({ path: `${path}/`, sizeBytes, us });
+    }
   }
 
   #ended(cause: unknown): void {

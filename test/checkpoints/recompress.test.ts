@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Tensor } from "../../formats/tensor.ts";
 import { openStore, type Store } from "../../open-store.ts";
-import { TokenBucket } from "../../src/chunks/token-bucket.ts";
 import { Random } from "../../src/disk/random.ts";
 import { isStoreError } from "../../src/errors.ts";
+import { TokenBucket } from "../../src/pace/token-bucket.ts";
 import { seeded } from "./seeded.ts";
 import { Trainer } from "./trainer.ts";
 

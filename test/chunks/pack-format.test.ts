@@ -160,6 +160,29 @@ describe("reading a pack", () => {
     expect(written[1]!.indexOf(payload)).toBe(written[0]!.indexOf(payload));
   });
 
+  it("has everything in the file when a sync fills up the last write around the page cache", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "varve-pack-"));
+    const writer = PackWriter.create(realDisk, directory, storeId, packId, 1n)!;
+    writer.aside = true;
+    await writer.sync();
+    const start = writer.sizeBytes;
+    expect(start % 4096, "what follows begins within a page").toBeGreaterThan(0);
+    const wanted = start + (1 << 20) - 100;
+    const headerBytes = (await writer.append(rawFrame([new Uint8Array(1000)]))).frameBytes - 1000;
+    while (wanted - writer.sizeBytes > 0) {
+      const left = wanted - writer.sizeBytes;
+      const rawBytes = left > 400_000 ? 200_000 : left > 250_000 ? left >> 1 : left - headerBytes;
+      await writer.append(rawFrame([new Uint8Array(rawBytes).fill(7)]));
+    }
+    expect(writer.sizeBytes).toBe(wanted);
+    await writer.sync();
+    const { byteLength } = readFileSync(join(directory, packFileName(packId)));
+    expect(byteLength).toBe(writer.sizeBytes);
+    expect(scanPack(realDisk, directory, packId, storeId, { readData: true }).damage).toEqual([]);
+    writer.close();
+    rmSync(directory, { recursive: true });
+  });
+
   it("finds the whole frames before any place where the pack ends", async () => {
     const whole = bytesOf(await packOf(small, true));
     const ends = scan(diskWith(whole)).frames.map(({ offset, frameBytes }) => offset + frameBytes);

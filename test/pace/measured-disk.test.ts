@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openStore } from "../../open-store.ts";
 import { allocatePages } from "../../src/disk/aligned.ts";
@@ -66,6 +67,29 @@ describe("a measured disk", () => {
     pack.close();
     log.close();
     pulse.close();
+  });
+
+  it("sees what the log worker writes for commits in groups, and its mirror", async () => {
+    const path = join(directory, "store");
+    const pulseNow = () => decodePulse(readFileSync(join(path, "pulse")));
+    await using store = await openStore(path, { create: true, mirror: join(directory, "mirror") });
+    const orders = store.critical.map<bigint>("orders");
+    await sleep(10);
+    const before = { pulse: pulseNow(), io: (await store.stats()).io };
+    const start = Date.now();
+    for (let i = 0n; i < 5n; i++) {
+      await store.critical.commitAsync((tx) => tx.put(orders, "one", i));
+      await sleep(10);
+    }
+    const { io, critical } = await store.stats();
+    expect(pulseNow()!.timeMs).toBeGreaterThanOrEqual(start);
+    expect(before.pulse!.timeMs).toBeLessThan(start);
+    const logged = io.byCause.critical!;
+    const earlier = before.io.byCause.critical!;
+    expect(logged.writes.count - earlier.writes.count).toBeGreaterThanOrEqual(5);
+    expect(logged.writtenBytes - earlier.writtenBytes).toBeGreaterThanOrEqual(5 * 4096);
+    expect(io.byCause.other!.writes.count - before.io.byCause.other!.writes.count).toBeGreaterThanOrEqual(5);
+    expect(critical).toBeDefined();
   });
 
   it("tells in the store's stats what was written for what", async () => {
