@@ -321,11 +321,45 @@ describe("the coder of bins", () => {
     { mode: 2, contexts: 2, hasOthers: false, hasClass: true },
     { mode: 3, contexts: 4, hasOthers: true, hasClass: false },
   ];
+  /** The format's words in their plainest form, with the frequencies and contexts that lie in memory. */
+  function decodePlainly(stream: Uint8Array, count: number, bits: number, classes: number[]): number[] {
+    const words = new DataView(stream.buffer, stream.byteOffset, stream.length);
+    const lanes = count < 4096 ? 4 : 16;
+    const states = Array.from({ length: lanes }, (_, lane) => words.getUint32(lane * 4, true));
+    const tokens: number[] = new Array(count).fill(0);
+    let next = lanes * 4;
+    for (let first = 0; first < count; first += 16_384) {
+      const rows = Math.min(16_384, count - first);
+      const length = Math.ceil(rows / lanes);
+      for (let i = 0; i < length; i++) {
+        for (let lane = 0; lane < lanes && lane * length + i < rows; lane++) {
+          const row = first + lane * length + i;
+          const context = memory[at.context + row]! + (i === 0 ? 0 : classes[tokens[row - 1]!]!);
+          const frequencies = new Uint16Array(memory.buffer, at.frequencies + context * 512, bins);
+          let left = states[lane]! % 2 ** bits;
+          let bin = 0;
+          while (left >= frequencies[bin]!) left -= frequencies[bin++]!;
+          tokens[row] = bin;
+          let state = frequencies[bin]! * Math.floor(states[lane]! / 2 ** bits) + left;
+          if (state < 2 ** 15) {
+            state = state * 65_536 + words.getUint16(next, true);
+            next += 2;
+          }
+          states[lane] = state;
+        }
+      }
+    }
+    expect(next).toBe(stream.length);
+    expect(new Set(states)).toEqual(new Set([2 ** 15]));
+    return tokens;
+  }
+
   for (const bits of [9, 10, 11, 12]) {
     it(`decodes what it coded with ${bits} bits, by context and class, and notices any other stream`, () => {
       const next = noise(SEED);
       const rest = (1 << bits) - 48;
-      for (const count of counts) {
+      // Beyond these, with lanes of their own from 4,096 on, and stretches of 16,384 rows that lanes divide.
+      for (const count of [...counts, 4095, 4096, 4097, 16_383, 16_384, 16_385, 36_001]) {
         for (const { mode, contexts, hasOthers, hasClass } of modes) {
           for (let c = 0; c < contexts; c++)
             new Uint16Array(memory.buffer, at.frequencies + c * 512, bins).set([
@@ -345,6 +379,14 @@ describe("the coder of bins", () => {
           const start = exports.columnEncode(at.tokens, at.context, count, bits, hasClass ? 1 : 0, end);
           const decode = (from: number, to: number) => exports.columnDecode(count, bits, mode, from, to);
           memory.fill(9, at.tokens, at.tokens + count);
+          const plain = decodePlainly(
+            memory.slice(start, end),
+            count,
+            bits,
+            hasClass ? [0, 1, 1] : [0, 0, 0],
+          );
+          expect(plain).toEqual(tokens);
+          if (!hasOthers) memory.fill(3, at.context, at.context + count);
           expect(decode(start, end)).toBe(1);
           expect([...memory.subarray(at.tokens, at.tokens + count)]).toEqual(tokens);
           expect(decode(start, end - 2)).toBe(0);

@@ -31,12 +31,14 @@ export const CLASSES: usize = BINS + BINS_MAX * 32;
 /** By context and bin: frequency u16; start u16. */
 export const FREQUENCIES: usize = CLASSES + BINS_MAX;
 export const STARTS: usize = FREQUENCIES + CONTEXTS_MAX * BINS_MAX * 2;
-/** By context and slot: token | (slot - start) << 8 | (frequency - 1) << 20. */
+/** By context and slot: token | (slot - start) << 8 | (frequency - 1) << 20, or << 18 and class << 28 with up to 10 bits. */
 export const SLOTS: usize = STARTS + CONTEXTS_MAX * BINS_MAX * 2;
 /** By context and bin: how often, u32. */
 export const COUNTS: usize = SLOTS + (CONTEXTS_MAX << TABLE_BITS_MAX) * 4 + 64;
+/** By which of four lanes take in a word: where its bytes go, 16 bytes each. */
+export const REFILLS: usize = COUNTS + CONTEXTS_MAX * BINS_MAX * 4;
 /** n * log2(n) of every count, f64. */
-export const LOGS: usize = COUNTS + CONTEXTS_MAX * BINS_MAX * 4;
+export const LOGS: usize = REFILLS + 16 * 16;
 /** What rows are restored with, as columns-rows.ts says; integers of a block, and what predicts them after one more row. */
 export const ROWS_STATE: usize = LOGS + PAGE * 8 + 64;
 export const BLOCK_INTEGERS: usize = ROWS_STATE + 128;

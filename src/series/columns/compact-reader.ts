@@ -1,7 +1,7 @@
 import type { ColumnKernels } from "../../kernels/column-kernels.ts";
 import { BINS_MAX, type Bin, binTable } from "./bins.ts";
 import type { ByteSource } from "./byte-source.ts";
-import { contextCount, GROUP_ROWS, ownClasses, unzigzag } from "./compact-format.ts";
+import { contextCount, GROUP_ROWS, LANES_MAX, ownClasses, unzigzag } from "./compact-format.ts";
 import {
   CONTEXTS_MAX,
   type ContextSource,
@@ -34,7 +34,7 @@ export interface CompactReader {
 }
 
 /** Where the lanes of a stream begin. */
-const STATES_BYTES = 16;
+const STATES_BYTES_MAX = LANES_MAX * 4;
 /** Modes of `columnDecode`. */
 const MODE = { both: 0, plain: 1, classAlone: 2, othersAlone: 3 };
 
@@ -79,7 +79,7 @@ export function readCompact(
     }
     starts.push(start);
     // A row takes in at most a word: so far the kernels may read.
-    const streamBytes = source.varint(STATES_BYTES + Math.min(groupRows, count - row) * 2);
+    const streamBytes = source.varint(STATES_BYTES_MAX + Math.min(groupRows, count - row) * 2);
     heads.push({ streamBytes, rawBits: source.varint(groupRows * 64) });
   }
   const streams = heads.map(({ streamBytes }) => source.part(streamBytes));

@@ -1,7 +1,14 @@
 import type { ColumnKernels } from "../../kernels/column-kernels.ts";
 import { type Bin, binsFor, layBins } from "./bins.ts";
 import type { ByteSink } from "./byte-sink.ts";
-import { type ContextChoice, contextCount, GROUP_ROWS, ownClasses, zigzag } from "./compact-format.ts";
+import {
+  type ContextChoice,
+  contextCount,
+  GROUP_ROWS,
+  laneRows,
+  ownClasses,
+  zigzag,
+} from "./compact-format.ts";
 import {
   binClasses,
   CONTEXTS_MAX,
@@ -13,7 +20,7 @@ import {
 import { costOf, packFrequencies, scaleCounts } from "./frequencies.ts";
 import { needsBefore, type Prediction, type Spacing, type Start, startAt } from "./prediction.ts";
 
-/** Shorter pages are one group: beginning anew costs about 25 bytes. */
+/** Shorter pages are one group: beginning anew costs about 60 bytes. */
 const GROUPED_BYTES_MIN = 12_000;
 /** Bits of a frequency's total in small tables, and how much of a stream's size with large ones they may cost. */
 const TABLE_BITS_SMALL = 10;
@@ -59,9 +66,10 @@ export function encodeCompact(
   const grouped = estimateBytes(kernels, bins, contexts, count) >= GROUPED_BYTES_MIN;
   const groupRows = grouped ? GROUP_ROWS : 65_536;
   clearCounts(kernels, contexts);
-  for (let row = 0; row < count; row += groupRows) {
-    const rows = Math.min(groupRows, count - row);
-    exports.columnCount(at.tokens + row, at.context + row, rows, choice.classes ? 1 : 0, (rows + 3) >> 2);
+  for (let row = 0; row < count; row += GROUP_ROWS) {
+    const rows = Math.min(GROUP_ROWS, count - row);
+    const lane = laneRows(rows, grouped ? rows : count);
+    exports.columnCount(at.tokens + row, at.context + row, rows, choice.classes ? 1 : 0, lane);
   }
   const { bits, tables } = chooseTables(kernels, contexts, bins.length);
   tables.forEach((table, context) => {
