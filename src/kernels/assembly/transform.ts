@@ -27,7 +27,7 @@ export function turnBack(sizeBytes: usize, width: usize): void {
 
 // @ts-ignore: decorator
 @inline
-function ordered<T>(x: v128, float: bool): v128 {
+export function ordered<T>(x: v128, float: bool): v128 {
   if (!float) return x;
   const bits = <i32>(sizeof<T>() << 3) - 1;
   const top = v128.splat<T>(<T>1 << <T>bits);
@@ -36,7 +36,7 @@ function ordered<T>(x: v128, float: bool): v128 {
 
 // @ts-ignore: decorator
 @inline
-function unordered<T>(m: v128, float: bool): v128 {
+export function unordered<T>(m: v128, float: bool): v128 {
   if (!float) return m;
   const bits = <i32>(sizeof<T>() << 3) - 1;
   const top = v128.splat<T>(<T>1 << <T>bits);
@@ -49,7 +49,7 @@ function differLanes<T>(sizeBytes: usize, float: bool): void {
   const bits = <i32>(sizeof<T>() << 3) - 1;
   for (let i: usize = 0; i < sizeBytes; i += 16) {
     const r = v128.sub<T>(ordered<T>(v128.load(INPUT + i), float), ordered<T>(v128.load(BASE + i), float));
-    v128.store(INPUT + i, v128.xor(v128.shl<T>(r, 1), v128.shr<T>(r, bits)));
+    v128.store(OUTPUT + i, v128.xor(v128.shl<T>(r, 1), v128.shr<T>(r, bits)));
   }
 }
 
@@ -68,7 +68,7 @@ function addLanes<T>(sizeBytes: usize, float: bool): void {
   }
 }
 
-/** INPUT becomes the zigzag of its differences from BASE. */
+/** OUTPUT becomes the zigzag of INPUT's differences from BASE. */
 export function differ(sizeBytes: usize, width: usize, float: bool): void {
   if (width == 1) differLanes<i8>(sizeBytes, float);
   else if (width == 2) differLanes<i16>(sizeBytes, float);

@@ -2,44 +2,66 @@ import type { DecodeInput } from "../../src/codec/encoding.ts";
 import { readFrequencies } from "../../src/codec/frequencies.ts";
 import { laneOf } from "../../src/codec/lanes.ts";
 
-/** The difference-pairs encoding in plain TypeScript, straight from docs/formats/encodings.md: one lane at a time. */
-export function referencePairs({ element, payload, bases }: DecodeInput, sizeBytes: number): Uint8Array {
+/** The packed-difference encoding in plain TypeScript, straight from docs/formats/encodings.md: one lane at a time. */
+export function referencePacked({ element, payload, bases }: DecodeInput, sizeBytes: number): Uint8Array {
   const lane = laneOf(element);
   const width = lane.widthBytes;
   const bits = width * 8;
-  const count = Math.floor(sizeBytes / width);
+  const lanes = Math.floor(sizeBytes / width);
+  const count = Math.ceil(lanes / 16) * 16;
   const reader = new Reader(payload);
-  const shift = reader.byte();
-  const pairs = reader.plane(Math.ceil(count / 2));
-  const lowPlanes = Array.from({ length: shift >> 3 }, () => reader.take(count));
-  const bitPlanes = Array.from({ length: shift & 7 }, () => reader.take(Math.ceil(count / 8)));
-  const nibbles = Array.from({ length: count }, (_, i) => (pairs[i >> 1]! >> (4 * (i & 1))) & 15);
-  const escapes = [...reader.plane(nibbles.filter((nibble) => nibble === 15).length)].map(BigInt);
-  const whole = escapes.map((e) => (e === 255n ? little(reader.take(width)) : e));
+  const first = reader.byte();
+  const low = first & 127;
+  const top = reader.byte() + 256 * reader.byte();
+  const widths = [...reader.take(8)].flatMap((byte) => [byte & 15, byte >> 4]);
+  const gapBytes = reader.size();
+  const map = first > 127 ? reader.plane(count / 8) : new Uint8Array(count / 8).fill(255);
+  const lowPlanes = Array.from({ length: low }, () => reader.take(count));
 
-  const top = 1n << BigInt(bits - 1);
+  const highest = 1n << BigInt(bits - 1);
   const cut = (x: bigint) => BigInt.asUintN(bits, x);
-  const order = (x: bigint) => (!lane.float ? x : x & top ? cut(~x) : x | top);
-  const unorder = (m: bigint) => (!lane.float ? m : m & top ? m ^ top : cut(~m));
+  const order = (x: bigint) => (!lane.float ? x : x & highest ? cut(~x) : x | highest);
+  const unorder = (m: bigint) => (!lane.float ? m : m & highest ? m ^ highest : cut(~m));
   const base = new Uint8Array(count * width);
-  base.set(bases[0]!.subarray(0, Math.min(bases[0]!.length, base.length)));
-  const out = new Uint8Array(sizeBytes);
-  for (let i = 0; i < count; i++) {
-    let low = 0n;
+  base.set(bases[0]!.subarray(0, Math.min(bases[0]!.length, lanes * width)));
+  const parents = Array.from({ length: count }, (_, i) =>
+    little(base.subarray(i * width, i * width + width)),
+  );
+  const widthOf = (i: number) => {
+    const exponent = Number(parents[i]! >> BigInt(lane.mantissaBits)) & lane.exponentMask;
+    return widths[Math.min(15, Math.max(0, top - exponent))]!;
+  };
+
+  const changed = (i: number) => (map[i >> 3]! >> (i & 7)) & 1;
+  const packed = reader.bits(parents.map((_, i) => (changed(i) ? widthOf(i) : 0)));
+  const zigzags = packed.map((value, i) => {
+    let z = (BigInt(value) + (first > 127 && changed(i) ? 1n : 0n)) << BigInt(8 * low);
     lowPlanes.forEach((plane, k) => {
-      low |= BigInt(plane[i]!) << BigInt(8 * k);
+      z |= BigInt(plane[i]!) << BigInt(8 * k);
     });
-    bitPlanes.forEach((plane, k) => {
-      low |= BigInt((plane[i >> 3]! >> (i & 7)) & 1) << BigInt(8 * lowPlanes.length + k);
-    });
-    const above = nibbles[i] === 15 ? 15n + whole.shift()! : BigInt(nibbles[i]!);
-    const z = cut((above << BigInt(shift)) | low);
-    const difference = z & 1n ? ~(z >> 1n) : z >> 1n;
-    const parent = order(little(base.subarray(i * width, i * width + width)));
-    let x = unorder(cut(parent + difference));
+    return z;
+  });
+  const whole = new Map<number, bigint>();
+  const patched: number[] = [];
+  let next = 0;
+  for (const gap of reader.take(gapBytes)) {
+    next += gap;
+    if (gap !== 255) patched.push(next++);
+  }
+  const far = [...reader.take(patched.length)].flatMap((high, k) => {
+    const i = patched[k]!;
+    zigzags[i]! += BigInt(high) << BigInt(widthOf(i) + 8 * low);
+    return high === 0 ? [i] : [];
+  });
+  for (const i of far) whole.set(i, little(reader.take(width)));
+
+  const out = new Uint8Array(sizeBytes);
+  for (let i = 0; i < lanes; i++) {
+    const z = cut(zigzags[i]!);
+    let x = whole.get(i) ?? unorder(cut(order(parents[i]!) + (z & 1n ? ~(z >> 1n) : z >> 1n)));
     for (let b = 0; b < width; b++, x >>= 8n) out[i * width + b] = Number(x & 255n);
   }
-  out.set(reader.take(sizeBytes - count * width), count * width);
+  out.set(reader.take(sizeBytes - lanes * width), lanes * width);
   if (!reader.ended) throw new Error("the payload does not end with its tail");
   return out;
 }
@@ -70,6 +92,17 @@ class Reader {
 
   size(): number {
     return this.byte() | (this.byte() << 8) | (this.byte() << 16);
+  }
+
+  /** Numbers of so many bits each, then zeros to a whole byte. */
+  bits(sizes: number[]): number[] {
+    const bytes = this.take(Math.ceil(sizes.reduce((sum, size) => sum + size, 0) / 8));
+    let at = 0;
+    return sizes.map((size) => {
+      let value = 0;
+      for (let i = 0; i < size; i++, at++) value |= ((bytes[at >> 3]! >> (at & 7)) & 1) << i;
+      return value;
+    });
   }
 
   /** A plane of any mode. */
