@@ -1,6 +1,9 @@
 // A lane's level: by how many powers of two its parent is smaller than a given exponent, 0 to 15. The parent's exponent
 // fixes what one unit in the last place is worth, and so how many of them a step moves the lane.
 
+import { odd } from "../planes";
+import { BYTES_15 } from "../vectors";
+
 /** What the lanes are: set once a chunk. */
 export let isFloat: bool = false;
 let mantissaBits: u32 = 0;
@@ -44,52 +47,74 @@ export function levelOf(lane: u64): u32 {
   return <u32>min<i32>(15, max<i32>(0, <i32>topExponent - <i32>exponentOf(lane)));
 }
 
-/** Levels of the sixteen lanes from `at` on, a byte each. */
+/**
+ * Levels of the sixteen lanes from `at` on, a byte each. `top` and `mask` are `topVector` and `maskVector`: made once,
+ * since a vector made of a number costs as much as the rest of this.
+ */
 // @ts-ignore: decorator
 @inline
-export function levelsAt(at: usize, width: usize): v128 {
-  if (width == 1) {
-    const e = v128.and(v128.shr<u8>(v128.load(at), <i32>mantissaBits), i8x16.splat(<i8>exponentMask));
-    return v128.min<u8>(v128.sub_sat<u8>(i8x16.splat(<i8>topExponent), e), i8x16.splat(15));
+export function levelsAt(at: usize, width: usize, top: v128, mask: v128): v128 {
+  if (width == 1) return clamped(v128.sub_sat<u8>(top, v128.and(v128.shr<u8>(v128.load(at), <i32>mantissaBits), mask)));
+  if (width == 2) {
+    const a = v128.load(at), b = v128.load(at, 16);
+    if (mantissaBits == 7) {
+      // Without the sign the exponent of a bf16 is its upper byte.
+      return clamped(v128.sub_sat<u8>(top, odd(v128.shl<i16>(a, 1), v128.shl<i16>(b, 1))));
+    }
+    return clamped(i8x16.narrow_i16x8_u(below16(a, top, mask), below16(b, top, mask)));
   }
-  if (width == 2) return clamped(below16(at), below16(at + 16));
   if (width == 4) {
-    return clamped(
-      i16x8.narrow_i32x4_s(below32(v128.load(at)), below32(v128.load(at, 16))),
-      i16x8.narrow_i32x4_s(below32(v128.load(at, 32)), below32(v128.load(at, 48))),
-    );
+    return clamped(i8x16.narrow_i16x8_u(
+      i16x8.narrow_i32x4_s(below32(v128.load(at), top, mask), below32(v128.load(at, 16), top, mask)),
+      i16x8.narrow_i32x4_s(below32(v128.load(at, 32), top, mask), below32(v128.load(at, 48), top, mask)),
+    ));
   }
-  return clamped(
-    i16x8.narrow_i32x4_s(below64(at), below64(at + 32)),
-    i16x8.narrow_i32x4_s(below64(at + 64), below64(at + 96)),
-  );
+  return clamped(i8x16.narrow_i16x8_u(
+    i16x8.narrow_i32x4_s(below64(at, top, mask), below64(at + 32, top, mask)),
+    i16x8.narrow_i32x4_s(below64(at + 64, top, mask), below64(at + 96, top, mask)),
+  ));
+}
+
+/** The exponent of level 0 in every place of an exponent that `levelsAt` compares it with. */
+export function topVector(width: usize): v128 {
+  return vectorOf(width, topExponent);
+}
+
+export function maskVector(width: usize): v128 {
+  return vectorOf(width, exponentMask);
 }
 
 // @ts-ignore: decorator
 @inline
-function clamped(a: v128, b: v128): v128 {
-  return v128.min<u8>(i8x16.narrow_i16x8_u(a, b), i8x16.splat(15));
+function vectorOf(width: usize, value: u32): v128 {
+  if (width == 1 || (width == 2 && mantissaBits == 7)) return i8x16.splat(<i8>value);
+  return width == 2 ? i16x8.splat(<i16>value) : i32x4.splat(<i32>value);
 }
 
 // @ts-ignore: decorator
 @inline
-function below16(at: usize): v128 {
-  const e = v128.and(v128.shr<u16>(v128.load(at), <i32>mantissaBits), i16x8.splat(<i16>exponentMask));
-  return v128.sub<i16>(i16x8.splat(<i16>topExponent), e);
+function clamped(levels: v128): v128 {
+  return v128.min<u8>(levels, v128.load(BYTES_15));
 }
 
 // @ts-ignore: decorator
 @inline
-function below32(lanes: v128): v128 {
-  const e = v128.and(v128.shr<u32>(lanes, <i32>mantissaBits), i32x4.splat(<i32>exponentMask));
-  return v128.sub<i32>(i32x4.splat(<i32>topExponent), e);
+function below16(lanes: v128, top: v128, mask: v128): v128 {
+  return v128.sub<i16>(top, v128.and(v128.shr<u16>(lanes, <i32>mantissaBits), mask));
+}
+
+// @ts-ignore: decorator
+@inline
+function below32(lanes: v128, top: v128, mask: v128): v128 {
+  // A shift by a number that is not known beforehand costs four instructions.
+  const shifted = mantissaBits == 23 ? v128.shr<u32>(lanes, 23) : v128.shr<u32>(lanes, <i32>mantissaBits);
+  return v128.sub<i32>(top, v128.and(shifted, mask));
 }
 
 /** Of four lanes of eight bytes, from their upper halves; those of lanes without exponents are masked away. */
 // @ts-ignore: decorator
 @inline
-function below64(at: usize): v128 {
+function below64(at: usize, top: v128, mask: v128): v128 {
   const upper = v128.shuffle<i32>(v128.load(at), v128.load(at, 16), 1, 3, 5, 7);
-  const e = v128.and(v128.shr<u32>(upper, <i32>(mantissaBits & 31)), i32x4.splat(<i32>exponentMask));
-  return v128.sub<i32>(i32x4.splat(<i32>topExponent), e);
+  return v128.sub<i32>(top, v128.and(v128.shr<u32>(upper, <i32>(mantissaBits & 31)), mask));
 }

@@ -6,9 +6,10 @@
 
 import { BASE, BASE2, BITS, INPUT, OUTPUT, STREAM, WORK } from "../memory";
 import { even, odd, zipHigh, zipLow } from "../planes";
-import { ordered, unordered } from "../transform";
-import { isFloat, levelsAt } from "./levels";
+import { moved } from "../transform";
+import { isFloat, levelsAt, maskVector, topVector } from "./levels";
 import { patchAdd, patchesBegin } from "./patches";
+import { LONGS_1, LONGS_LOWER, WORDS_1 } from "../vectors";
 import { WIDTHS } from "./plan";
 
 /** One bit a lane: whether it changed. */
@@ -20,9 +21,11 @@ const LANE_WIDTHS: usize = memory.data(1024, 16);
 const PAIRS: usize = memory.data(2048, 16);
 const SIZES: usize = memory.data(1024, 16);
 
-/** 2^n and 2^(15 - n) for n from 0 to 15, lower and upper bytes. */
+/** 2^n, 2^n - 1 and 2^(15 - n) for n from 0 to 15, lower and upper bytes. */
 const POWERS_LOW = memory.data<u8>([1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0], 16);
 const POWERS_HIGH = memory.data<u8>([0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128], 16);
+const MASKS_LOW = memory.data<u8>([0, 1, 3, 7, 15, 31, 63, 127, 255, 255, 255, 255, 255, 255, 255, 255], 16);
+const MASKS_HIGH = memory.data<u8>([0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 7, 15, 31, 63, 127], 16);
 const RISES_LOW = memory.data<u8>([0, 0, 0, 0, 0, 0, 0, 0, 128, 64, 32, 16, 8, 4, 2, 1], 16);
 const RISES_HIGH = memory.data<u8>([128, 64, 32, 16, 8, 4, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0], 16);
 const BIT_OF_LANE = memory.data<u8>([1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128], 16);
@@ -40,10 +43,9 @@ export function packedBits(): usize {
 /** Bits that four lanes take, and above them those that the first two take. */
 // @ts-ignore: decorator
 @inline
-function sizesOf(widths: v128): v128 {
+function sizesOf(widths: v128, ones: v128, lower: v128): v128 {
   const pairs = i16x8.extadd_pairwise_i8x16_u(widths);
-  const fours = i32x4.extadd_pairwise_i16x8_u(pairs);
-  return v128.or(v128.and(pairs, i32x4.splat(0xffff)), v128.shl<i32>(fours, 16));
+  return v128.or(v128.and(pairs, lower), v128.shl<i32>(i32x4.dot_i16x8_s(pairs, ones), 16));
 }
 
 let bitsHeld: u64 = 0, bitsFill: u64 = 0, bitsAt: usize = 0;
@@ -75,10 +77,11 @@ export function packedWrite(count: usize, width: usize, low: usize, mapped: bool
 @inline
 function joinLanes<T>(from: usize, to: usize, count: usize, width: usize, low: usize, mapped: bool): bool {
   const widthOf = v128.load(WIDTHS), powersLow = v128.load(POWERS_LOW), powersHigh = v128.load(POWERS_HIGH);
-  const ones = i16x8.splat(1), one = i32x4.splat(1), none = i64x2.splat(0);
+  const ones = v128.load(WORDS_1), one = v128.load(LONGS_1), none = i64x2.splat(0), lower = v128.load(LONGS_LOWER);
+  const top = topVector(width), mask = maskVector(width);
   let pairs = PAIRS, sizes = SIZES;
   for (let i = from; i < to; i += 16) {
-    let widths = v128.swizzle(widthOf, levelsAt(BASE + i * width, width));
+    let widths = v128.swizzle(widthOf, levelsAt(BASE + i * width, width, top, mask));
     // Lanes' lowest sixteen bits, and all ones where there are more.
     let a: v128, b: v128, moreA = none, moreB = none;
     if (sizeof<T>() == 2) {
@@ -119,7 +122,7 @@ function joinLanes<T>(from: usize, to: usize, count: usize, width: usize, low: u
     // A pair: the first, and the second times 2^(width of the first).
     v128.store(pairs, i32x4.dot_i16x8_s(v128.and(a, ma), v128.or(v128.shl<i32>(pa, 16), one)));
     v128.store(pairs, i32x4.dot_i16x8_s(v128.and(b, mb), v128.or(v128.shl<i32>(pb, 16), one)), 16);
-    v128.store(sizes, sizesOf(widths));
+    v128.store(sizes, sizesOf(widths, ones, lower));
     pairs += 32;
     sizes += 16;
   }
@@ -156,7 +159,7 @@ export function packedRead(count: usize, width: usize, low: usize, mapped: bool,
   const direct = width == 2 && low == 0;
   for (let from: usize = 0; from < count; from += BLOCK) {
     const to = min(count, from + BLOCK);
-    const blockBits = findWidths(from, to, width, mapped);
+    const blockBits = width == 2 ? findWidths(from, to, 2, mapped) : findWidths(from, to, width, mapped);
     if (positionBits + blockBits > sizeBytes << 3) return -1;
     takeFours(bits, (to - from) >> 2);
     if (direct) {
@@ -176,15 +179,18 @@ function changedAt(i: usize): v128 {
 }
 
 /** Fills LANE_WIDTHS and SIZES of a block; returns its bits. */
+// @ts-ignore: decorator
+@inline
 function findWidths(from: usize, to: usize, width: usize, mapped: bool): usize {
-  const widthOf = v128.load(WIDTHS);
+  const widthOf = v128.load(WIDTHS), ones = v128.load(WORDS_1), lower = v128.load(LONGS_LOWER);
+  const top = topVector(width), mask = maskVector(width);
   let sums = i32x4.splat(0);
   let out: usize = 0;
   for (let i = from; i < to; i += 16) {
-    let widths = v128.swizzle(widthOf, width == 2 ? levelsAt(BASE + (i << 1), 2) : levelsAt(BASE + i * width, width));
+    let widths = v128.swizzle(widthOf, levelsAt(BASE + i * width, width, top, mask));
     if (mapped) widths = v128.and(widths, changedAt(i));
     v128.store(LANE_WIDTHS + out, widths);
-    const sizes = sizesOf(widths);
+    const sizes = sizesOf(widths, ones, lower);
     v128.store(SIZES + out, sizes);
     sums = v128.add<i32>(sums, v128.shr<u32>(sizes, 16));
     out += 16;
@@ -209,16 +215,16 @@ function takeFours(bits: usize, fours: usize): void {
 // @ts-ignore: decorator
 @inline
 function splitLanes<T>(from: usize, to: usize, count: usize, width: usize, low: usize, mapped: bool): void {
-  const powersLow = v128.load(POWERS_LOW), powersHigh = v128.load(POWERS_HIGH);
+  const masksLow = v128.load(MASKS_LOW), masksHigh = v128.load(MASKS_HIGH);
   const risesLow = v128.load(RISES_LOW), risesHigh = v128.load(RISES_HIGH);
-  const lower = i32x4.splat(0xffff), ones = i16x8.splat(1);
+  const lower = v128.load(LONGS_LOWER);
   let pairs = PAIRS, out = LANE_WIDTHS;
   for (let i = from; i < to; i += 16) {
     const widths = v128.load(out);
-    const powerLow = v128.swizzle(powersLow, widths), powerHigh = v128.swizzle(powersHigh, widths);
+    const maskLow = v128.swizzle(masksLow, widths), maskHigh = v128.swizzle(masksHigh, widths);
     const riseLow = v128.swizzle(risesLow, widths), riseHigh = v128.swizzle(risesHigh, widths);
-    let a = laneOfPairs(v128.load(pairs), zipLow(riseLow, riseHigh), zipLow(powerLow, powerHigh), lower, ones);
-    let b = laneOfPairs(v128.load(pairs, 16), zipHigh(riseLow, riseHigh), zipHigh(powerLow, powerHigh), lower, ones);
+    let a = laneOfPairs(v128.load(pairs), zipLow(riseLow, riseHigh), zipLow(maskLow, maskHigh), lower);
+    let b = laneOfPairs(v128.load(pairs, 16), zipHigh(riseLow, riseHigh), zipHigh(maskLow, maskHigh), lower);
     if (mapped) {
       const changed = changedAt(i);
       a = v128.sub<i16>(a, zipLow(changed, changed));
@@ -226,8 +232,8 @@ function splitLanes<T>(from: usize, to: usize, count: usize, width: usize, low: 
     }
     if (sizeof<T>() == 2) {
       const at = i << 1;
-      v128.store(OUTPUT + at, moved(a, v128.load(BASE + at), ones));
-      v128.store(OUTPUT + at, moved(b, v128.load(BASE + at, 16), ones), 16);
+      v128.store(OUTPUT + at, moved<i16>(a, v128.load(BASE + at), isFloat));
+      v128.store(OUTPUT + at, moved<i16>(b, v128.load(BASE + at, 16), isFloat), 16);
     } else {
       v128.store(WORK + low * count + i, even(a, b));
       if (low + 1 < width) v128.store(WORK + (low + 1) * count + i, odd(a, b));
@@ -240,15 +246,7 @@ function splitLanes<T>(from: usize, to: usize, count: usize, width: usize, low: 
 /** Eight lanes: the first of a pair are its lowest bits, the second come down from where a product has raised them to. */
 // @ts-ignore: decorator
 @inline
-function laneOfPairs(pairs: v128, rises: v128, powers: v128, lower: v128, ones: v128): v128 {
+function laneOfPairs(pairs: v128, rises: v128, masks: v128, lower: v128): v128 {
   const raised = v128.shl<i32>(v128.mul<i32>(pairs, v128.and(rises, lower)), 1);
-  return v128.and(v128.bitselect(pairs, raised, lower), v128.sub<i16>(powers, ones));
-}
-
-/** The parent, moved by what a zigzag says. */
-// @ts-ignore: decorator
-@inline
-function moved(z: v128, parent: v128, ones: v128): v128 {
-  const r = v128.xor(v128.shr<u16>(z, 1), v128.neg<i16>(v128.and(z, ones)));
-  return unordered<i16>(v128.add<i16>(ordered<i16>(parent, isFloat), r), isFloat);
+  return v128.and(v128.bitselect(pairs, raised, lower), masks);
 }

@@ -5,7 +5,7 @@ import { BASE, OUTPUT } from "../memory";
 import { exponentOf, laneAt, levelOf, packedSetTop } from "./levels";
 
 /** Sixteen lanes lie together in the sample. */
-const SAMPLE_GROUPS: usize = 160;
+const SAMPLE_GROUPS: usize = 112;
 export const LEVEL_COUNT: usize = 16;
 /** A lane's bits beside its low bytes are packed four lanes at a time, into one word of 64 bits less what a byte holds. */
 export const WIDTH_MAX: u32 = 14;
