@@ -32,6 +32,19 @@ export interface KernelExports {
   bytesDecode(plane: number, count: number, sizeBytes: number): number;
   sparseList(plane: number, count: number, value: number, values: number): number;
   sparseFill(plane: number, count: number, value: number, gapCount: number, valueCount: number): number;
+  huffmanLengths(): number;
+  huffmanPlan(counts: number): number;
+  huffmanUse(decoding: number): number;
+  huffmanEncode(from: number, count: number, out: number): number;
+  huffmanDecode(
+    plane: number,
+    count: number,
+    at: number,
+    a: number,
+    b: number,
+    c: number,
+    sizeBytes: number,
+  ): number;
   streamEnd(): number;
   turn(sizeBytes: number, width: number): void;
   turnBack(sizeBytes: number, width: number): void;

@@ -102,10 +102,14 @@ describe("the packed-difference encoding", () => {
       for (const shape of ["gaussian", "special", "sparse", "random", "ramp"] as const) {
         const bytes = chunkOf(element, shape, 300 + (next() % 1900), next(), next() % elementWidth(element));
         for (const bases of basesOf(bytes, element, next()).filter((offered) => offered.length > 0)) {
-          const encoded = packedDifference.encode(workshop, { bytes, element, bases, profile: "compact" });
-          if (encoded === undefined) continue;
-          const input = { encoding: packedDifference.id, element, payload: encoded.payload, bases };
-          expect(Buffer.compare(referencePacked(input, bytes.length), bytes), `${element} ${shape}`).toBe(0);
+          for (const profile of ["fast", "compact"] as const) {
+            const encoded = packedDifference.encode(workshop, { bytes, element, bases, profile });
+            if (encoded === undefined) continue;
+            const input = { encoding: packedDifference.id, element, payload: encoded.payload, bases };
+            expect(Buffer.compare(referencePacked(input, bytes.length), bytes), `${element} ${shape}`).toBe(
+              0,
+            );
+          }
         }
       }
     }
@@ -121,11 +125,12 @@ describe("the packed-difference encoding", () => {
           const parent = chunkOf(element, "gaussian", 20_000, next());
           const noiseBits = width > 2 && unchanged === 0 ? 12 : 0;
           const bytes = moved(parent, width, { unchanged, rare, noiseBits }, next);
+          const profile = next() % 2 === 0 ? "fast" : "compact";
           const { payload } = packedDifference.encode(workshop, {
             bytes,
             element,
             bases: [parent],
-            profile: "compact",
+            profile,
           })!;
           const input = { encoding: packedDifference.id, element, payload, bases: [parent] };
           const target = new Uint8Array(bytes.length);

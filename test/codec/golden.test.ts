@@ -79,6 +79,13 @@ const GOLDEN: Golden[] = [
       "01 14 00 00 00 01 00 18 40 00 02 08 00 b0 2f 00 00 b0 2f 00 00 b0 2f 00 ff 8f 00 00 ff fc 00 fc",
   },
   {
+    encoding: "planes",
+    element: "u8",
+    chunk: new Uint8Array(64).map((_, i) => (i % 4 === 3 ? 1 : 0)),
+    bases: [],
+    payload: "04 00 01 11 02 00 00 02 00 00 02 00 00 02 00 00 88 88 88 88 88 88 88 88",
+  },
+  {
     encoding: "residual",
     element: "bf16",
     chunk: stepped,

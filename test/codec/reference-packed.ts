@@ -105,11 +105,32 @@ class Reader {
     });
   }
 
+  huffmanPlane(out: Uint8Array): Uint8Array {
+    const [first, last] = [this.byte(), this.byte()];
+    const halves = [...this.take((last - first + 2) >> 1)].flatMap((byte) => [byte & 15, byte >> 4]);
+    const symbolOf = canonicalCodes(halves.slice(0, last - first + 1), first);
+    const sizes = [this.size(), this.size(), this.size(), this.size()];
+    const quarter = out.length >> 2;
+    for (const [stream, sizeBytes] of sizes.entries()) {
+      const bytes = this.take(sizeBytes);
+      let at = 0;
+      const end = stream === 3 ? out.length : (stream + 1) * quarter;
+      for (let i = stream * quarter; i < end; i++) {
+        let code = "";
+        while (!symbolOf.has(code)) code += (bytes[at >> 3]! >> (at++ & 7)) & 1;
+        out[i] = symbolOf.get(code)!;
+      }
+      if (Math.ceil(at / 8) !== sizeBytes) throw new Error("a stream does not end where it should");
+    }
+    return out;
+  }
+
   /** A plane of any mode. */
   plane(count: number): Uint8Array {
     const mode = this.byte();
     if (mode === 0) return this.take(count);
     const out = new Uint8Array(count);
+    if (mode === 4) return this.huffmanPlane(out);
     if (mode === 3) {
       const size = Math.ceil(count / this.byte());
       for (let from = 0; from < count; from += size) out.set(this.plane(Math.min(size, count - from)), from);
@@ -134,6 +155,18 @@ class Reader {
     this.take(sizeBytes);
     return decodeStream(this.take(streamBytes), frequencies, out);
   }
+}
+
+/** Bytes by code, a text of its bits: codes count up, of a length by byte, and go on where the shorter ones end. */
+export function canonicalCodes(lengths: number[], first: number): Map<string, number> {
+  const codes = new Map<string, number>();
+  let code = 0;
+  for (let length = 1; length <= 11; length++, code *= 2) {
+    for (const [i, own] of lengths.entries()) {
+      if (own === length) codes.set((code++).toString(2).padStart(length, "0"), first + i);
+    }
+  }
+  return codes;
 }
 
 /** Four rANS states over 4096 slots. */

@@ -4,6 +4,7 @@ import type { Encoding } from "../encoding.ts";
 import { type Lane, laneOf } from "../lanes.ts";
 import { readPlane, writePlane } from "../plane.ts";
 import { lay } from "../regions.ts";
+import { readU24, u24 } from "../u24.ts";
 
 const NAME = "packed-difference";
 /** Up to the plane of what changed. */
@@ -50,7 +51,7 @@ export const packedDifference: Encoding = {
       .begin()
       .put([low | (mapped * MAPPED), top & 255, top >> 8])
       .put(Array.from({ length: LEVELS / 2 }, (_, i) => widths[2 * i]! | (widths[2 * i + 1]! << 4)))
-      .put([gapBytes & 255, (gapBytes >> 8) & 255, gapBytes >> 16]);
+      .put(u24(gapBytes));
     if (mapped) writePlane(workshop, exports.packedChanged(), count >> 3, profile);
     const region = (address: number, sizeBytes: number) =>
       payloads.put(memory.subarray(address, address + sizeBytes));
@@ -136,7 +137,7 @@ function readHeader(
   }
   exports.packedSetup(Number(lane.float), lane.mantissaBits, lane.exponentMask);
   exports.packedSetTop(top);
-  return { low, mapped, gapBytes: payload[11]! | (payload[12]! << 8) | (payload[13]! << 16) };
+  return { low, mapped, gapBytes: readU24(payload, 11) };
 }
 
 /** Makes lanes of the planes at work, and moves the parent's by them. */

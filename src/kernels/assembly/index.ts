@@ -8,6 +8,7 @@ export {
   coderSetup, encodedRawBits, encodedStream, encodedStreamBytes, encodedTables, encodedTablesBytes, residualDecode,
   residualEncode,
 } from "./coder";
+export { huffmanDecode, huffmanEncode, huffmanLengths, huffmanPlan, huffmanUse } from "./huffman";
 export { packedSetTop, packedSetup, packedTop } from "./packed/levels";
 export { packedBits, packedChanged, packedRead, packedWrite } from "./packed/pack";
 export {
