@@ -198,17 +198,26 @@ function findWidths(from: usize, to: usize, width: usize, mapped: bool): usize {
   return <usize>(i32x4.extract_lane(sums, 0) + i32x4.extract_lane(sums, 1) + i32x4.extract_lane(sums, 2) + i32x4.extract_lane(sums, 3));
 }
 
-/** Fills PAIRS from the bits; what lies above a pair's own bits is whatever. */
+/** Fills PAIRS from the bits, sixteen lanes a turn; what lies above a pair's own bits is whatever. */
 function takeFours(bits: usize, fours: usize): void {
   let position = positionBits;
-  for (let i: usize = 0; i < fours << 2; i += 4) {
-    const size = load<u32>(SIZES + i);
-    const lanes = load<u64>(bits + (position >> 3)) >> <u64>(position & 7);
-    store<u32>(PAIRS + (i << 1), <u32>lanes);
-    store<u32>(PAIRS + (i << 1), <u32>(lanes >> <u64>size), 4);
-    position += <usize>(size >>> 16);
+  for (let i: usize = 0; i < fours << 2; i += 16) {
+    position = takeFour(bits, position, i);
+    position = takeFour(bits, position, i + 4);
+    position = takeFour(bits, position, i + 8);
+    position = takeFour(bits, position, i + 12);
   }
   positionBits = position;
+}
+
+// @ts-ignore: decorator
+@inline
+function takeFour(bits: usize, position: usize, i: usize): usize {
+  const size = load<u32>(SIZES + i);
+  const lanes = load<u64>(bits + (position >> 3)) >> <u64>(position & 7);
+  store<u32>(PAIRS + (i << 1), <u32>lanes);
+  store<u32>(PAIRS + (i << 1), <u32>(lanes >> <u64>size), 4);
+  return position + <usize>(size >>> 16);
 }
 
 /** The inverse of `joinLanes`; T: u16 to lanes at OUTPUT, u8 to planes. */

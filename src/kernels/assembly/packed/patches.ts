@@ -84,22 +84,17 @@ export function packedCountLanes(at: usize, count: usize): usize {
   return whole;
 }
 
+/** As `inOrder` does it to vectors: a sign is a coin toss, so there is no branch. */
 // @ts-ignore: decorator
 @inline
-function turned(x: u64, sign: u64): u64 {
-  return isFloat ? (x & sign ? ~x : x | sign) : x;
-}
-
-// @ts-ignore: decorator
-@inline
-function turnedBack(m: u64, sign: u64): u64 {
-  return isFloat ? (m & sign ? m ^ sign : ~m) : m;
+function laneInOrder(x: u64, bits: u64): u64 {
+  return isFloat ? x ^ ((0 - (x >> (bits - 1))) & (((<u64>1) << (bits - 1)) - 1)) : x;
 }
 
 /** Patches OUTPUT, `gapBytes` gaps at `at` with highs and lanes after them; false if one is past the last lane. */
-export function packedPatch(count: usize, width: usize, low: usize, at: usize, gapBytes: usize, patches: usize): bool {
-  const bits = <u64>(width << 3);
-  const sign = <u64>1 << (bits - 1), mask = ~<u64>0 >> (64 - bits);
+export function packedPatch(count: usize, width: usize, lowBytes: usize, at: usize, gapBytes: usize, patches: usize): bool {
+  const bits = <u64>(width << 3), rawBits = <u64>(lowBytes << 3);
+  const mask = ~<u64>0 >> (64 - bits);
   let high = at + gapBytes, whole = high + patches;
   let lane: usize = 0;
   for (let i: usize = 0; i < gapBytes; i++) {
@@ -115,10 +110,11 @@ export function packedPatch(count: usize, width: usize, low: usize, at: usize, g
       whole += width;
     } else {
       // What was packed has given the lane a difference already, of which only the top is missing.
-      const parent = laneAt(BASE, lane, width), ordered = turned(parent, sign);
-      const r = (turned(laneAt(OUTPUT, lane, width), sign) - ordered) & mask;
-      const z = (((r << 1) ^ (r & sign ? mask : 0)) & mask) + (above << (<u64>load<u8>(WIDTHS + <usize>levelOf(parent)) + <u64>(low << 3)));
-      x = turnedBack(ordered + ((z & mask) >> 1 ^ (0 - (z & 1))), sign);
+      const parent = laneAt(BASE, lane, width), from = laneInOrder(parent, bits);
+      const r = (laneInOrder(laneAt(OUTPUT, lane, width), bits) - from) & mask;
+      const low = ((r << 1) ^ (0 - (r >> (bits - 1)))) & mask;
+      const z = (low + (above << (<u64>load<u8>(WIDTHS + <usize>levelOf(parent)) + rawBits))) & mask;
+      x = laneInOrder((from + ((z >> 1) ^ (0 - (z & 1)))) & mask, bits);
     }
     if (width == 2) store<u16>(OUTPUT + (lane << 1), <u16>x);
     else if (width == 4) store<u32>(OUTPUT + (lane << 2), <u32>x);

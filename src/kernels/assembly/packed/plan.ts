@@ -10,8 +10,8 @@ export const LEVEL_COUNT: usize = 16;
 /** A lane's bits beside its low bytes are packed four lanes at a time, into one word of 64 bits less what a byte holds. */
 export const WIDTH_MAX: u32 = 14;
 
-/** What a patch takes, in bits: gap, high byte, and about as much again for the time it takes. */
-const PATCH_BITS: f64 = 26;
+/** What a patch takes, in bits: gap, high byte, and as much again for the time it takes. */
+const PATCH_BITS: f64 = 32;
 /** A map must save this share: its plane is coded by itself. */
 const MAP_SAVES: f64 = 0.03;
 /** What a map takes beside its entropy: frequencies and state. */
