@@ -37,7 +37,11 @@ export class HotSegment {
     rows,
   }: Pick<JournalRecord, "kind" | "bytes" | "view" | "at" | "rows">): void {
     if (kind === RECORD_KINDS.drain) this.window?.drain((payload) => this.#push(payload));
-    if (kind !== RECORD_KINDS.rows) return;
+    if (kind === RECORD_KINDS.rows) this.add(bytes, view, at, rows);
+  }
+
+  /** Takes over rows of a payload that begins at `at`. */
+  add(bytes: Uint8Array, view: DataView, at: number, rows: number): void {
     if (this.window === undefined) {
       this.rows.push(bytes, view, at, rows);
       return;
