@@ -94,18 +94,21 @@ export class JournalWriter {
     return new JournalWriter(disk, disk.open(`${directory}/${name}`, { access: "write" }), state);
   }
 
-  /** Goes on with a file that was recovered up to `end`; what lies behind was torn and is cut off. */
+  /** Goes on with a file that was recovered up to `end`; what was torn behind it is cut off, what is zeros stays. */
   static resume(
     disk: Disk,
     place: { directory: string; name: string },
     state: { end: number; rows: number; torn: boolean },
   ): JournalWriter {
     const file = disk.open(`${place.directory}/${place.name}`, { access: "write" });
-    file.truncate(state.end);
-    // Torn bytes must not come back behind rows that are written in their place.
-    if (state.torn) file.syncSync();
+    if (state.torn) {
+      file.truncate(state.end);
+      // Torn bytes must not come back behind rows that are written in their place.
+      file.syncSync();
+    }
     const { end, rows } = state;
-    const writer = new JournalWriter(disk, file, { directory: place.directory, sizeBytes: end, end, rows });
+    const sizeBytes = file.sizeBytes();
+    const writer = new JournalWriter(disk, file, { directory: place.directory, sizeBytes, end, rows });
     writer.#leaveSector();
     // What was read may only be in the page cache.
     writer.#marked = false;

@@ -125,7 +125,7 @@ export class SeriesStore {
   #openWriter(name: string, options: SeriesOptions): Series {
     const { disk, storeId, pool, nowUs, onError } = this.#options;
     const directory = this.#directoryOf(name);
-    if (readSeriesFile(disk, directory) === undefined) {
+    if (disk.stat(`${directory}/${SERIES_FILE}`) === undefined) {
       if (options.columns === undefined) throw notThere(name, this.list());
       // A definition that is wrong leaves no directory behind.
       defineSeries(name, options, nowUs());
@@ -174,7 +174,7 @@ export class SeriesStore {
 function sameDefinition(a: SeriesDefinition | undefined, b: SeriesDefinition): boolean {
   const text = (value: unknown) =>
     JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? `${item}n` : item));
-  return a !== undefined && text(a) === text(b);
+  return a === b || (a !== undefined && text(a) === text(b));
 }
 
 function checkInterval(flushIntervalMs: number): number {
