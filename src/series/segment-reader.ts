@@ -269,7 +269,7 @@ export function decodeFooter(
     const bounds: Bounds[] = [];
     let previous = 0n;
     for (let block = 0; block * BLOCK_ROWS < summary.rows; block++) {
-      const min = BigInt.asIntN(64, previous + unzigzag(source.varint64()));
+      const min = BigInt.asIntN(64, previous + source.zigzag64());
       bounds.push({ min, max: BigInt.asIntN(64, min + source.varint64()) });
       previous = min;
     }
@@ -277,10 +277,6 @@ export function decodeFooter(
   });
   source.finish();
   return { columns, blocks };
-}
-
-function unzigzag(value: bigint): bigint {
-  return BigInt.asIntN(64, (value >> 1n) ^ -(value & 1n));
 }
 
 function damaged(path: string, offset: number, what: string, column?: string): StoreError {
