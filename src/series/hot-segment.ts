@@ -1,4 +1,4 @@
-import type { Disk, DiskFile } from "../disk/disk.ts";
+import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { HotRows } from "./hot-rows.ts";
 import { type Description, RECORD_KINDS } from "./journal-format.ts";
@@ -60,13 +60,11 @@ export class HotSegment {
 /** A hot file that is read while another process may still write it. */
 export class HotReader {
   readonly segment: HotSegment;
-  readonly #file: DiskFile;
   readonly #reader: JournalReader;
   #ordinal = 0;
   #synced = 0;
 
-  private constructor(file: DiskFile, reader: JournalReader, segment: HotSegment) {
-    this.#file = file;
+  private constructor(reader: JournalReader, segment: HotSegment) {
     this.#reader = reader;
     this.segment = segment;
   }
@@ -85,7 +83,7 @@ export class HotReader {
         file.close();
         return undefined;
       }
-      return new HotReader(file, reader, new HotSegment(header.firstRow, header.description));
+      return new HotReader(reader, new HotSegment(header.firstRow, header.description));
     } catch (error) {
       file.close();
       throw error;
@@ -121,7 +119,7 @@ export class HotReader {
   }
 
   close(): void {
-    this.#file.close();
+    this.#reader.close();
   }
 }
 

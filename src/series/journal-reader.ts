@@ -32,10 +32,13 @@ export type JournalEnd =
 const WINDOW_BYTES = 64 << 10;
 const ZEROS = Buffer.alloc(WINDOW_BYTES);
 
+/** A window that nobody uses: opening many series needs one after the other. */
+let spare: Uint8Array<ArrayBuffer> | undefined;
+
 /** Reads a hot file from its start, and goes on when its writer has appended more. */
 export class JournalReader {
   readonly #file: DiskFile;
-  #window = new Uint8Array(WINDOW_BYTES);
+  #window = spare ?? new Uint8Array(WINDOW_BYTES);
   #view = new DataView(this.#window.buffer);
   #windowAt = 0;
   #windowBytes = 0;
@@ -44,6 +47,14 @@ export class JournalReader {
 
   constructor(file: DiskFile) {
     this.#file = file;
+    spare = undefined;
+  }
+
+  /** Nothing more is read; what records named as their bytes is used for others. */
+  close(): void {
+    if (this.#window.byteLength === WINDOW_BYTES) spare = this.#window;
+    this.#window = new Uint8Array(0);
+    this.#file.close();
   }
 
   /** Where the next record begins. */

@@ -223,7 +223,7 @@ export class JournalWriter {
 
   /** Everything durable, a mark that says so, and no room left over. */
   async close(): Promise<void> {
-    this.#unmap();
+    this.fill();
     try {
       if (this.#failed === undefined) {
         await this.sync();

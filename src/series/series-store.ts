@@ -16,6 +16,7 @@ import {
 } from "./series-file.ts";
 import { SeriesFollower } from "./series-follower.ts";
 import { defineSeries, redefineSeries, type SeriesOptions } from "./series-options.ts";
+import { addUp, NO_READS, type SeriesSize, type SeriesTotals } from "./series-size.ts";
 import { SeriesWriter } from "./series-writer.ts";
 
 export interface SeriesStoreOptions {
@@ -96,6 +97,34 @@ export class SeriesStore {
       disk.syncDirectory(directory);
     } finally {
       lock.close();
+    }
+  }
+
+  /** All series together: those that are not open are looked at one after the other, without decoding a row. */
+  async stats(): Promise<SeriesTotals> {
+    const sizes: SeriesSize[] = [];
+    let unreadable = 0;
+    const names = this.list();
+    for (const name of names) {
+      try {
+        sizes.push(await this.#sizeOf(name));
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error;
+        unreadable++;
+      }
+    }
+    const blockCache = (await this.#cache)?.stats() ?? NO_READS;
+    return addUp(sizes, { series: names.length, writing: this.#writers.size, unreadable, blockCache });
+  }
+
+  async #sizeOf(name: string): Promise<SeriesSize> {
+    const open = this.#writers.get(name);
+    if (open !== undefined) return open.size();
+    const series = this.#openReader(name);
+    try {
+      return series.size();
+    } finally {
+      await series.close();
     }
   }
 
