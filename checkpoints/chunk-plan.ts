@@ -74,6 +74,23 @@ export function planChunks(layout: StoredLayout, fileBytes: number): PlannedChun
   return chunks.map((chunk) => ({ ...chunk, place: chunk.offset - dataAt }));
 }
 
+/** Whether two layouts have the same tensors in the same places: files of one size are cut alike then. */
+export function sameLayout(a: StoredLayout, b: StoredLayout): boolean {
+  if (a === b) return true;
+  if (a.familiesTogether !== b.familiesTogether || a.spans.length !== b.spans.length) return false;
+  return a.spans.every((span, i) => {
+    const other = b.spans[i]!;
+    return (
+      span.offset === other.offset &&
+      span.sizeBytes === other.sizeBytes &&
+      span.dtype === other.dtype &&
+      span.name === other.name &&
+      span.shape.length === other.shape.length &&
+      span.shape.every((axis, at) => axis === other.shape[at])
+    );
+  });
+}
+
 /** Tensors up to place `end`, and how many elements they have. */
 interface Run {
   end: number;

@@ -41,11 +41,11 @@ export interface PackEnd {
 export interface IndexChanges {
   /**
    * Added unless the chunk is known already: two saves may store the same chunk at once, and what was stored against
-   * the first one's frame counts on how deep that lies.
+   * the first one's frame counts on how deep that lies. Read once; a digest is used before the next is asked for.
    */
-  puts: { digest: Uint8Array; entry: ChunkEntry }[];
+  puts: Iterable<{ digest: Uint8Array; entry: ChunkEntry }>;
   /** Put in the place of what is known. */
-  moves?: { digest: Uint8Array; entry: ChunkEntry }[];
+  moves?: Iterable<{ digest: Uint8Array; entry: ChunkEntry }>;
   deletes?: Uint8Array[];
   packEnds?: PackEnd[];
   packsRemoved?: bigint[];

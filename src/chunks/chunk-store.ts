@@ -33,8 +33,8 @@ export class ChunkStore {
   readonly place: ChunkPlace;
   readonly reader: ChunkReader;
   readonly packs: PackDirectory;
-  /** Memory for what workers encode, kept from save to save. */
-  readonly outputs: ArrayBuffer[] = [];
+  /** Memory for runs that workers encode, kept from save to save. */
+  readonly runs: ArrayBuffer[] = [];
   readonly #options: ChunkStoreOptions;
 
   private constructor(options: ChunkStoreOptions, place: ChunkPlace, reader: ChunkReader) {

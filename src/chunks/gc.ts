@@ -225,9 +225,10 @@ class Collection {
     const result = { reclaimedBytes: 0, packsRemoved: 0, packsRewritten: 0, chunksKept: 0, chunksRemoved: 0 };
     const uses = this.#uses();
     // Dead chunks of kept packs are forgotten too: what they are stored against may go now or later.
+    const moves: { digest: Uint8Array; entry: ChunkEntry }[] = [];
     const changes: Required<IndexChanges> = {
       puts: [],
-      moves: [],
+      moves,
       deletes: deadChunks(uses),
       packEnds: [],
       packsRemoved: [],
@@ -237,7 +238,7 @@ class Collection {
       count(result, use);
       changes.packsRemoved.push(use.packId);
       for (const { live, chunks } of use.frames.values()) {
-        if (live) changes.moves.push(...chunks.map(({ key }) => this.#movedEntry(key)));
+        if (live) moves.push(...chunks.map(({ key }) => this.#movedEntry(key)));
       }
     }
     result.chunksRemoved = changes.deletes.length;
