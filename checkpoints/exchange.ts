@@ -121,10 +121,7 @@ export class ChunkExchange {
     const chunks = digests.map((digest, i) => ({ digest, rawBytes: sizes[i]! }));
     const jobs = jobsOf(chunks).map(({ offset, run }) => {
       const sizeBytes = run.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
-      return this.#engine.chunks.decode({
-        chunks: run,
-        target: { bytes: bytes.subarray(offset, offset + sizeBytes) },
-      });
+      return this.#engine.chunks.decode(run, { bytes: bytes.subarray(offset, offset + sizeBytes) });
     });
     await Promise.allSettled(jobs);
     await Promise.all(jobs);

@@ -1,7 +1,6 @@
 import { invariant } from "../src/assert.ts";
 import type { ChunkSave } from "../src/chunks/chunk-save.ts";
 import { sameDigest } from "../src/chunks/digest.ts";
-import { DigestSlab } from "../src/chunks/digest-slab.ts";
 import type { ChunkSource, FileRange, OperandSource, ReplayToTry } from "../src/chunks/encode.job.ts";
 import type { EncodeRun } from "../src/chunks/encode-run.ts";
 import type { Element } from "../src/codec/element.ts";
@@ -11,6 +10,7 @@ import { throwIfAborted } from "./aborted.ts";
 import type { Bases } from "./bases.ts";
 import { type Batch, batchesOf } from "./batches.ts";
 import { type PlannedChunk, planChunks } from "./chunk-plan.ts";
+import { ChunkLister } from "./listed-chunk.ts";
 import type { ChunkRef } from "./manifest-format.ts";
 import { type ChunkReplay, planReplay } from "./optimizer/replay-plan.ts";
 import type { CapturedOrigin, SourceFile } from "./source.ts";
@@ -51,7 +51,7 @@ class Storing {
   readonly #file: SourceFile;
   readonly #options: StoreChunksOptions;
   readonly #refs: ChunkRef[] = [];
-  readonly #digests = new DigestSlab();
+  readonly #lister = new ChunkLister();
   readonly #inFlight: Promise<void>[] = [];
   readonly #staging: SharedArrayBuffer[] = [];
   /** By chunk of a tensor file, where chunks are predicted from others: how, and the batch that it is captured in. */
@@ -146,7 +146,7 @@ class Storing {
     run: Batch<C>,
     batch: Batch<C>,
     basesOf: (chunk: C, place: number) => Uint8Array[],
-    onStored: (chunk: ChunkAt, digest: Uint8Array) => void = () => {},
+    onStored?: (chunk: ChunkAt, digest: Uint8Array) => void,
   ): Promise<void> {
     throwIfAborted(this.#options.signal);
     if (this.#inFlight.length >= this.#options.jobsMax) await this.#inFlight.shift();
@@ -171,21 +171,21 @@ class Storing {
   async #append(
     encoding: Promise<EncodeRun>,
     before: Promise<void>,
-    { first, chunks }: Batch<ChunkAt>,
-    onStored: (chunk: ChunkAt, digest: Uint8Array) => void,
+    { first, chunks, sizeBytes }: Batch<ChunkAt>,
+    onStored: ((chunk: ChunkAt, digest: Uint8Array) => void) | undefined,
   ): Promise<void> {
     // Both are awaited whatever happens: a job must not outlive the memory it reads.
     const [encoded] = await settleAll(encoding, before);
     chunks.forEach((chunk, i) => {
-      const digest = this.#digests.keep(encoded.digest(i));
+      const digest = encoded.digest(i);
       this.#requireAsExpected(chunk, first + i, digest);
-      this.#refs[first + i] = { digest, rawBytes: chunk.rawBytes };
+      this.#refs[first + i] = this.#lister.list(digest, chunk.rawBytes);
     });
     await this.#options.save.append(encoded);
-    chunks.forEach((chunk, i) => {
-      onStored(chunk, this.#refs[first + i]!.digest);
-      this.#options.onBytes(chunk.rawBytes);
-    });
+    if (onStored !== undefined) {
+      for (const [i, chunk] of chunks.entries()) onStored(chunk, this.#refs[first + i]!.digest);
+    }
+    this.#options.onBytes(sizeBytes);
   }
 
   /** How the chunks of a run may be predicted, if any of them is; and what of this file that reads. */

@@ -15,7 +15,7 @@ import { DigestTable } from "./digest-table.ts";
 import { type ChunkSource, type EncodeRequest, encodeJob } from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
 import { type ChunkToEncode, EncodeRun, RUN_BYTES } from "./encode-run.ts";
-import { FRAME_COST_KIB_MAX } from "./pack-format.ts";
+import { costOfFrame, depthOfFrame, FRAME_COST_KIB_MAX } from "./pack-format.ts";
 import type { PackScan } from "./pack-scan.ts";
 import type { FrameToWrite, PackWriter } from "./pack-writer.ts";
 import { patchCostKiB, restoreCostKiB } from "./restore-cost.ts";
@@ -121,12 +121,18 @@ export class ChunkSave {
         continue;
       }
       const { writer } = this.#pack ?? (await this.#openPack());
-      const place = writer.add(frame);
-      this.storedBytes += place.frameBytes;
+      const offset = writer.add(frame);
+      this.storedBytes += frame.byteLength;
       this.newChunks += 1;
-      const { depth, costKiB } = costOfFrame(frame);
-      const found = { packId: writer.packId, ordinal: 0, rawBytes: run.rawBytes(i) };
-      this.#appended.set(digest, { ...found, ...place, depth, costKiB });
+      this.#appended.set(digest, {
+        packId: writer.packId,
+        offset,
+        frameBytes: frame.byteLength,
+        ordinal: 0,
+        depth: depthOfFrame(frame),
+        costKiB: costOfFrame(frame),
+        rawBytes: run.rawBytes(i),
+      });
       if (writer.isFull) await writer.flush();
     }
   }
@@ -311,9 +317,4 @@ export class ChunkSave {
     }
     await this.#store.packs.release(writer);
   }
-}
-
-/** What a written frame says of its chain. */
-function costOfFrame(frame: Uint8Array): { depth: number; costKiB: number } {
-  return { depth: frame[21]!, costKiB: frame[22]! | (frame[23]! << 8) };
 }

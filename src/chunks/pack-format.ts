@@ -81,13 +81,25 @@ export function frameHeaderBytes(chunkCount: number, nameCount: number): number 
   return FRAME_FIXED_BYTES + chunkCount * FRAME_CHUNK_BYTES + nameCount * SHORT_DIGEST_BYTES;
 }
 
+/** How deep a written frame's chain is, */
+export function depthOfFrame(frame: Uint8Array): number {
+  return frame[21]!;
+}
+
+/** and what restoring it costs, in KiB. */
+export function costOfFrame(frame: Uint8Array): number {
+  return frame[22]! | (frame[23]! << 8);
+}
+
 /** Written again for every frame: one a thread. */
 const placeBytes = Buffer.alloc(16);
+const placeWords = new DataView(placeBytes.buffer, placeBytes.byteOffset, 16);
 
 /** What a checksum of something at `offset` of pack `packId` starts from. */
 export function placeSeed(packId: bigint, offset: number): number {
-  placeBytes.writeBigUInt64LE(packId, 0);
-  placeBytes.writeBigUInt64LE(BigInt(offset), 8);
+  placeWords.setBigUint64(0, packId, true);
+  placeWords.setUint32(8, offset % 2 ** 32, true);
+  placeWords.setUint32(12, Math.floor(offset / 2 ** 32), true);
   return crc32c(placeBytes);
 }
 

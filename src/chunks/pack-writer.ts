@@ -166,13 +166,17 @@ export class PackWriter {
   /** Appends a frame, which is copied before the call returns, and returns its place. */
   async append(frame: FrameToWrite): Promise<{ offset: number; frameBytes: number }> {
     const at = this.#end;
-    const place = this.#placed(writeFrame(this.#room, at, frame) - at);
+    const frameBytes = writeFrame(this.#room, at, frame) - at;
+    const offset = this.#placed(frameBytes);
     if (this.isFull) await this.flush();
-    return place;
+    return { offset, frameBytes };
   }
 
-  /** The same for one that `writeFrame` has written. Once the writer is full, `flush` comes before the next one. */
-  add(frame: Uint8Array): { offset: number; frameBytes: number } {
+  /**
+   * The same for one that `writeFrame` has written; returns where it begins. Once the writer is full, `flush` comes before
+   * the next one.
+   */
+  add(frame: Uint8Array): number {
     this.#room.set(frame, this.#end);
     return this.#placed(frame.byteLength);
   }
@@ -183,13 +187,13 @@ export class PackWriter {
   }
 
   /** A frame of so many bytes has been put where what was gathered ends. */
-  #placed(frameBytes: number): { offset: number; frameBytes: number } {
+  #placed(frameBytes: number): number {
     const offset = this.sizeBytes;
     const at = this.#end;
     placeFrame(this.#room.subarray(at, at + frameBytes), this.packId, offset);
     this.#gatheredBytes += frameBytes;
     this.#frameCount += 1;
-    return { offset, frameBytes };
+    return offset;
   }
 
   #gather(bytes: Uint8Array): void {

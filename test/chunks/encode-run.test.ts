@@ -3,10 +3,10 @@
 import { crc32c } from "@node-rs/crc32";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { ChunkLister } from "../../checkpoints/listed-chunk.ts";
 import { AppendedChunks } from "../../src/chunks/appended-chunks.ts";
 import { seededCrc } from "../../src/chunks/crc-of-place.ts";
 import { digestKey, digestOf } from "../../src/chunks/digest.ts";
-import { DigestSlab } from "../../src/chunks/digest-slab.ts";
 import { DigestTable } from "../../src/chunks/digest-table.ts";
 import { type ChunkToEncode, EncodeRun } from "../../src/chunks/encode-run.ts";
 import { decodeFrame } from "../../src/chunks/pack-reader.ts";
@@ -55,15 +55,16 @@ describe("a table of digests", () => {
     );
   });
 
-  it("keeps copies apart from what they were made of", () => {
-    const slab = new DigestSlab();
+  it("lists chunks by copies of their digests", () => {
+    const lister = new ChunkLister();
     const given = new Uint8Array(32);
-    const kept = Array.from({ length: 300 }, (_, i) => {
+    const listed = Array.from({ length: 300 }, (_, i) => {
       given.fill(i % 251);
-      return slab.keep(given);
+      return lister.list(given, i);
     });
-    kept.forEach((each, i) => {
-      expect([...each]).toEqual(new Array(32).fill(i % 251));
+    listed.forEach(({ digest, rawBytes }, i) => {
+      expect([...digest]).toEqual(new Array(32).fill(i % 251));
+      expect(rawBytes).toBe(i);
     });
   });
 });
