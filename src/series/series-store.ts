@@ -6,6 +6,7 @@ import { NAME_BYTES_MAX, SERIES_OPEN_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import { loadColumnCodec } from "./columns/column-codec.ts";
 import { ReadCache } from "./parts.ts";
+import type { SealBudget } from "./seal-pace.ts";
 import { Series } from "./series.ts";
 import {
   directoryName,
@@ -28,6 +29,8 @@ export interface SeriesStoreOptions {
   nowUs: () => bigint;
   /** Told of background work (a flush, a seal) that failed while nobody was waiting for it. */
   onError?: ((error: unknown) => void) | undefined;
+  /** What background writing takes from; without one, seals do not wait. */
+  budget?: SealBudget | undefined;
 }
 
 /** The time series of a store. */
@@ -123,7 +126,7 @@ export class SeriesStore {
   }
 
   #openWriter(name: string, options: SeriesOptions): Series {
-    const { disk, storeId, pool, nowUs, onError } = this.#options;
+    const { disk, storeId, pool, nowUs, onError, budget } = this.#options;
     const directory = this.#directoryOf(name);
     if (readSeriesFile(disk, directory) === undefined) {
       if (options.columns === undefined) throw notThere(name, this.list());
@@ -140,6 +143,7 @@ export class SeriesStore {
         flushIntervalMs: checkInterval(options.flushIntervalMs ?? 1000),
         profile: options.profile ?? "compact",
         onError: onError ?? (() => {}),
+        budget,
       });
       if (!sameDefinition(found, definition)) writeSeriesFile(disk, directory, definition);
       const onClose = () => {
