@@ -11,7 +11,13 @@ import { rolldown } from "rolldown";
  */
 const CHUNKS = {
   ground: ["src/errors", "src/limits", "src/assert", "src/built"],
-  disk: ["src/disk/real-disk", "src/disk/durable-directory", "src/disk/lock", "src/chunks/digest", "src/workers/pool"],
+  disk: [
+    "src/disk/real-disk",
+    "src/disk/durable-directory",
+    "src/disk/lock",
+    "src/chunks/digest",
+    "src/workers/pool",
+  ],
   library: [
     ...["index", "src/create-store", "src/series/columns/column", "src/series/columns/byte-source"],
     ...["src/critical/schema", "src/wal/latency"],

@@ -2,7 +2,7 @@ import { crc32c } from "@node-rs/crc32";
 import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { ByteReader } from "./byte-reader.ts";
-import { ColdRows } from "./cold-rows.ts";
+import type { KernelState } from "./kernel-state.ts";
 import { FENCE_KINDS } from "./record-format.ts";
 import {
   CHUNK_CATALOG,
@@ -44,20 +44,28 @@ export function readSnapshotHeader(disk: Disk, path: string): SnapshotHeader | u
 }
 
 /**
- * Fills an empty `state` from a slot, checking every chunk before it is used. Values stay in the file's buffer
- * until they are asked for.
+ * Fills an empty `state` from a slot, checking every chunk before it is used. Entries go to the kernel's memory, and
+ * the file's bytes stay there.
  *
  * @throws ERR_STORE_CORRUPT naming the byte; `state` is then half filled and must be reset
  */
-export function readSnapshot(disk: Disk, path: string, state: State): HistoryPosition | undefined {
+export function readSnapshot(
+  disk: Disk,
+  path: string,
+  state: State,
+  entries: KernelState,
+): HistoryPosition | undefined {
   const file = disk.open(path, { access: "read" });
   let buffer: Buffer;
+  let at: number;
   try {
     const page = Buffer.alloc(HEADER_BYTES);
     file.readSync(page, 0);
     const bodyBytes = decodeHeader(page)?.bodyBytes;
     if (bodyBytes === undefined) throw damaged(path, 0, "its header is not whole");
-    buffer = Buffer.allocUnsafeSlow(Math.min(file.sizeBytes(), HEADER_BYTES + bodyBytes));
+    const sizeBytes = Math.min(file.sizeBytes(), HEADER_BYTES + bodyBytes);
+    at = entries.kernel.take(sizeBytes);
+    buffer = entries.kernel.memory.subarray(at, at + sizeBytes);
     if (file.readSync(buffer, 0) !== buffer.byteLength) throw damaged(path, 0, "it is shorter than it was");
   } finally {
     file.close();
@@ -65,7 +73,7 @@ export function readSnapshot(disk: Disk, path: string, state: State): HistoryPos
   const header = decodeHeader(buffer);
   if (header === undefined) throw damaged(path, 0, "its header is not whole");
   if (HEADER_BYTES + header.bodyBytes > buffer.byteLength) throw damaged(path, 0, "it ends early");
-  const load = new SnapshotLoad(state, path, buffer, header);
+  const load = new SnapshotLoad(state, path, { at, sizeBytes: buffer.byteLength }, header, entries);
   load.run();
   state.lsn = header.lsn;
   state.timeUs = header.timeUs;
@@ -76,25 +84,41 @@ class SnapshotLoad {
   history: HistoryPosition | undefined;
   readonly #state: State;
   readonly #path: string;
-  readonly #buffer: Buffer;
+  /** Where the file's bytes lie in the kernel's memory. */
+  readonly #at: number;
+  readonly #sizeBytes: number;
   readonly #header: SnapshotHeader;
   readonly #in: ByteReader;
+  readonly #entries: KernelState;
 
-  constructor(state: State, path: string, buffer: Buffer, header: SnapshotHeader) {
+  constructor(
+    state: State,
+    path: string,
+    file: { at: number; sizeBytes: number },
+    header: SnapshotHeader,
+    entries: KernelState,
+  ) {
     this.#state = state;
+    this.#entries = entries;
+    this.#at = file.at;
+    this.#sizeBytes = file.sizeBytes;
     this.#path = path;
-    this.#buffer = buffer;
     this.#header = header;
-    this.#in = new ByteReader(`snapshot ${path}`, buffer);
+    this.#in = new ByteReader(`snapshot ${path}`, this.#bytes());
+  }
+
+  /** The file's bytes: the kernel's memory moves when rows are added. */
+  #bytes(): Buffer {
+    return this.#entries.kernel.memory.subarray(this.#at, this.#at + this.#sizeBytes);
   }
 
   run(): void {
     const { chunks, number, chunksCrc, bodyBytes } = this.#header;
-    const buffer = this.#buffer;
     const end = HEADER_BYTES + bodyBytes;
     let position = HEADER_BYTES;
     let chain = 0;
     for (let chunk = 0; chunk < chunks; chunk++) {
+      const buffer = this.#bytes();
       if (end - position < CHUNK_HEADER_BYTES) throw damaged(this.#path, position, "it ends early");
       const length = buffer.readUInt32LE(position);
       const start = position + CHUNK_HEADER_BYTES;
@@ -111,10 +135,6 @@ class SnapshotLoad {
     }
     if (chain !== chunksCrc || position !== end)
       throw damaged(this.#path, position, "its chunks do not add up");
-    for (const table of this.#state.tables()) {
-      table.cold?.finish();
-      if (table.cold !== undefined) table.order.appendCold();
-    }
   }
 
   #chunk(): void {
@@ -171,7 +191,6 @@ class SnapshotLoad {
 
   #run(): void {
     const input = this.#in;
-    const buffer = this.#buffer;
     const table = this.#state.tableById(input.varint());
     if (table === undefined) throw input.corrupt("entries of an undefined map");
     const count = input.varint();
@@ -183,17 +202,25 @@ class SnapshotLoad {
     const oneVersion = (columns & COLUMN_ONE_VERSION) !== 0;
     const schemaVersion = oneVersion ? input.varint() : 0;
     const versionsAt = oneVersion ? -1 : skip(input, count * 2);
-    let keysBytes = 0;
-    for (let at = keyLengthsAt; at < keyLengthsAt + count * 2; at += 2) {
-      keysBytes += buffer[at]! | (buffer[at + 1]! << 8);
-    }
-    const keysAt = skip(input, keysBytes);
+    const { exports } = this.#entries.kernel;
+    const to = this.#entries.table(table);
+    const from = this.#at;
+    const keysAt = skip(input, exports.sumLengths(from + keyLengthsAt, count) >>> 0);
     const valuesAt = input.position;
-    if (expiriesAt >= 0) table.expires = true;
-    table.cold ??= new ColdRows(buffer);
-    const places = { keyLengthsAt, valueLengthsAt, lsnsAt, expiriesAt, versionsAt, keysAt, valuesAt };
-    const end = table.cold.addRun({ count, schemaVersion, ...places });
-    skip(input, end - valuesAt);
+    const end = exports.addRun(
+      to,
+      count,
+      from + keyLengthsAt,
+      from + valueLengthsAt,
+      from + lsnsAt,
+      expiriesAt < 0 ? 0 : from + expiriesAt,
+      versionsAt < 0 ? 0 : from + versionsAt,
+      schemaVersion,
+      from + keysAt,
+      from + valuesAt,
+    );
+    input.buffer = this.#bytes();
+    skip(input, end - from - valuesAt);
   }
 
   #idempotency(): void {

@@ -1,6 +1,7 @@
 import { allocatePages } from "../disk/aligned.ts";
 import type { Disk, DiskFile, DurableMethod } from "../disk/disk.ts";
 import { preallocate, preallocateSync } from "../disk/preallocate.ts";
+import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { BLOCK_BYTES } from "./format.ts";
 
 const SEGMENT_NAME = /^wal-(\d{12})\.seg$/;
@@ -25,22 +26,30 @@ export class SegmentReader {
   readonly #directory: string;
   readonly #segmentBlocks: number;
   readonly #keep: number;
-  #loaded: { ordinal: number; bytes: Uint8Array | undefined }[] = [];
+  readonly #kernel: RecoveryKernel | undefined;
+  #loaded: { ordinal: number; bytes: Uint8Array | undefined; at: number }[] = [];
 
-  /** @param keepBytes of segments that stay in memory once read; two stay at least. */
-  constructor(disk: Disk, directory: string, segmentBlocks: number, keepBytes = 0) {
+  /**
+   * @param keep bytes of segments that stay in memory once read, two at least; or the kernel whose memory they are
+   *   read to, all of them, which has room for them already.
+   */
+  constructor(disk: Disk, directory: string, segmentBlocks: number, keep: number | RecoveryKernel = 0) {
     this.#disk = disk;
     this.#directory = directory;
     this.#segmentBlocks = segmentBlocks;
-    this.#keep = Math.max(2, Math.floor(keepBytes / (segmentBlocks * BLOCK_BYTES)));
+    this.#kernel = typeof keep === "number" ? undefined : keep;
+    const segmentBytes = segmentBlocks * BLOCK_BYTES;
+    this.#keep = typeof keep === "number" ? Math.max(2, Math.floor(keep / segmentBytes)) : Infinity;
   }
 
   /** The block at a place, as a view of memory that is never reused; a file cut short reads on as zeros. */
   block(sequence: number): Uint8Array | undefined {
     const ordinal = Math.floor(sequence / this.#segmentBlocks);
-    const bytes = this.#segment(ordinal);
-    const at = (sequence - ordinal * this.#segmentBlocks) * BLOCK_BYTES;
-    return bytes?.subarray(at, at + BLOCK_BYTES);
+    const { bytes, at } = this.#segment(ordinal);
+    if (bytes === undefined) return undefined;
+    const start = at + (sequence - ordinal * this.#segmentBlocks) * BLOCK_BYTES;
+    // The kernel's memory may have moved since.
+    return new Uint8Array(this.#kernel?.memory.buffer ?? bytes.buffer, start, BLOCK_BYTES);
   }
 
   /** One block read by itself, for a look at a segment that is probably not needed. */
@@ -50,22 +59,29 @@ export class SegmentReader {
     return this.#read(ordinal, at, BLOCK_BYTES);
   }
 
-  #segment(ordinal: number): Uint8Array | undefined {
+  #segment(ordinal: number): { bytes: Uint8Array | undefined; at: number } {
     let found = this.#loaded.find((each) => each.ordinal === ordinal);
     if (found === undefined) {
-      found = { ordinal, bytes: this.#read(ordinal, 0, this.#segmentBlocks * BLOCK_BYTES) };
+      const bytes = this.#read(ordinal, 0, this.#segmentBlocks * BLOCK_BYTES, this.#kernel);
+      found = { ordinal, bytes, at: bytes?.byteOffset ?? 0 };
       this.#loaded = [found, ...this.#loaded.slice(0, this.#keep - 1)];
     }
-    return found.bytes;
+    return found;
   }
 
-  #read(ordinal: number, position: number, sizeBytes: number): Uint8Array | undefined {
+  #read(
+    ordinal: number,
+    position: number,
+    sizeBytes: number,
+    kernel?: RecoveryKernel,
+  ): Uint8Array | undefined {
     const path = `${this.#directory}/${segmentName(ordinal)}`;
     if (this.#disk.stat(path) === undefined) return undefined;
     const file = this.#disk.open(path, { access: "read" });
     try {
       // A plain view, and not zeroed first: both count when a full log is read.
-      const bytes = new Uint8Array(Buffer.allocUnsafeSlow(sizeBytes).buffer);
+      const memory = kernel?.memory.buffer ?? Buffer.allocUnsafeSlow(sizeBytes).buffer;
+      const bytes = new Uint8Array(memory, kernel?.take(sizeBytes), sizeBytes);
       bytes.fill(0, file.readSync(bytes, position));
       return bytes;
     } finally {
