@@ -13,6 +13,7 @@ import type { Slot } from "./table.ts";
 /** What the kernel's `replay` ends with (assembly/recovery/replay.ts). */
 const DONE = 0;
 const YOURS = 1;
+const BAD = 2;
 
 /** Numbers of a record's place, and of a sequence in words. */
 const PLACE_NUMBERS = 4;
@@ -91,9 +92,8 @@ export class KernelReplay {
     for (const sequence of state.sequences()) this.#tell(sequence.id);
     exports.setFence(state.fence?.number ?? 0);
     for (let ended = exports.replay(); ended !== DONE; ended = exports.replay()) {
-      const place = this.#placeOf(exports.replayRecord());
-      if (ended === YOURS) this.#applyRare(place, exports.replayPosition() >>> 0);
-      else throw this.#bad(place);
+      if (ended === BAD) throw this.#bad(this.#placeOf(exports.replayRecord()));
+      if (ended === YOURS) this.#applyRare(this.#placeOf(exports.replayRecord()), exports.replayPosition());
     }
     this.#takeSequences();
     this.#takeNotes();
@@ -110,7 +110,7 @@ export class KernelReplay {
       firstLsn: this.#firstLsn,
       count,
       buffer: this.#kernel.memory,
-      columns: new Float64Array(this.#kernel.memory.buffer, at, count * PLACE_NUMBERS).slice(),
+      columns: new Float64Array(this.#kernel.memory.buffer, at, count * PLACE_NUMBERS),
       replaced: new ReplacedRows(this.#kernel, this.#rare),
     };
   }
@@ -165,13 +165,12 @@ export class KernelReplay {
     const { exports } = this.#kernel;
     const state = this.#state;
     const input = this.#input;
-    input.reuse(buffer, position, end);
+    input.reuse(buffer, position >>> 0, end);
     const [tables, sequences] = [state.nextTableId, state.nextSequenceId];
     const change = readChange(input, input.u8(), lsn, state);
     const next = input.position;
     if (state.nextTableId > tables) {
-      const table = this.#entries.table(state.tableById(tables)!);
-      exports.buildIndex(table, 0);
+      this.#entries.makeIndex(state.tableById(tables)!, 0);
     }
     if (state.nextSequenceId > sequences) this.#tell(sequences);
     if (change?.kind === "clear") {

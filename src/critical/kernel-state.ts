@@ -7,6 +7,8 @@ import { type Entry, Slot, type Table } from "./table.ts";
 /** Numbers of maps and of sequences begin with 1. */
 const NUMBERS = CRITICAL_NAMES_MAX + 1;
 
+const SLICE_ROWS = 4096;
+
 /** Maps whose entries lie in the kernel's memory, until recovery has ended and they are the tables' own. */
 export class KernelState {
   readonly kernel: RecoveryKernel;
@@ -48,7 +50,18 @@ export class KernelState {
   index(state: State, records: number): void {
     const tables = state.tables();
     const each = Math.ceil(records / Math.max(1, tables.length));
-    for (const table of tables) this.kernel.exports.buildIndex(this.table(table), each);
+    for (const table of tables) this.makeIndex(table, each);
+  }
+
+  /** The hash table of one map. In slices: a function that was found slow runs faster from its next call on. */
+  makeIndex(table: Table, more: number): void {
+    const { exports } = this.kernel;
+    const at = this.table(table);
+    const { count } = coldTable(this.kernel, at);
+    exports.makeIndex(at, more);
+    for (let row = 0; row < count; row += SLICE_ROWS) {
+      exports.indexRows(at, row, Math.min(count, row + SLICE_ROWS));
+    }
   }
 
   /** Hands all entries to the tables. Nothing may be asked of the kernel after this. */

@@ -17,6 +17,9 @@ const TIME_US = 2;
 const FIRST_BEFORE = 3;
 const COLUMNS = 4;
 
+/** In the place of what a replayed change replaced, until someone asks: the changes count from the first replayed. */
+const REPLAYED = Symbol("replayed");
+
 /** Records replayed all at once. */
 export interface ReplayedRecords {
   firstLsn: number;
@@ -24,7 +27,7 @@ export interface ReplayedRecords {
   /** All of them lie in it. */
   buffer: Buffer;
   /** Of each: where it begins and ends, its time, and the number of its first change. */
-  columns: Float64Array<ArrayBuffer>;
+  columns: Float64Array;
   /** What each change replaced, by its number. */
   replaced: ReplacedRows<readonly Slot[]>;
 }
@@ -38,12 +41,9 @@ export class RecentRecords {
   readonly #state: State;
   /** Where each record lies, those before `#first` being sealed, and `COLUMNS` numbers for each. */
   #buffers: (Buffer | undefined)[] = [];
-  #columns = new Float64Array(ROWS_INITIAL * COLUMNS);
-  /**
-   * What the changes of all records replaced, one after the other, and where each record's begin. A number is one
-   * of `replaced`.
-   */
-  #befores: (Entry | bigint | number | readonly Slot[] | undefined)[] = [];
+  #columns: Float64Array = new Float64Array(ROWS_INITIAL * COLUMNS);
+  /** What the changes of all records replaced, one after the other. */
+  #befores: (Entry | bigint | typeof REPLAYED | readonly Slot[] | undefined)[] = [];
   /** How many elements of `#befores` have been cut off: what `FIRST_BEFORE` counts from. */
   #beforesCut = 0;
   /** Beside them what puts wrote. */
@@ -80,7 +80,7 @@ export class RecentRecords {
     this.#firstLsn = firstLsn;
     this.#buffers = new Array<Buffer | undefined>(count).fill(buffer);
     this.#columns = columns;
-    this.#befores = Array.from({ length: replaced.count }, (_, number) => number);
+    this.#befores = new Array<typeof REPLAYED>(replaced.count).fill(REPLAYED);
     this.#afters = new Array<Entry | undefined>(replaced.count).fill(undefined);
     this.#replaced = replaced;
   }
@@ -120,11 +120,11 @@ export class RecentRecords {
     }
   }
 
-  /** Makes entries of what so far are numbers. */
+  /** Makes entries of what so far are numbers in `#replaced`. */
   #makeEntries(from: number, to: number): void {
     for (let at = from; at < to; at++) {
       const before = this.#befores[at];
-      if (typeof before === "number") this.#befores[at] = this.#replaced!.before(before);
+      if (before === REPLAYED) this.#befores[at] = this.#replaced!.before(this.#beforesCut + at);
     }
   }
 

@@ -10,9 +10,6 @@ import {
   CHUNK_HEADER_BYTES,
   CHUNK_HISTORY,
   CHUNK_IDEMPOTENCY,
-  COLUMN_EXPIRY,
-  COLUMN_ONE_VERSION,
-  chainCrc,
   decodeHeader,
   HEADER_BYTES,
   headerVersion,
@@ -114,11 +111,15 @@ class SnapshotLoad {
 
   run(): void {
     const { chunks, number, chunksCrc, bodyBytes } = this.#header;
+    const { kernel } = this.#entries;
     const end = HEADER_BYTES + bodyBytes;
+    // One behind the other, they have the checksum that a chain over them has.
+    const crcs = Buffer.allocUnsafeSlow(chunks * 4);
+    /** Beginnings and ends of chunks of entries: how many rows there are must be known before they are made. */
+    const runs: number[] = [];
     let position = HEADER_BYTES;
-    let chain = 0;
+    let buffer = this.#bytes();
     for (let chunk = 0; chunk < chunks; chunk++) {
-      const buffer = this.#bytes();
       if (end - position < CHUNK_HEADER_BYTES) throw damaged(this.#path, position, "it ends early");
       const length = buffer.readUInt32LE(position);
       const start = position + CHUNK_HEADER_BYTES;
@@ -127,14 +128,23 @@ class SnapshotLoad {
       if (crc !== buffer.readUInt32LE(position + 4)) {
         throw damaged(this.#path, position, "a chunk's checksum fails");
       }
-      chain = chainCrc(chain, crc);
-      this.#in.reuse(buffer, start, start + length);
+      crcs.writeUInt32LE(crc, chunk * 4);
+      position = start + length;
+      if (kernel.exports.countRows(this.#at + start, this.#at + position) !== 0) {
+        runs.push(start, position);
+        continue;
+      }
+      this.#in.reuse(buffer, start, position);
       this.#chunk();
       if (this.#in.position !== this.#in.end) throw this.#in.corrupt("bytes after the chunk's end");
-      position = start + length;
+      buffer = this.#bytes();
     }
-    if (chain !== chunksCrc || position !== end)
+    if (crc32c(crcs, 0) !== chunksCrc || position !== end)
       throw damaged(this.#path, position, "its chunks do not add up");
+    for (let at = 0; at < runs.length; at += 2) {
+      if (kernel.exports.loadRows(this.#at + runs[at]!, this.#at + runs[at + 1]!) !== 0) continue;
+      throw damaged(this.#path, runs[at]!, "a chunk of entries makes no sense");
+    }
   }
 
   #chunk(): void {
@@ -144,8 +154,7 @@ class SnapshotLoad {
         this.#catalog();
         return;
       case CHUNK_ENTRIES:
-        this.#run();
-        return;
+        throw this.#in.corrupt("entries of an undefined map");
       case CHUNK_IDEMPOTENCY:
         this.#idempotency();
         return;
@@ -169,6 +178,7 @@ class SnapshotLoad {
       const table = state.table(input.text16());
       if (id !== state.nextTableId || table.id !== 0) throw input.corrupt("maps out of order");
       state.defineTable(table);
+      this.#entries.table(table);
       table.storedVersion = input.varint();
     }
     for (let count = input.varint(); count > 0; count--) {
@@ -189,40 +199,6 @@ class SnapshotLoad {
     state.fence = { number: state.fences, kind, detail };
   }
 
-  #run(): void {
-    const input = this.#in;
-    const table = this.#state.tableById(input.varint());
-    if (table === undefined) throw input.corrupt("entries of an undefined map");
-    const count = input.varint();
-    const columns = input.u8();
-    const keyLengthsAt = skip(input, count * 2);
-    const valueLengthsAt = skip(input, count * 4);
-    const lsnsAt = skip(input, count * 8);
-    const expiriesAt = (columns & COLUMN_EXPIRY) !== 0 ? skip(input, count * 8) : -1;
-    const oneVersion = (columns & COLUMN_ONE_VERSION) !== 0;
-    const schemaVersion = oneVersion ? input.varint() : 0;
-    const versionsAt = oneVersion ? -1 : skip(input, count * 2);
-    const { exports } = this.#entries.kernel;
-    const to = this.#entries.table(table);
-    const from = this.#at;
-    const keysAt = skip(input, exports.sumLengths(from + keyLengthsAt, count) >>> 0);
-    const valuesAt = input.position;
-    const end = exports.addRun(
-      to,
-      count,
-      from + keyLengthsAt,
-      from + valueLengthsAt,
-      from + lsnsAt,
-      expiriesAt < 0 ? 0 : from + expiriesAt,
-      versionsAt < 0 ? 0 : from + versionsAt,
-      schemaVersion,
-      from + keysAt,
-      from + valuesAt,
-    );
-    input.buffer = this.#bytes();
-    skip(input, end - from - valuesAt);
-  }
-
   #idempotency(): void {
     const input = this.#in;
     for (let count = input.varint(); count > 0; count--) {
@@ -232,11 +208,4 @@ class SnapshotLoad {
       this.#state.idempotency.remember(key, { lsn, timeUs, valueBytes: input.latin1(input.length()) });
     }
   }
-}
-
-function skip(input: ByteReader, sizeBytes: number): number {
-  input.need(sizeBytes);
-  const at = input.position;
-  input.position += sizeBytes;
-  return at;
 }

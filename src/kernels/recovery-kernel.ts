@@ -28,20 +28,10 @@ export interface RecoveryExports {
   beginTables(count: number): void;
   defineTable(id: number): number;
   clearTable(table: number): void;
-  addRun(
-    table: number,
-    count: number,
-    keyLengths: number,
-    valueLengths: number,
-    lsns: number,
-    expiries: number,
-    versions: number,
-    version: number,
-    keys: number,
-    values: number,
-  ): number;
-  sumLengths(lengths: number, count: number): number;
-  buildIndex(table: number, more: number): void;
+  countRows(chunk: number, end: number): number;
+  loadRows(chunk: number, end: number): number;
+  makeIndex(table: number, more: number): void;
+  indexRows(table: number, from: number, to: number): void;
   settleRows(table: number): void;
   beginReplay(places: number, count: number, lsn: number, sequences: number): void;
   sequenceTable(): number;

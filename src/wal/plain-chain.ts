@@ -53,7 +53,7 @@ export class PlainChain {
       const left = Math.min(limit, (ordinal + 1) * this.#segmentBlocks) - next;
       const block = this.#reader.block(next);
       if (block === undefined) break;
-      const wanted = Math.min(BATCH_BLOCKS, left);
+      const wanted = Math.min(BATCH_BLOCKS, left, this.#reader.readyFrom(next));
       const taken = this.#followBatch(block.byteOffset, wanted);
       if (taken > 0 && !firstLsns.has(ordinal)) {
         firstLsns.set(ordinal, numberAt(this.#kernel.words(block.byteOffset + 72, 2), 0));

@@ -13,7 +13,7 @@ export {
   seedBlocks,
 } from "./chain";
 export { beginRecords, placeAt, placeRecords, recordCount } from "./records";
-export { addRun, beginTables, buildIndex, clearTable, defineTable, sumLengths } from "./rows";
+export { beginTables, clearTable, countRows, defineTable, indexRows, loadRows, makeIndex } from "./rows";
 export {
   beforeRows,
   beforesSoFar,

@@ -178,7 +178,9 @@ function merge(table: usize, items: usize, fresh: u32, sorted: u32, count: u32):
 function keep(number: u32, target: usize, numbers: usize, kept: u32): bool {
   const row = rowAt(number);
   if (load<u8>(row, FLAGS) == GONE) return false;
-  memory.copy(target + <usize>kept * ROW_BYTES, row, ROW_BYTES);
+  const to = target + <usize>kept * ROW_BYTES;
+  v128.store(to, v128.load(row));
+  v128.store(to, v128.load(row, 16), 16);
   store<u32>(numbers + (<usize>number << 2), kept + 1);
   return true;
 }

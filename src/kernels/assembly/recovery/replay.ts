@@ -23,6 +23,9 @@ const DONE: i32 = 0;
 const YOURS: i32 = 1;
 /** The record's bytes make no sense. */
 const BAD: i32 = 2;
+/** There are more: the code that goes on may be faster by now. */
+const MORE: i32 = 3;
+const SLICE_RECORDS: u32 = 2048;
 
 const KIND_TRANSACTION: u32 = 1;
 const KIND_CUT: u32 = 2;
@@ -130,9 +133,11 @@ export function beforeYours(): u32 {
   return beforeCount - 1;
 }
 
-/** Applies records until all are, or one needs the caller. */
+/** Applies records until all are, one needs the caller, or they were many. */
 export function replay(): i32 {
+  const sliceEnd = record + SLICE_RECORDS;
   for (; record < records; record++) {
+    if (record == sliceEnd) return MORE;
     const place = places + <usize>record * PLACE_BYTES;
     const start = <usize>load<f64>(place);
     end = <usize>load<f64>(place, 8);

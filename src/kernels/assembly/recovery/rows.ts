@@ -28,7 +28,9 @@ export const SORTED: usize = 20;
 export const REMOVED: usize = 24;
 export const STORED_VERSION: usize = 28;
 export const EXPIRES: usize = 32;
-const TABLE_BYTES: usize = 36;
+/** Rows that a snapshot will bring. */
+const EXPECTED: usize = 36;
+const TABLE_BYTES: usize = 40;
 const ROWS_INITIAL: u32 = 1024;
 
 /** Maps by number, and how many numbers there may be. */
@@ -78,65 +80,111 @@ export function reserveRows(table: usize, capacity: u32): void {
   store<u32>(table, capacity, CAPACITY);
 }
 
-/**
- * Adds the rows of a snapshot's run, in the keys' order and after all before. `expiries` and `versions` 0: none expires,
- * all have `version`. Returns where the values end, which are not looked at.
- */
-export function addRun(
-  table: usize,
-  count: u32,
-  keyLengths: usize,
-  valueLengths: usize,
-  lsns: usize,
-  expiries: usize,
-  versions: usize,
-  version: u32,
-  keys: usize,
-  values: usize,
-): f64 {
+// Chunks of a snapshot that hold entries: docs/formats/critical.md and src/critical/snapshot-format.ts say what is where.
+
+const CHUNK_ENTRIES: u32 = 2;
+const COLUMN_EXPIRY: u32 = 1;
+const COLUMN_ONE_VERSION: u32 = 2;
+
+let at: usize = 0;
+
+/** LEB128, of which whole chunks are known to be sound. */
+function varint(end: usize): u64 {
+  let value: u64 = 0;
+  for (let shift: u64 = 0; shift < 49 && at < end; shift += 7) {
+    const byte = <u64>load<u8>(at++);
+    value |= (byte & 0x7f) << shift;
+    if (byte < 0x80) return value;
+  }
+  return u64.MAX_VALUE;
+}
+
+/** Counts the rows of a chunk towards its map's; `false` when the chunk holds something else, or no sense. */
+export function countRows(chunk: usize, end: usize): bool {
+  if (end - chunk < 4 || <u32>load<u8>(chunk) != CHUNK_ENTRIES) return false;
+  at = chunk + 1;
+  const table = tableOf(varint(end));
+  const count = varint(end);
+  if (table == 0 || count > <u64>(end - at)) return false;
+  store<u32>(table, load<u32>(table, EXPECTED) + <u32>count, EXPECTED);
+  return true;
+}
+
+/** Adds the rows of a chunk that was counted, after all before; `false` when its columns do not fit into it. */
+export function loadRows(chunk: usize, end: usize): bool {
+  at = chunk + 1;
+  const table = tableOf(varint(end));
+  const count = <usize>varint(end);
+  const columns = <u32>load<u8>(at++);
+  // What is left may be shorter than any column: each is as long as the count says, which fits into the chunk.
+  const keyLengths = at;
+  const valueLengths = keyLengths + (count << 1);
+  const lsns = valueLengths + (count << 2);
+  at = lsns + (count << 3);
+  let expiries: usize = 0;
+  if ((columns & COLUMN_EXPIRY) != 0) {
+    expiries = at;
+    at += count << 3;
+    store<u32>(table, 1, EXPIRES);
+  }
+  if (at > end) return false;
+  let version: u32 = 0;
+  let versions: usize = 0;
+  if ((columns & COLUMN_ONE_VERSION) != 0) version = <u32>varint(end);
+  else {
+    versions = at;
+    at += count << 1;
+  }
+  if (at > end) return false;
+  let value = <u64>at + <u64>sumLengths(keyLengths, count);
   const have = load<u32>(table, COUNT);
-  if (have + count > load<u32>(table, CAPACITY)) reserveRows(table, max(ROWS_INITIAL, (have + count) * 2));
+  const capacity = load<u32>(table, EXPECTED);
+  if (load<u32>(table, CAPACITY) < capacity) reserveRows(table, capacity * 2);
   let row = <usize>load<u32>(table, ROWS) + <usize>have * ROW_BYTES;
-  let value = <u64>values;
-  for (let i: usize = 0; i < <usize>count; i++, row += ROW_BYTES) {
+  let key = at;
+  for (let i: usize = 0; i < count; i++, row += ROW_BYTES) {
     const keyBytes = <usize>load<u16>(keyLengths + (i << 1));
     const valueBytes = load<u32>(valueLengths + (i << 2));
-    store<u32>(row, <u32>keys, KEY_AT);
+    store<u32>(row, <u32>key, KEY_AT);
     store<u32>(row, <u32>value, VALUE_AT);
     store<u32>(row, valueBytes, VALUE_BYTES);
     store<u64>(row, load<u64>(lsns + (i << 3)), LSN);
     store<u16>(row, <u16>keyBytes, KEY_BYTES);
     store<u16>(row, versions == 0 ? <u16>version : load<u16>(versions + (i << 1)), SCHEMA_VERSION);
     store<u64>(row, expiries == 0 ? 0 : load<u64>(expiries + (i << 3)) & 0x00ffffffffffffff, EXPIRY);
-    keys += keyBytes;
+    key += keyBytes;
     value += <u64>valueBytes;
   }
-  store<u32>(table, have + count, COUNT);
-  store<u32>(table, have + count, SORTED);
-  if (expiries != 0) store<u32>(table, 1, EXPIRES);
-  return <f64>value;
+  store<u32>(table, have + <u32>count, COUNT);
+  store<u32>(table, have + <u32>count, SORTED);
+  return value == <u64>end;
 }
 
 /** Bytes of all keys of a run. */
-export function sumLengths(lengths: usize, count: u32): u32 {
+function sumLengths(lengths: usize, count: usize): u32 {
   let sum: u32 = 0;
-  for (let i: usize = 0; i < <usize>count; i++) sum += <u32>load<u16>(lengths + (i << 1));
+  for (let i: usize = 0; i < count; i++) sum += <u32>load<u16>(lengths + (i << 1));
   return sum;
 }
 
-/** Builds the hash table, with room for so many keys more. */
-export function buildIndex(table: usize, more: u32): void {
+/** Makes a hash table, with room for so many keys more, and leaves it to `indexRows` to fill it. */
+export function makeIndex(table: usize, more: u32): void {
   const count = load<u32>(table, COUNT);
   const wanted = <u64>(count + more) + (<u64>(count + more) >> 1);
   let size: u32 = 16;
   while (<u64>size < wanted) size <<= 1;
-  const index = take(<usize>size << 2);
-  store<u32>(table, <u32>index, INDEX);
+  store<u32>(table, <u32>take(<usize>size << 2), INDEX);
   store<u32>(table, size, INDEX_SIZE);
-  let row = <usize>load<u32>(table, ROWS);
-  for (let number: u32 = 1; number <= count; number++, row += ROW_BYTES) {
-    let place = hashOf(load<u32>(row, KEY_AT), <usize>load<u16>(row, KEY_BYTES)) & (size - 1);
-    while (load<u32>(index + (<usize>place << 2)) != 0) place = (place + 1) & (size - 1);
+}
+
+/** Puts the keys of rows into the hash table, where they are not yet. */
+export function indexRows(table: usize, from: u32, to: u32): void {
+  const mask = load<u32>(table, INDEX_SIZE) - 1;
+  const index = <usize>load<u32>(table, INDEX);
+  let row = <usize>load<u32>(table, ROWS) + <usize>from * ROW_BYTES;
+  for (let number = from + 1; number <= to; number++, row += ROW_BYTES) {
+    let place = hashOf(load<u32>(row, KEY_AT), <usize>load<u16>(row, KEY_BYTES)) & mask;
+    while (load<u32>(index + (<usize>place << 2)) != 0) place = (place + 1) & mask;
     store<u32>(index + (<usize>place << 2), number);
   }
 }
@@ -177,6 +225,9 @@ export function rowOf(table: usize, key: usize, keyBytes: usize, make: bool): us
   store<u32>(table, load<u32>(table, REMOVED) + 1, REMOVED);
   const count = load<u32>(table, COUNT);
   store<u32>(index + (<usize>place << 2), count);
-  if (<u64>count * 4 > <u64>(mask + 1) * 3) buildIndex(table, count);
+  if (<u64>count * 4 > <u64>(mask + 1) * 3) {
+    makeIndex(table, count);
+    indexRows(table, 0, count);
+  }
   return row;
 }
