@@ -3,7 +3,6 @@ import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { isStoreError } from "../errors.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import type { LogRecord } from "./change.ts";
-import type { ReplacedRows } from "./cold-rows.ts";
 import {
   BLOCK_RAW_BYTES,
   BLOCK_RAW_BYTES_BUSY,
@@ -16,7 +15,7 @@ import {
 } from "./history-format.ts";
 import { type BlockPlace, blockPlaces } from "./history-reader.ts";
 import { createBlockMemory, HistoryBlockWriter } from "./history-writer.ts";
-import { RecentRecords } from "./recent-records.ts";
+import { RecentRecords, type ReplayedRecords } from "./recent-records.ts";
 import type { RecordPlace } from "./record-reader.ts";
 import type { Reserve } from "./reserve.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
@@ -162,15 +161,10 @@ export class History {
     this.#replayed++;
   }
 
-  /** The same of a record of puts, the last so many of `replaced` being what these replaced. */
-  addReplaced(place: RecordPlace, changes: number): void {
-    this.#recent.addReplaced(place, changes);
-    this.#replayed++;
-  }
-
-  /** What records replayed now replace. */
-  get replaced(): ReplacedRows {
-    return this.#recent.replaced;
+  /** The same of all records at once, before any other. */
+  addAllReplayed(replayed: ReplayedRecords): void {
+    this.#recent.addReplayed(replayed);
+    this.#replayed = replayed.count;
   }
 
   /** Takes a durable record that has been applied; its bytes must not change any more. */
