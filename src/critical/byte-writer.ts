@@ -55,6 +55,14 @@ export class ByteWriter {
     this.position = this.start;
   }
 
+  /** Goes on in a new buffer: nothing more is written to this one. */
+  renew(): void {
+    this.buffer = Buffer.allocUnsafeSlow(this.#initialBytes);
+    this.view = viewOf(this.buffer);
+    this.start = 0;
+    this.position = 0;
+  }
+
   /** What was written stays where it is, and the next piece begins behind it. */
   keep(): void {
     this.start = this.position;

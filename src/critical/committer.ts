@@ -58,7 +58,7 @@ export class Committer {
   readonly #journal: Journal;
   readonly #clock: Clock;
   readonly #published: Published;
-  readonly #writer = new RecordWriter();
+  readonly #writer: RecordWriter;
   readonly #record = { payload: new Uint8Array(0) as Uint8Array, timeUs: 0n };
   /** Appended and not acknowledged, in order; those before `#head` are. */
   #queued: Queued[] = [];
@@ -79,6 +79,7 @@ export class Committer {
     this.#journal = journal;
     this.#clock = clock;
     this.#published = published;
+    this.#writer = new RecordWriter(state.values);
     this.#nextLsn = state.lsn + 1;
     this.#lastTimeUs = state.timeUs;
   }
@@ -335,6 +336,7 @@ export class Committer {
   }
 
   #publish(tx: Transaction): void {
+    this.#state.values.written(tx.changes, tx.end - tx.offset);
     this.#state.apply(tx);
     tx.uncover();
     try {

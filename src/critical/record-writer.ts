@@ -25,6 +25,7 @@ import {
 } from "./record-format.ts";
 import type { Fence } from "./sequence.ts";
 import { Entry } from "./table.ts";
+import type { ValuePage, ValuePages } from "./value-pages.ts";
 
 const ARENA_BYTES = 1 << 20;
 
@@ -44,10 +45,23 @@ export interface Put {
  */
 export class RecordWriter {
   readonly #out = new ByteWriter(ARENA_BYTES, TRANSACTION_BYTES_MAX);
+  readonly #values: ValuePages;
+  /** What `#out` writes to. */
+  #page: ValuePage;
+
+  constructor(values: ValuePages) {
+    this.#values = values;
+    this.#page = values.openRecords(this.#out.buffer);
+  }
 
   begin(kind: LogRecord["kind"]): void {
     const out = this.#out;
-    out.restart();
+    if (this.#page.generation === this.#values.generation) out.restart();
+    else {
+      // What is current in this page is being moved to another.
+      out.renew();
+      this.#page = this.#values.openRecords(out.buffer);
+    }
     out.u8(kind === "cut" ? KIND_CUT : KIND_TRANSACTION);
     out.u8(0);
   }
@@ -71,7 +85,17 @@ export class RecordWriter {
       out.position += 2;
       put.codec.encode(put.value, out);
       const sizeBytes = out.lengthBefore(lengthAt);
-      return new Entry(out.buffer, out.position - sizeBytes, sizeBytes, schemaVersion, expiresAtUs, lsn);
+      if (this.#page.bytes !== out.buffer) this.#page = this.#values.openRecords(out.buffer);
+      const entry = new Entry(
+        out.buffer,
+        out.position - sizeBytes,
+        sizeBytes,
+        schemaVersion,
+        expiresAtUs,
+        lsn,
+      );
+      entry.page = this.#page;
+      return entry;
     } catch (error) {
       out.position = out.start + before;
       throw error;

@@ -1,3 +1,4 @@
+import type { Change } from "./change.ts";
 import type { State } from "./state.ts";
 import type { Entry } from "./table.ts";
 
@@ -8,6 +9,8 @@ const SLICE_MS = 0.25;
 /** Slots looked at between two looks at the clock. */
 const SLOTS_A_LOOK = 32;
 
+const CLOSED = { bytes: Buffer.alloc(0), usedBytes: 0, liveBytes: 0, isOpen: false };
+
 /** Some memory that values lie in. */
 export interface ValuePage {
   readonly bytes: Buffer;
@@ -16,36 +19,40 @@ export interface ValuePage {
   usedBytes: number;
   /** Of values that are current. */
   liveBytes: number;
+  /** More will be written to it. */
+  isOpen: boolean;
 }
 
 /**
- * Where values stay that outlive the log records they came in: a few large pages outside the JavaScript heap, filled
- * one after another. As objects of the heap, the collector would copy each of them twice before it lets them be,
- * which for values of some hundred bytes was most of what held the event loop.
+ * Where values lie: a few large pages outside the JavaScript heap, filled one after another. As objects of the heap,
+ * the collector would copy each of them twice before it lets them be, which for values of some hundred bytes was most
+ * of what held the event loop. A value committed now stays in the page its log record was written to; others are
+ * copied into pages of values alone.
  *
- * What is replaced leaves a hole. A page of nothing but holes goes by itself, and where the oldest values are replaced
- * first that is what becomes of every page. Once holes in the others are a third of everything, all that is current moves to new pages (as in
- * a log-structured memory: Rumble, Kejriwal and Ousterhout, FAST 2014), and the old ones go with the last that still
- * reads from them.
+ * What is replaced leaves a hole, and so does what is not a value in a record. A page of nothing but holes goes by
+ * itself, and where the oldest values are replaced first that is what becomes of every page. Once holes in the others
+ * are a third of everything, all that is current moves to new pages (as in a log-structured memory: Rumble, Kejriwal
+ * and Ousterhout, FAST 2014), and the old ones go with the last that still reads from them.
  */
 export class ValuePages {
-  #page: ValuePage = { bytes: Buffer.alloc(0), generation: 0, usedBytes: 0, liveBytes: 0 };
-  #generation = 1;
+  /** Pages of an older one are being given up. */
+  generation = 1;
+  /** Where values are copied to, and where records are written. */
+  #page: ValuePage = { ...CLOSED, generation: 0 };
+  #records: ValuePage = { ...CLOSED, generation: 0 };
   #keptBytes = 0;
   #freedBytes = 0;
   #isMoving = false;
 
   /** Takes a copy of an entry's value, unless it has it. */
   keep(entry: Entry): void {
-    if (entry.page?.generation === this.#generation) return;
+    if (entry.page?.generation === this.generation) return;
     const { lengthBytes } = entry;
     let page = this.#page;
-    if (page.generation !== this.#generation || page.bytes.byteLength - page.usedBytes < lengthBytes) {
-      const full = page;
-      const bytes = Buffer.allocUnsafeSlow(Math.max(PAGE_BYTES, lengthBytes));
-      page = { bytes, generation: this.#generation, usedBytes: 0, liveBytes: 0 };
+    if (page.generation !== this.generation || page.bytes.byteLength - page.usedBytes < lengthBytes) {
+      this.#close(page);
+      page = this.#begin(Buffer.allocUnsafeSlow(Math.max(PAGE_BYTES, lengthBytes)));
       this.#page = page;
-      this.#dropIfDead(full);
     }
     entry.moveTo(page.bytes, page.usedBytes, page);
     page.usedBytes += lengthBytes;
@@ -53,9 +60,45 @@ export class ValuePages {
     this.#keptBytes += lengthBytes;
   }
 
+  /** From here on records are written to these bytes. */
+  openRecords(bytes: Buffer): ValuePage {
+    this.#close(this.#records);
+    this.#records = this.#begin(bytes);
+    return this.#records;
+  }
+
+  /** A record in the open page is durable, and its entries are about to become what their keys hold. */
+  written(changes: readonly Change[], recordBytes: number): void {
+    let rest = recordBytes;
+    for (let i = 0; i < changes.length; i++) {
+      const change = changes[i]!;
+      if (change.kind !== "put") continue;
+      const { page, lengthBytes } = change.after!;
+      if (page?.generation !== this.generation) continue;
+      rest -= lengthBytes;
+      page.usedBytes += lengthBytes;
+      page.liveBytes += lengthBytes;
+      this.#keptBytes += lengthBytes;
+    }
+    const page = this.#records;
+    if (page.generation !== this.generation) return;
+    page.usedBytes += rest;
+    this.#keptBytes += rest;
+    this.#freedBytes += rest;
+  }
+
+  #begin(bytes: Buffer): ValuePage {
+    return { bytes, generation: this.generation, usedBytes: 0, liveBytes: 0, isOpen: true };
+  }
+
+  #close(page: ValuePage): void {
+    page.isOpen = false;
+    this.#dropIfDead(page);
+  }
+
   /** An entry is no longer what its key holds. */
   free({ page, lengthBytes }: Entry): void {
-    if (page?.generation !== this.#generation) return;
+    if (page?.generation !== this.generation) return;
     this.#freedBytes += lengthBytes;
     page.liveBytes -= lengthBytes;
     this.#dropIfDead(page);
@@ -63,7 +106,7 @@ export class ValuePages {
 
   /** Counts a page of holes no longer, unless it is still being filled. */
   #dropIfDead(page: ValuePage): void {
-    if (page.liveBytes > 0 || page === this.#page || page.generation !== this.#generation) return;
+    if (page.liveBytes > 0 || page.isOpen || page.generation !== this.generation) return;
     this.#keptBytes -= page.usedBytes;
     this.#freedBytes -= page.usedBytes;
   }
@@ -81,7 +124,7 @@ export class ValuePages {
   async move(state: State): Promise<void> {
     if (this.#isMoving) return;
     this.#isMoving = true;
-    this.#generation++;
+    this.generation++;
     this.#keptBytes = 0;
     this.#freedBytes = 0;
     let sliceEndMs = performance.now() + SLICE_MS;
