@@ -89,6 +89,8 @@ export class History {
   #file: DiskFile | undefined;
   #link: Buffer = NO_LINK;
   #lastLsn = 0;
+  /** Has records added that are durable and were not added yet. */
+  catchUp: () => void = () => {};
   /** Where space comes from when the disk is full. */
   reserve: Reserve | undefined;
   #writtenBytes = 0;
@@ -173,6 +175,7 @@ export class History {
    */
   boundary(lsn: number): Promise<HistoryPosition> {
     return new Promise((resolve, reject) => {
+      this.catchUp();
       invariant((this.#pending.lastLsn ?? 0) <= lsn, `history has gone past its boundary at LSN ${lsn}`);
       this.#pending.end();
       this.#boundaries.push({ lsn, resolve, reject });
@@ -344,6 +347,7 @@ export class History {
 
   /** Records not sealed yet, oldest first. */
   pending(): Iterable<PastRecord> {
+    this.catchUp();
     const replayed = this.#replayed.copy();
     const pending = this.#pending.past();
     return (function* () {
@@ -374,6 +378,7 @@ export class History {
   }
 
   stats(): HistoryStats {
+    this.catchUp();
     return {
       firstLsn: this.#files.length === 0 && this.#nextLsn() === undefined ? 0n : BigInt(this.firstLsn),
       files: this.#files.length,

@@ -3,24 +3,30 @@ import type { State } from "./state.ts";
 import type { Entry } from "./table.ts";
 
 const PAGE_BYTES = 256 << 10;
+/** The same for log records. */
+export const RECORD_PAGE_BYTES = 1 << 20;
 /** So many bytes of replaced values may lie about, and a third of all there are. */
 const WASTE_BYTES_MAX = 4 << 20;
 const SLICE_MS = 0.25;
 /** Slots looked at between two looks at the clock. */
 const SLOTS_A_LOOK = 32;
 
-const CLOSED = { bytes: Buffer.alloc(0), usedBytes: 0, liveBytes: 0, isOpen: false };
+const CLOSED = { bytes: Buffer.alloc(0), usedBytes: 0, liveBytes: 0, isOpen: false, lastLsn: 0 };
+/** Pages of records, all of one size, that wait to be written again. */
+const SPARE_PAGES_MAX = 16;
 
 /** Some memory that values lie in. */
 export interface ValuePage {
   readonly bytes: Buffer;
   /** Pages of an older one are being given up. */
-  readonly generation: number;
+  generation: number;
   usedBytes: number;
   /** Of values that are current. */
   liveBytes: number;
   /** More will be written to it. */
   isOpen: boolean;
+  /** The last record that may have a value in it, once it is no longer open. */
+  lastLsn: number;
 }
 
 /**
@@ -43,6 +49,12 @@ export class ValuePages {
   #keptBytes = 0;
   #freedBytes = 0;
   #isMoving = false;
+  /** LSN of the last record that is durable. */
+  #lsn = 0;
+  /** Pages of records in which nothing is current, that somebody may still hold an entry of; and those that nobody does. */
+  #dead: ValuePage[] = [];
+  readonly #spare: ValuePage[] = [];
+  #taken: ValuePage | undefined;
 
   /** Takes a copy of an entry's value, unless it has it. */
   keep(entry: Entry): void {
@@ -60,15 +72,40 @@ export class ValuePages {
     this.#keptBytes += lengthBytes;
   }
 
-  /** From here on records are written to these bytes. */
-  openRecords(bytes: Buffer): ValuePage {
+  /** Memory for records: that of a page in which nothing is current any more, if there is one of this size. */
+  takeRecords(sizeBytes: number): Buffer {
+    const spare = sizeBytes === RECORD_PAGE_BYTES ? this.#spare.pop() : undefined;
+    this.#taken = spare;
+    return spare === undefined ? Buffer.allocUnsafeSlow(sizeBytes) : spare.bytes;
+  }
+
+  /** From the record with this LSN on, records are written to these bytes. */
+  openRecords(bytes: Buffer, lsn: number): ValuePage {
+    this.#records.lastLsn = lsn;
     this.#close(this.#records);
-    this.#records = this.#begin(bytes);
+    const taken = this.#taken;
+    if (taken?.bytes === bytes) {
+      taken.generation = this.generation;
+      taken.isOpen = true;
+      this.#records = taken;
+    } else this.#records = this.#begin(bytes);
     return this.#records;
   }
 
+  /** Nobody holds an entry that is not current: what such entries lay in may be written again. */
+  release(): void {
+    if (this.#dead.length === 0) return;
+    for (const page of this.#dead) {
+      // Some records were not durable yet when it died.
+      const isDead = page.liveBytes === 0 && page.generation === this.generation;
+      if (isDead && this.#spare.length < SPARE_PAGES_MAX) this.#spare.push(page);
+    }
+    this.#dead = [];
+  }
+
   /** A record in the open page is durable, and its entries are about to become what their keys hold. */
-  written(changes: readonly Change[], recordBytes: number): void {
+  written(changes: readonly Change[], recordBytes: number, lsn: number): void {
+    this.#lsn = lsn;
     let rest = recordBytes;
     for (let i = 0; i < changes.length; i++) {
       const change = changes[i]!;
@@ -88,7 +125,7 @@ export class ValuePages {
   }
 
   #begin(bytes: Buffer): ValuePage {
-    return { bytes, generation: this.generation, usedBytes: 0, liveBytes: 0, isOpen: true };
+    return { bytes, generation: this.generation, usedBytes: 0, liveBytes: 0, isOpen: true, lastLsn: 0 };
   }
 
   #close(page: ValuePage): void {
@@ -109,6 +146,9 @@ export class ValuePages {
     if (page.liveBytes > 0 || page.isOpen || page.generation !== this.generation) return;
     this.#keptBytes -= page.usedBytes;
     this.#freedBytes -= page.usedBytes;
+    page.usedBytes = 0;
+    const isReusable = page.bytes.byteLength === RECORD_PAGE_BYTES && page.lastLsn <= this.#lsn;
+    if (isReusable && !this.#dead.includes(page)) this.#dead.push(page);
   }
 
   /** Bytes in pages, holes included. */
