@@ -1,6 +1,8 @@
 import { CHUNK_ELEMENTS } from "../limits.ts";
 import { laneWidth } from "./element.ts";
 import type { EncodeInput, Encoding, Workshop } from "./encoding.ts";
+import { hardlyChanged } from "./encodings/packed-difference.ts";
+import { laneOf } from "./lanes.ts";
 import {
   delta,
   lz4,
@@ -38,8 +40,14 @@ export function stepsFor(workshop: Workshop, input: EncodeInput): Step[] {
   };
   if (profile === "fast") {
     if (!hasBase) return [{ encodings: [planes], enough: 0.25 }, repeats];
-    // The differences decline what hardly changed; whatever they accept is good enough for a fast profile.
-    return [{ encodings: [packedDifference], enough: 1 }, { encodings: [residual], enough: 0.25 }, repeats];
+    // The differences decline what hardly changed, and do not help against another tensor.
+    const otherwise: Step = {
+      get encodings() {
+        return hardlyChanged(workshop, laneOf(element)) ? [residual] : [planes];
+      },
+      enough: 0.25,
+    };
+    return [{ encodings: [packedDifference], enough: RELATED }, otherwise, repeats];
   }
   const countable = bytes.length / laneWidth(element) <= CHUNK_ELEMENTS;
   const against = countable ? residual : packedDifference;
@@ -62,6 +70,9 @@ function repeating(profile: "fast" | "compact", hasBase: boolean): Encoding[] {
   if (profile === "fast") return [lz4];
   return hasBase ? [planesZstd, xorPlanesZstd, zstd] : [planesZstd, zstd];
 }
+
+/** A parent that saves less than a tenth may be another tensor's: then the chunk alone is less. */
+const RELATED = 0.9;
 
 /** Residuals against the parent, the next best, take more than this of moments and weights of float32. */
 const REPLAYED = 0.45;

@@ -62,6 +62,23 @@ describe("the codec", () => {
     roundTrip(shared, "bf16", []);
   });
 
+  it("takes a chunk alone where its parent is another tensor's, and against it where few rows changed", () => {
+    for (const element of ["bf16", "f32"] as const) {
+      const width = elementWidth(element);
+      const bytes = chunkOf(element, "gaussian", 20_000, 3);
+      const other = chunkOf(element, "gaussian", 20_000, 4);
+      const fewRows = new Uint8Array(bytes);
+      fewRows.set(other.subarray(0, 640 * width), 1600 * width);
+      const nameOf = (parent: Uint8Array, profile: "fast" | "compact") =>
+        encodingName(codec.encode({ bytes, element, bases: [parent], profile }).encoding);
+      for (const profile of ["fast", "compact"] as const) {
+        expect(nameOf(other, profile)).toBe("planes");
+        expect(nameOf(fewRows, profile)).toBe("residual");
+      }
+      expect(nameOf(stepped(bytes, width, 2, 5), "fast")).toBe("packed-difference");
+    }
+  });
+
   it("keeps an opaque chunk whose bytes moved as a small delta", () => {
     const base = chunkOf("bytes", "random", 100_000, 7);
     const bytes = new Uint8Array(base.length);

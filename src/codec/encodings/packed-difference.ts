@@ -1,6 +1,6 @@
 import type { Kernels } from "../../kernels/kernels.ts";
 import { corrupt } from "../corrupt.ts";
-import type { Encoding } from "../encoding.ts";
+import type { Encoding, Workshop } from "../encoding.ts";
 import { type Lane, laneOf } from "../lanes.ts";
 import { readPlane, writePlane } from "../plane.ts";
 import { lay } from "../regions.ts";
@@ -38,7 +38,7 @@ export const packedDifference: Encoding = {
     exports.packedSetup(Number(lane.float), lane.mantissaBits, lane.exponentMask);
     exports.differ(count * widthBytes, widthBytes, Number(lane.float));
     exports.packedPlan(count, widthBytes);
-    if (profile === "fast" && exports.packedUnchanged() > unchangedShareMax(lane)) return undefined;
+    if (profile === "fast" && hardlyChanged(workshop, lane)) return undefined;
     const low = exports.packedLowBytes();
     const mapped = exports.packedMapped();
     if (inPlanes(lane, low)) exports.splitPlanes(at.output, at.work, count, widthBytes);
@@ -149,7 +149,9 @@ function joinPlanes({ memory, at, exports }: Kernels, lane: Lane, count: number,
 }
 
 /**
- * Chunks of which more groups of 16 lanes than this did not change are soon coded by residuals, and much smaller: those
- * of wide lanes sooner, whose low bytes a map does not spare.
+ * Whether so few groups of 16 lanes of the chunk that was tried last changed that residuals are soon coded, and much
+ * smaller: of wide lanes fewer, whose low bytes a map does not spare.
  */
-const unchangedShareMax = ({ widthBytes }: Lane) => (widthBytes <= 2 ? 0.85 : 0.6);
+export function hardlyChanged({ kernels }: Workshop, { widthBytes }: Lane): boolean {
+  return kernels.exports.packedUnchanged() > (widthBytes <= 2 ? 0.85 : 0.6);
+}
