@@ -17,6 +17,7 @@ import {
 } from "./series-file.ts";
 import { SeriesFollower } from "./series-follower.ts";
 import { defineSeries, redefineSeries, type SeriesOptions } from "./series-options.ts";
+import { addUp, NO_READS, type SeriesSize, type SeriesTotals } from "./series-size.ts";
 import { SeriesWriter } from "./series-writer.ts";
 
 export interface SeriesStoreOptions {
@@ -102,6 +103,34 @@ export class SeriesStore {
     }
   }
 
+  /** All series together: those that are not open are looked at one after the other, without decoding a row. */
+  async stats(): Promise<SeriesTotals> {
+    const sizes: SeriesSize[] = [];
+    let unreadable = 0;
+    const names = this.list();
+    for (const name of names) {
+      try {
+        sizes.push(await this.#sizeOf(name));
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error;
+        unreadable++;
+      }
+    }
+    const blockCache = (await this.#cache)?.stats() ?? NO_READS;
+    return addUp(sizes, { series: names.length, writing: this.#writers.size, unreadable, blockCache });
+  }
+
+  async #sizeOf(name: string): Promise<SeriesSize> {
+    const open = this.#writers.get(name);
+    if (open !== undefined) return open.size();
+    const series = this.#openReader(name);
+    try {
+      return series.size();
+    } finally {
+      await series.close();
+    }
+  }
+
   /** Closes every open series and what their reads keep. */
   async close(): Promise<void> {
     await Promise.all([...this.#open].map((series) => series.close()));
@@ -128,7 +157,7 @@ export class SeriesStore {
   #openWriter(name: string, options: SeriesOptions): Series {
     const { disk, storeId, pool, nowUs, onError, budget } = this.#options;
     const directory = this.#directoryOf(name);
-    if (readSeriesFile(disk, directory) === undefined) {
+    if (disk.stat(`${directory}/${SERIES_FILE}`) === undefined) {
       if (options.columns === undefined) throw notThere(name, this.list());
       // A definition that is wrong leaves no directory behind.
       defineSeries(name, options, nowUs());
@@ -178,7 +207,7 @@ export class SeriesStore {
 function sameDefinition(a: SeriesDefinition | undefined, b: SeriesDefinition): boolean {
   const text = (value: unknown) =>
     JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? `${item}n` : item));
-  return a !== undefined && text(a) === text(b);
+  return a === b || (a !== undefined && text(a) === text(b));
 }
 
 function checkInterval(flushIntervalMs: number): number {

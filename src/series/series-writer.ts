@@ -51,6 +51,7 @@ export class SeriesWriter {
   readonly #definition: SeriesDefinition;
   readonly #encoder: RowEncoder;
   readonly #admission: Admission;
+  readonly #releasedKey = () => this.#released();
   readonly #sealed: SealedSegment[];
   /** Full segments that wait to be sealed, oldest first. */
   readonly #full: (Hot & { rows: number })[] = [];
@@ -61,6 +62,8 @@ export class SeriesWriter {
   #snapshot: Snapshot | undefined;
   #endRow: number;
   #sealing: Promise<void> | undefined;
+  /** Whether the last full file was filled fast. */
+  #fast = false;
   readonly #pace: SealPace;
   #closed = false;
 
@@ -123,7 +126,7 @@ export class SeriesWriter {
   append(row: RowInput): number | undefined {
     this.#requireOpen();
     const end = this.#encoder.encodeRow(row);
-    if (!this.#admission.admit(this.#encoder, end, () => this.#released())) return undefined;
+    if (!this.#admission.admit(this.#encoder, end, this.#releasedKey)) return undefined;
     try {
       this.#write(end, 1);
     } catch (error) {
@@ -280,7 +283,7 @@ export class SeriesWriter {
     const hot = this.#room();
     const { bytes, view } = this.#encoder;
     hot.journal.append(bytes, view, end, rows);
-    hot.segment.apply({ kind: RECORD_KINDS.rows, bytes, view, at: JOURNAL_RECORD_BYTES, rows });
+    hot.segment.add(bytes, view, JOURNAL_RECORD_BYTES, rows);
     this.#endRow = hot.segment.endRow;
     this.#snapshot = undefined;
   }
@@ -303,10 +306,10 @@ export class SeriesWriter {
     const { disk, directory, storeId } = this.#place;
     const header = { storeId, firstRow: segment.firstRow, description: segment.description };
     const place = { directory, name: hotFileName(segment.firstRow) };
-    const journal = JournalWriter.create(disk, place, header, carried);
+    const journal = JournalWriter.create(disk, place, header, { carried, fast: this.#fast });
     for (const payload of carried) {
       const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-      segment.apply({ kind: RECORD_KINDS.rows, bytes: payload, view, at: 0, rows: 1 });
+      segment.add(payload, view, 0, 1);
     }
     return { segment, journal };
   }
@@ -331,8 +334,11 @@ export class SeriesWriter {
         ? this.#begin(new HotSegment(hot.segment.endRow, { schema, windowKeys }), carried)
         : undefined;
     const { rows } = hot.segment.rows;
-    if (rows > 0) this.#full.push({ ...hot, rows });
-    else {
+    if (rows > 0) {
+      this.#fast = hot.journal.mapped;
+      hot.journal.fill();
+      this.#full.push({ ...hot, rows });
+    } else {
       // Nothing in it: the next file may even take its name.
       this.#place.disk.remove(hot.journal.path);
       void hot.journal.release();
