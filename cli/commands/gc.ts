@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { given, parseWhole } from "../arguments.ts";
 import { EXIT } from "../exit-codes.ts";
 import type { GcResult } from "../library.ts";
 import { formatBytes, plural } from "../render/quantities.ts";
@@ -11,13 +12,15 @@ export function addGc(program: Command, session: Session): void {
     .description("free the bytes that no version needs any more")
     .option("--dry-run", "show the plan and change nothing")
     .option("--yes", "do not ask")
-    .action(async (flags: { dryRun?: boolean; yes?: boolean }) => {
+    .option("--rate <bytes>", "bytes to copy each second, on average (default: 10000000)")
+    .action(async (flags: { dryRun?: boolean; yes?: boolean; rate?: string }) => {
       const dryRun = flags.dryRun === true;
+      const bytesPerSecond = flags.rate === undefined ? undefined : parseWhole("--rate", flags.rate, 1);
       session.requireConsent(flags);
       await session.withStore({ readOnly: dryRun }, async (store) => {
         const collect = (planOnly: boolean) =>
           session.running(planOnly ? "marking" : "collecting", (running) =>
-            store.gc({ ...running, dryRun: planOnly }),
+            store.gc({ ...given({ bytesPerSecond }), ...running, dryRun: planOnly }),
           );
         if (dryRun) {
           const plan = await collect(true);

@@ -19,9 +19,14 @@ afterEach(() => {
   rmSync(join(directory, ".."), { recursive: true, force: true });
 });
 
-function start(verb: string): { child: ChildProcess; lines: string[][]; ended: Promise<unknown> } {
+function start(
+  verb: string,
+  ...args: string[]
+): { child: ChildProcess; lines: string[][]; ended: Promise<unknown> } {
   const script = join(import.meta.dirname, "store.child.mjs");
-  const child = spawn(process.execPath, [script, verb, directory], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [script, verb, directory, ...args], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   children.push(child);
   const lines: string[][] = [];
   let rest = "";
@@ -67,6 +72,42 @@ describe("a process that is killed while it captures, spools and encodes", () =>
       }
     });
   });
+});
+
+describe("a process that is killed in every phase of a save", () => {
+  it("leaves the version before whole, and the one under way whole or not at all", { timeout: 180_000 }, () =>
+    seeded(async (random) => {
+      const first = start("phases");
+      expect(await first.ended).toBe(0);
+      const events = first.lines.find(([word]) => word === "events")!.slice(1);
+      // Packs are written and synced, the version log and its mark as well: every step of a save is among them.
+      const parts = new Set(events.map((event) => event.split(":")[1]));
+      expect([...parts]).toEqual(expect.arrayContaining(["chunks/packs", "versions"]));
+      for (let at = 0; at < events.length; at++) {
+        directory = join(directory, "..", `killed-${at}`);
+        const when = random.pick(["before", "after", "later"]);
+        const { lines, ended } = start("phases", String(at), when);
+        const end = await ended;
+        const where = `${when} ${at} ${events[at]}`;
+        // The last ones may come when the save is over and the store is being closed.
+        expect([0, "SIGKILL"], where).toContain(end);
+        const store = await openStore(directory, { workers: 0, stagingBytes: 1 << 20 });
+        const steps = store.checkpoints.log("m").map(({ step }) => step);
+        expect([[1], [1, 2]], where).toContainEqual(steps);
+        if (lines.some(([word, version]) => word === "durable" && version === "2"))
+          expect(steps, where).toEqual([1, 2]);
+        for (const step of steps) {
+          for (const { data } of (await store.checkpoints.restore(`m@${step}`)).values()) {
+            expect((data as Float32Array).findIndex((value, i) => value !== valueAt(step!, i))).toBe(-1);
+          }
+        }
+        const model = store.checkpoints.allocate({ w: { dtype: "F32", shape: [1000] } });
+        expect((await store.checkpoints.save("m", model).durable).version, where).toBe(steps.length + 1);
+        expect((await store.check({ readData: true })).ok, where).toBe(true);
+        await store.close();
+      }
+    }),
+  );
 });
 
 describe("a worker thread that dies", () => {

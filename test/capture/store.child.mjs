@@ -18,6 +18,40 @@ function fill(tensors, step) {
 
 const SPECS = { a: { dtype: "F32", shape: [700_000] }, b: { dtype: "F32", shape: [100_000] } };
 
+/** A disk that tells of everything that changes it, on this thread. */
+function watched(disk, directory, tell) {
+  const part = (path) =>
+    path
+      .slice(directory.length + 1)
+      .split("/")
+      .slice(0, -1)
+      .join("/") || "root";
+  const telling = (target, methods, nameOf) =>
+    new Proxy(target, {
+      get(_, name) {
+        const value = Reflect.get(target, name);
+        if (typeof value !== "function") return value;
+        if (!methods.includes(name)) return value.bind(target);
+        return (...args) => {
+          const event = `${name}:${nameOf(name, args)}`;
+          tell(event, "before");
+          const result = value.apply(target, args);
+          if (!(result instanceof Promise)) tell(event, "after");
+          else result.then(() => tell(event, "after"));
+          return result;
+        };
+      },
+    });
+  const changing = ["write", "writeSync", "sync", "syncSync", "truncate"];
+  const open = (path, options) => {
+    const file = disk.open(path, options);
+    return options.access === "read" ? file : telling(file, changing, () => part(path));
+  };
+  const outer = ["rename", "remove", "syncDirectory", "syncDirectoryAsync", "makeDirectory"];
+  const watching = telling(disk, outer, (_, [path]) => part(path));
+  return new Proxy(watching, { get: (_, name) => (name === "open" ? open : Reflect.get(watching, name)) });
+}
+
 const verbs = {
   /** Saves step after step, overwriting right after the fence, until it is killed. */
   async save(directory) {
@@ -67,6 +101,38 @@ const verbs = {
     await engine.close();
   },
 
+  /**
+   * Saves twice, and is killed at the `at`th thing that the second save does to the disk: before it, after it, or a little
+   * later. Without `at`, says what there is.
+   */
+  async phases(directory, at, when) {
+    const { openStore } = await import("../../dist/index.js");
+    const { realDisk } = await import("../../dist/src/disk/real-disk.js");
+    const events = [];
+    let armed = false;
+    const die = () => process.kill(process.pid, "SIGKILL");
+    const disk = watched(realDisk, directory, (name, moment) => {
+      if (!armed) return;
+      if (moment === "before") events.push(name);
+      if (events.length - 1 !== Number(at)) return;
+      if (when === moment) die();
+      if (when === "later" && moment === "after") setTimeout(die, 1);
+    });
+    const store = await openStore(directory, { create: true, workers: 2, stagingBytes: 1 << 20, disk });
+    const tensors = store.checkpoints.allocate(SPECS);
+    for (const step of [1, 2]) {
+      fill(tensors, step);
+      armed = step === 2;
+      const ticket = store.checkpoints.save("m", tensors, { step });
+      await ticket.captured;
+      fill(tensors, 99);
+      const { version } = await ticket.durable;
+      say("durable", version, step);
+    }
+    if (at === undefined) say("events", ...events);
+    await store.close();
+  },
+
   /** Saves once for each line it is sent. */
   async serve(directory) {
     const { openStore } = await import("../../dist/index.js");
@@ -85,6 +151,6 @@ const verbs = {
 };
 
 if (isMainThread && process.argv[1]?.endsWith("store.child.mjs")) {
-  const [verb, directory] = process.argv.slice(2);
-  await verbs[verb](directory);
+  const [verb, ...args] = process.argv.slice(2);
+  await verbs[verb](...args);
 }

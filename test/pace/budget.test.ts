@@ -35,6 +35,15 @@ async function saveSome(random: Random, bytes: number, versions: number): Promis
   }
 }
 
+/** Something that is waited for and told once. */
+function signalled(): { seen: Promise<void>; tell: () => void } {
+  let tell = () => {};
+  const seen = new Promise<void>((resolve) => {
+    tell = resolve;
+  });
+  return { seen, tell };
+}
+
 /** What a promise has come to by now. */
 async function stateOf(promise: Promise<unknown>): Promise<"resolved" | "rejected" | "pending"> {
   for (let i = 0; i < 20; i++) await turn();
@@ -77,7 +86,9 @@ describe("a collection", () => {
     await open({ ioBudget: 1000 });
     await saveSome(random, 3 << 20, 2);
     await store.checkpoints.prune("m", { keepLast: 1 });
-    const collecting = store.gc();
+    const copying = signalled();
+    const collecting = store.gc({ onProgress: () => copying.tell() });
+    await copying.seen;
     expect(await stateOf(collecting)).toBe("pending");
     // Nobody is kept out meanwhile: a save needs the lock that the sweep will take.
     await saveSome(random, 1 << 16, 1);
@@ -95,7 +106,9 @@ describe("a collection", () => {
     await store.checkpoints.prune("m", { keepLast: 1 });
     await expect(store.gc({ bytesPerSecond: 0 })).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
     const stop = new AbortController();
-    const collecting = store.gc({ signal: stop.signal });
+    const copying = signalled();
+    const collecting = store.gc({ signal: stop.signal, onProgress: () => copying.tell() });
+    await copying.seen;
     expect(await stateOf(collecting)).toBe("pending");
     stop.abort();
     await expect(collecting).rejects.toMatchObject({ code: "ERR_ABORTED" });
