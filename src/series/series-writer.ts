@@ -1,6 +1,12 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
-import { SERIES_HOT_BYTES_MAX, SERIES_RECORD_ROWS_MAX, SERIES_SEALS_WAITING_MAX } from "../limits.ts";
+import {
+  SERIES_HOT_BYTES_MAX,
+  SERIES_RECORD_ROWS_MAX,
+  SERIES_SEALS_WAITING,
+  SERIES_SEALS_WAITING_BYTES,
+  SERIES_SEALS_WAITING_MAX,
+} from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import { Admission } from "./admission.ts";
 import { valueAt } from "./column-slice.ts";
@@ -216,8 +222,7 @@ export class SeriesWriter {
 
   /** Bytes of the hot files' records: what they take, the room they keep ahead not counted. */
   get hotBytes(): number {
-    const full = this.#full.reduce((sum, { journal }) => sum + journal.sizeBytes, 0);
-    return full + (this.#hot?.journal.sizeBytes ?? 0);
+    return this.#fullBytes() + (this.#hot?.journal.sizeBytes ?? 0);
   }
 
   /** Calls `listener` once, after the next append (on a later turn) or when the series is closed. */
@@ -286,7 +291,7 @@ export class SeriesWriter {
     if (this.#hot !== undefined) {
       const { segment, journal } = this.#hot;
       if (segment.rows.rows < segmentRows && journal.sizeBytes < SERIES_HOT_BYTES_MAX) return this.#hot;
-      if (this.#full.length >= SERIES_SEALS_WAITING_MAX) throw this.#sealingBehind();
+      if (this.#isSealingBehind()) throw this.#sealingBehind();
       this.#roll(this.#hot);
     }
     if (this.#hot !== undefined) return this.#hot;
@@ -399,13 +404,25 @@ export class SeriesWriter {
     await this.#hot?.journal.sync();
   }
 
+  #isSealingBehind(): boolean {
+    const { length } = this.#full;
+    if (length < SERIES_SEALS_WAITING) return false;
+    return length >= SERIES_SEALS_WAITING_MAX || this.#fullBytes() >= SERIES_SEALS_WAITING_BYTES;
+  }
+
+  #fullBytes(): number {
+    return this.#full.reduce((sum, { journal }) => sum + journal.sizeBytes, 0);
+  }
+
   #sealingBehind(): StoreError {
     const { name } = this.#definition;
+    const { length } = this.#full;
+    const sizeBytes = this.#fullBytes();
     return new StoreError(
       "ERR_LIMIT",
-      `series "${name}": ${SERIES_SEALS_WAITING_MAX} full segments wait to be sealed`,
+      `series "${name}": ${length} full segments of ${sizeBytes} bytes wait to be sealed`,
       {
-        context: { series: name, limit: SERIES_SEALS_WAITING_MAX },
+        context: { series: name, segments: length, sizeBytes },
         retryable: true,
         hint: "Await `settled()` between batches, so that sealing keeps up.",
       },

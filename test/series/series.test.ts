@@ -4,6 +4,8 @@ import {
   SERIES_COLUMNS_MAX,
   SERIES_LIST_SIZE_MAX,
   SERIES_ROW_BYTES_MAX,
+  SERIES_SEALS_WAITING_BYTES,
+  SERIES_SEALS_WAITING_MAX,
   SERIES_SEGMENT_ROWS_MAX,
 } from "../../src/limits.ts";
 import { openSeries, type Row, rowsOf, simulatedDisk } from "./open.ts";
@@ -269,6 +271,22 @@ describe("a ring", () => {
     expect(evictedRows).toBeGreaterThan(0);
     expect(storedBytes).toBeLessThan(2000);
   });
+
+  it.each([
+    { what: "segments", bytes: 1, segments: SERIES_SEALS_WAITING_MAX },
+    { what: "bytes", bytes: 1_000_000, segments: Math.ceil(SERIES_SEALS_WAITING_BYTES / 1_000_121) },
+  ])(
+    "refuses rows when too many $what wait to be sealed, and takes them again",
+    async ({ bytes, segments }) => {
+      const columns = { ts: "ts_ms", data: "binary" } as const;
+      const series = openSeries().open("s", { columns, key: "ts", ring: { segmentRows: 1, segments: 3 } });
+      const row = (ts: number) => ({ ts, data: new Uint8Array(bytes) });
+      for (let i = 0; i <= segments; i++) expect(series.append(row(i))).toBe(i);
+      expect(codeOf(() => series.append(row(segments + 1)))).toBe("ERR_LIMIT");
+      await series.settled();
+      expect(series.append(row(segments + 1))).toBe(segments + 1);
+    },
+  );
 
   it("refuses a batch that is larger than itself", () => {
     const series = openSeries().open("s", { columns: { x: "i32" }, ring: { segmentRows: 10, segments: 2 } });
