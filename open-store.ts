@@ -108,7 +108,8 @@ export class Store implements AsyncDisposable {
     this.#requireOpen();
     const { pool } = this.#engine;
     const { onError } = this.#options;
-    this.#series ??= new (late.series.get().SeriesStore)({ ...this.#place("series"), pool, onError });
+    const { budget } = this.checkpoints;
+    this.#series ??= new (late.series.get().SeriesStore)({ ...this.#place("series"), pool, onError, budget });
     return this.#series;
   }
 

@@ -1,4 +1,5 @@
 import { isStoreError, StoreError } from "../errors.ts";
+import { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { LogFollower } from "../wal/follow-log.ts";
 import type { Journal, JournalEntry, RecordVisitor } from "../wal/journal.ts";
 import { WriteAheadLog } from "../wal/log.ts";
@@ -6,18 +7,18 @@ import { openLog } from "../wal/open-log.ts";
 import { type AuditReport, verifyAudit } from "./audit.ts";
 import { type AuditEntry, auditLog, type LogQuery } from "./audit-log.ts";
 import { type BackupOptions, type BackupResult, backupCritical } from "./backup.ts";
-import type { Annotations, LogRecord } from "./change.ts";
+import type { Annotations } from "./change.ts";
 import { type Clock, createClock } from "./clock.ts";
 import type { CommitOptions } from "./commit-options.ts";
-import { Committer, type Receipt } from "./committer.ts";
+import { Committer, type Followers, type Receipt } from "./committer.ts";
 import { adoptMoved, adoptSequence, recognizeCopy, showFence } from "./fencing.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
+import { KernelState } from "./kernel-state.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
 import { type MigrationPlan, planMigration, upgradeEntries } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
-import type { RecordPlace } from "./record-reader.ts";
-import { loadSnapshot, replay, replayJournal } from "./recovery.ts";
+import { loadSnapshot, replay, replayJournal, replayRead } from "./recovery.ts";
 import { Reserve } from "./reserve.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
@@ -56,7 +57,7 @@ export class Critical {
   #follower: LogFollower | undefined;
   #closed = false;
 
-  private constructor(options: CriticalOptions, journal: Journal | undefined) {
+  private constructor(options: CriticalOptions, journal: Journal | undefined, kernel: RecoveryKernel) {
     this.#options = options;
     this.readOnly = options.readOnly === true;
     this.#clock = options.clock ?? createClock();
@@ -65,16 +66,18 @@ export class Critical {
     this.#history = new History(place, options.history);
     this.#trail = new Trail(this.#history, this.#state);
     if (journal === undefined) {
-      this.#recovery = this.#loadForReading();
+      this.#recovery = this.#loadForReading(kernel);
       showFence(this.#state, options);
       return;
     }
     const { disk, directory } = options;
     this.#journal = journal;
     disk.makeDirectory(directory);
-    const recovered = this.#load(journal);
+    const recovered = this.#load(journal, kernel);
     this.#recovery = recovered.stats;
-    this.#committer = new Committer(this.#state, journal, this.#clock, this.#published);
+    const committer = new Committer(this.#state, journal, this.#clock, this.#followers);
+    this.#committer = committer;
+    this.#history.catchUp = () => committer.keepLate();
     this.#committer.logRecords = recovered.stats.replayedRecords;
     const reserveBytes = options.reserveBytes ?? (disk.kind === "real" ? RESERVE_BYTES : 0);
     this.#reserve = new Reserve({ disk, directory }, reserveBytes, this.#warn);
@@ -104,16 +107,17 @@ export class Critical {
    *   later varve
    */
   static open(options: CriticalOptions): Critical {
-    if (options.readOnly === true) return new Critical(options, undefined);
+    const kernel = new RecoveryKernel();
+    if (options.readOnly === true) return new Critical(options, undefined, kernel);
     let critical: Critical | undefined;
     const onWarning = (warning: StoreError) => {
       const isFull = warning.code === "ERR_DISK_FULL";
       options.onWarning?.(isFull ? DISK_FULL : warning.message, warning);
       if (isFull) critical?.makeRoom();
     };
-    const journal = options.journal ?? openLog({ ...options.log, ...logPlace(options), onWarning });
+    const journal = options.journal ?? openLog({ ...options.log, ...logPlace(options), kernel, onWarning });
     try {
-      critical = new Critical(options, journal);
+      critical = new Critical(options, journal, kernel);
       return critical;
     } catch (error) {
       // The lock goes with it. Why the opening failed says more than what closing may add.
@@ -129,17 +133,18 @@ export class Critical {
   }
 
   /** What a reader starts with: the newest snapshot, and the log as far as it is known durable. */
-  #loadForReading(): RecoveryStats {
+  #loadForReading(kernel: RecoveryKernel): RecoveryStats {
     const { disk, directory } = this.#options;
     const startMs = performance.now();
     this.#state.reset();
-    const found = loadSnapshot(disk, directory, this.#state);
+    const found = loadSnapshot(disk, directory, this.#state, () => new KernelState(kernel));
     const snapshotLsn = this.#state.lsn;
     const loadedMs = performance.now();
     this.#history.open(found.history, snapshotLsn, false);
     const fromLsn = BigInt(snapshotLsn + 1 - this.#state.logBase);
     this.#follower = new LogFollower({ ...logPlace(this.#options), fromLsn });
-    const replayedRecords = replay(scanOf(this.#follower.refresh()), this.#state, this.#history);
+    const entries = this.#follower.refresh();
+    const replayedRecords = replayRead(entries.length, scanOf(entries), found, this.#state, this.#history);
     return {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -161,22 +166,22 @@ export class Critical {
     } catch (error) {
       if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
       // The log was trimmed behind a newer snapshot: begin again from that one.
-      this.#recovery = this.#loadForReading();
+      this.#recovery = this.#loadForReading(new RecoveryKernel());
     }
     return this.lsn;
   }
 
-  #load(journal: Journal) {
+  #load(journal: Journal, kernel: RecoveryKernel) {
     const { disk, directory } = this.#options;
     const startMs = performance.now();
-    const found = loadSnapshot(disk, directory, this.#state);
+    const found = loadSnapshot(disk, directory, this.#state, () => new KernelState(kernel));
     const snapshotLsn = this.#state.lsn;
     const loadedMs = performance.now();
     const problem = this.#history.open(found.history, snapshotLsn, !this.readOnly);
     if (problem !== undefined) this.#warn(`the history is damaged: ${problem}`, undefined);
     for (const path of found.damaged)
       this.#warn(`snapshot ${path} is damaged, an older one is used`, undefined);
-    const replayed = replayJournal(journal, this.#state, found.damaged, this.#history);
+    const replayed = replayJournal(journal, this.#state, found, this.#history);
     const stats: RecoveryStats = {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -395,12 +400,16 @@ export class Critical {
     });
   }
 
-  readonly #published = (record: LogRecord & RecordPlace): void => {
-    if (this.#witness !== undefined && record.changes.some(({ kind }) => kind === "sequence")) {
-      this.#witness.update(this.#state);
-    }
-    this.#history.add(record);
-    this.#snapshots?.consider();
+  readonly #followers: Followers = {
+    acknowledging: (record) => {
+      if (this.#witness !== undefined && record.changes.some(({ kind }) => kind === "sequence")) {
+        this.#witness.update(this.#state);
+      }
+    },
+    keep: (record) => {
+      this.#history.add(record);
+      this.#snapshots?.consider();
+    },
   };
 
   readonly #warn = (message: string, error: unknown): void => {

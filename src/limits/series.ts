@@ -27,6 +27,12 @@ export const SERIES_MAPPED_BYTES_MAX = 32 << 20;
 /** Rows of one journal record: a batch is cut into such pieces, each under one checksum. */
 export const SERIES_RECORD_ROWS_MAX = 8192;
 
+/**
+ * Full segments that may wait for the budget of background writing: the one to be sealed next. With one more behind it,
+ * rows come faster than the budget lets them be sealed, and memory counts for more.
+ */
+export const SERIES_SEALS_PACED_MAX = 1;
+
 /** Full segments that may always wait to be sealed. */
 export const SERIES_SEALS_WAITING = 16;
 

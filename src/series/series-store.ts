@@ -6,6 +6,7 @@ import { NAME_BYTES_MAX, SERIES_OPEN_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import { loadColumnCodec } from "./columns/column-codec.ts";
 import { ReadCache } from "./parts.ts";
+import type { SealBudget } from "./seal-pace.ts";
 import { Series } from "./series.ts";
 import {
   directoryName,
@@ -29,6 +30,8 @@ export interface SeriesStoreOptions {
   nowUs: () => bigint;
   /** Told of background work (a flush, a seal) that failed while nobody was waiting for it. */
   onError?: ((error: unknown) => void) | undefined;
+  /** What background writing takes from; without one, seals do not wait. */
+  budget?: SealBudget | undefined;
 }
 
 /** The time series of a store. */
@@ -152,7 +155,7 @@ export class SeriesStore {
   }
 
   #openWriter(name: string, options: SeriesOptions): Series {
-    const { disk, storeId, pool, nowUs, onError } = this.#options;
+    const { disk, storeId, pool, nowUs, onError, budget } = this.#options;
     const directory = this.#directoryOf(name);
     if (disk.stat(`${directory}/${SERIES_FILE}`) === undefined) {
       if (options.columns === undefined) throw notThere(name, this.list());
@@ -169,6 +172,7 @@ export class SeriesStore {
         flushIntervalMs: checkInterval(options.flushIntervalMs ?? 1000),
         profile: options.profile ?? "compact",
         onError: onError ?? (() => {}),
+        budget,
       });
       if (!sameDefinition(found, definition)) writeSeriesFile(disk, directory, definition);
       const onClose = () => {

@@ -13,6 +13,7 @@ import { evictable } from "./retention.ts";
 import { type BatchInput, batchRows, RowEncoder, type RowInput } from "./row-encoder.ts";
 import { columnIndex, type Schema, sameSchema } from "./schema.ts";
 import { type SealRequest, type SealResult, sealJob } from "./seal.job.ts";
+import { type SealBudget, SealPace } from "./seal-pace.ts";
 import { bytesWaiting, requireSealsKeepUp } from "./seals-waiting.ts";
 import { hotFileName, segmentFileName } from "./segment-format.ts";
 import { readSealed, type SealedSegment, type Snapshot } from "./segment-list.ts";
@@ -31,6 +32,8 @@ export interface WriterOptions {
   profile: "light" | "compact";
   /** Told of background work that failed while nobody was waiting for it. */
   onError: (error: unknown) => void;
+  /** Without one, seals do not wait. */
+  budget?: SealBudget | undefined;
 }
 
 interface Hot {
@@ -62,12 +65,14 @@ export class SeriesWriter {
   #sealing: Promise<void> | undefined;
   /** Whether the last full file was filled fast. */
   #fast = false;
+  readonly #pace: SealPace;
   #closed = false;
 
   private constructor(place: WriterPlace, definition: SeriesDefinition, options: WriterOptions) {
     this.#place = place;
     this.#definition = definition;
     this.#options = options;
+    this.#pace = new SealPace(options.budget);
     this.#encoder = new RowEncoder(definition.schema);
     this.#flushTimer = new FlushTimer(options.flushIntervalMs, () => {
       this.#sync().catch((error: unknown) => options.onError(error));
@@ -186,10 +191,12 @@ export class SeriesWriter {
 
   /** Waits until no full segment waits to be sealed. @throws what kept one from being sealed */
   async settled(): Promise<void> {
-    while (this.#full.length > 0) {
-      this.#sealInBackground();
-      await this.#sealing;
-    }
+    await this.#pace.without(async () => {
+      while (this.#full.length > 0) {
+        this.#sealInBackground();
+        await this.#sealing;
+      }
+    });
   }
 
   /** Keeps rows from `row` on from eviction until released. */
@@ -235,6 +242,7 @@ export class SeriesWriter {
     if (this.#closed) return;
     this.#closed = true;
     this.#flushTimer.stop();
+    this.#pace.hurry();
     try {
       await this.#sealing?.catch(() => {});
       for (const { journal } of this.#full) await journal.close();
@@ -341,6 +349,7 @@ export class SeriesWriter {
   }
 
   #sealInBackground(): void {
+    this.#pace.filled(this.#full.length);
     if (this.#sealing !== undefined || this.#full.length === 0) return;
     this.#sealing = this.#sealAll().finally(() => {
       this.#sealing = undefined;
@@ -354,13 +363,17 @@ export class SeriesWriter {
       const { disk, directory, storeId, pool } = this.#place;
       const { firstRow } = hot.segment;
       const { rows } = hot;
+      await this.#pace.turn(this.#full.length);
+      if (this.#closed) return;
       // Rows carried out of its window must be durable where they are now before this file goes.
       const next = this.#full[1] ?? this.#hot;
       if (hot.segment.window !== undefined) await next?.journal.sync();
       const { profile } = this.#options;
       const { derive } = this.#definition;
       const request: SealRequest = { directory, storeId, firstRow, rows, profile, ...(derive && { derive }) };
-      await pool.run<SealResult>(sealJob, pool.inline ? { ...request, disk } : request);
+      const sent = pool.inline ? { ...request, disk } : request;
+      const { sizeBytes } = await pool.run<SealResult>(sealJob, sent);
+      this.#pace.charge(sizeBytes);
       const name = { name: segmentFileName(firstRow, rows), kind: "sealed" as const, firstRow, rows };
       this.#sealed.push(readSealed(disk, directory, name, storeId));
       this.#full.shift();

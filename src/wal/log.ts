@@ -1,6 +1,7 @@
 import { invariant } from "../assert.ts";
 import type { DiskFile, DurableMethod } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { WAL_RECORD_BYTES_MAX } from "../limits.ts";
 import { createInlineCarrier, type WriteCarrier, type WriteOutcome, writeToAll } from "./carrier.ts";
 import {
@@ -11,10 +12,20 @@ import {
   RECORD_HEADER_BYTES,
 } from "./format.ts";
 import { type GatheredWrite, Gathering } from "./gathering.ts";
-import type { Appended, Journal, JournalEntry, JournalRecord, RecordVisitor, Waiter } from "./journal.ts";
+import {
+  type Appended,
+  type Journal,
+  type JournalEntry,
+  type JournalRecord,
+  type JournalWrite,
+  type RecordVisitor,
+  type Waiter,
+  writeOf,
+} from "./journal.ts";
 import { type CountSummary, LatencyHistogram, type LatencySummary } from "./latency.ts";
 import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
-import { type RecoveredBlocks, readEntries, scanEntries } from "./read-log.ts";
+import { readEntries, scanEntries } from "./read-log.ts";
+import { placeRecords, type RecordPlaces, type RecoveredLog } from "./record-places.ts";
 import { SegmentKeeper } from "./segment-keeper.ts";
 import type { Segments } from "./segments.ts";
 import { createThreadCarrier } from "./thread-carrier.ts";
@@ -55,7 +66,7 @@ export interface LogParts {
   firstLsns: Map<number, number>;
   report: OpenReport;
   /** Blocks as recovery found them. */
-  recovered: RecoveredBlocks | undefined;
+  recovered: RecoveredLog | undefined;
 }
 
 /**
@@ -76,8 +87,8 @@ export class WriteAheadLog implements Journal {
   readonly #gathering: Gathering;
   readonly #keeper: SegmentKeeper;
   #copies: Segments[];
-  /** For the first reading, which is what replays the log. */
-  #recovered: RecoveredBlocks | undefined;
+  /** For the first placing, which is what replays the log. */
+  #recovered: RecoveredLog | undefined;
   #durableLsn: number;
   #inFlight: GatheredWrite | undefined;
   #carrier: WriteCarrier | undefined;
@@ -115,16 +126,17 @@ export class WriteAheadLog implements Journal {
     return BigInt(this.#keeper.firstLsn);
   }
 
-  appendSync(record: JournalRecord): Appended {
-    this.#checkUsable(record);
+  appendSync(given: JournalWrite | JournalRecord): Appended {
+    const record = "payload" in given ? writeOf(given) : given;
+    this.#checkUsable(record.end - record.offset);
     if (this.#inFlight !== undefined) this.#finishInFlight();
     while (!this.#gathering.addSync(record)) this.#writeGathered();
     this.#writeGathered();
     return { lsn: BigInt(this.#durableLsn) };
   }
 
-  enqueue(record: JournalRecord, waiter: Waiter): void {
-    this.#checkUsable(record);
+  enqueue(record: JournalWrite, waiter: Waiter): void {
+    this.#checkUsable(record.end - record.offset);
     this.#gathering.add(record, waiter);
     if (this.#inFlight === undefined) this.#flushSoon();
   }
@@ -132,22 +144,25 @@ export class WriteAheadLog implements Journal {
   /** The same as a promise. */
   append(record: JournalRecord): Promise<Appended> {
     return new Promise((resolve, reject) => {
-      this.enqueue(record, { resolve: (lsn) => resolve({ lsn: BigInt(lsn) }), reject });
+      this.enqueue(writeOf(record), { resolve: (lsn) => resolve({ lsn: BigInt(lsn) }), reject });
     });
   }
 
   *read(lsn: bigint): Generator<JournalEntry> {
-    yield* readEntries(this.#copies, this.#chain, this.#rangeFrom(lsn), this.#takeRecovered());
+    yield* readEntries(this.#copies, this.#chain, this.#rangeFrom(lsn));
   }
 
   scan(lsn: bigint, visit: RecordVisitor): void {
-    scanEntries(this.#copies, this.#chain, this.#rangeFrom(lsn), visit, this.#takeRecovered());
+    scanEntries(this.#copies, this.#chain, this.#rangeFrom(lsn), visit);
   }
 
-  #takeRecovered(): RecoveredBlocks | undefined {
+  place(lsn: bigint, kernel: RecoveryKernel): RecordPlaces | undefined {
     const recovered = this.#recovered;
     this.#recovered = undefined;
-    return recovered;
+    const { start } = this.#rangeFrom(lsn);
+    if (recovered?.kernel !== kernel) return undefined;
+    const count = this.#durableLsn + 1 - Number(lsn);
+    return placeRecords(recovered, { fromSequence: start, fromLsn: Number(lsn), count });
   }
 
   #rangeFrom(lsn: bigint): { start: number; through: number; lsn: bigint } {
@@ -210,10 +225,9 @@ export class WriteAheadLog implements Journal {
     if (this.#isClosed) throw new StoreError("ERR_CLOSED", "the log is closed");
   }
 
-  #checkUsable(record: JournalRecord): void {
+  #checkUsable(size: number): void {
     this.#checkOpen();
     if (this.#poison !== undefined) throw this.#poison;
-    const size = record.payload.byteLength;
     if (size <= this.recordBytesMax) return;
     throw new StoreError(
       "ERR_LIMIT",
@@ -343,7 +357,11 @@ export class WriteAheadLog implements Journal {
   /** Tells those who wait for a write that it is durable; after a poisoning they know already. */
   #answer({ waiters, firstLsn }: GatheredWrite): void {
     if (this.#poison !== undefined) return;
-    for (let index = 0; index < waiters.length; index++) waiters[index]?.resolve(firstLsn + index);
+    // Whoever waits for several records in a row is told of the last of them.
+    for (let index = 0; index < waiters.length; index++) {
+      const waiter = waiters[index];
+      if (waiter !== undefined && waiter !== waiters[index + 1]) waiter.resolve(firstLsn + index);
+    }
   }
 
   #count(write: GatheredWrite): void {
