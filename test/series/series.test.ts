@@ -8,6 +8,7 @@ import {
   SERIES_SEALS_WAITING_MAX,
   SERIES_SEGMENT_ROWS_MAX,
 } from "../../src/limits.ts";
+import type { Series } from "../../src/series/series.ts";
 import { openSeries, type Row, rowsOf, simulatedDisk } from "./open.ts";
 
 const trades = { ts: "ts_ns", price: "f64", id: "i64" } as const;
@@ -212,6 +213,43 @@ describe("order", () => {
     const refusing = open("reject");
     refusing.append(trade(1));
     expect(codeOf(() => refusing.append(trade(1)))).toBe("ERR_CONFLICT");
+  });
+});
+
+describe("a float", () => {
+  it("keeps its bits, a NaN's payload and the sign of zero too, appended alone or with others", async () => {
+    const bits = [0x7ff8_0000_dead_beefn, 0xfff0_0000_0000_0001n, 1n << 63n, 0x7ff0_0000_0000_0000n, 1n, 0n];
+    const disk = simulatedDisk();
+    const series = openSeries(disk).open("s", {
+      columns: { ts: "ts_ns", x: "f64", pair: { type: "f64", listSize: 2 } },
+      key: "ts",
+      ring: { segmentRows: 1000 },
+    });
+    const floats = (values: bigint[]) => new Float64Array(BigUint64Array.from(values).buffer);
+    bits.forEach((value, i) => {
+      series.appendColumns({ ts: [BigInt(i)], x: floats([value]), pair: floats([value, value]) });
+    });
+    series.appendColumns({
+      ts: bits.map((_, i) => BigInt(10 + i)),
+      x: floats(bits),
+      pair: floats(bits.flatMap((value) => [value, value])),
+    });
+    const found = async (from: Series) => {
+      const all: bigint[][] = [[], []];
+      for await (const { slices } of from.range({ columns: ["x", "pair"] }).runs()) {
+        for (const [i, { values }] of slices.entries()) {
+          const { buffer, byteOffset, length } = (values as Float64Array).slice();
+          all[i]!.push(...new BigUint64Array(buffer, byteOffset, length));
+        }
+      }
+      return all;
+    };
+    const twice = [...bits, ...bits];
+    const expected = [twice, twice.flatMap((value) => [value, value])];
+    expect(await found(series)).toEqual(expected);
+    expect(await found(openSeries(disk.killed()).open("s"))).toEqual(expected);
+    await series.seal();
+    expect(await found(series)).toEqual(expected);
   });
 });
 
