@@ -1,6 +1,9 @@
+import { execFileSync } from "node:child_process";
 import { closeSync, openSync, readdirSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { openStore } from "../../index.ts";
+import { builtFile } from "../../src/built.ts";
+import { realDisk } from "../../src/disk/real-disk.ts";
 import { Place } from "./place.ts";
 import { hundredths, median, turn } from "./samples.ts";
 
@@ -23,12 +26,27 @@ export interface Quantiles {
 }
 
 export interface SeriesBenchReport {
-  /** Microseconds of one append of five numbers, and of the bare write of as many bytes, one after the other. */
-  append: { rows: number; varveUs: Quantiles; floorUs: Quantiles; seals: number };
+  /**
+   * Microseconds of one append of five numbers, of the bare write of as many bytes, and of putting as many into a mapped
+   * file, where files can be mapped; one after the other.
+   */
+  append: {
+    rows: number;
+    varveUs: Quantiles;
+    floorUs: Quantiles;
+    mappedFloorUs: Quantiles | undefined;
+    seals: number;
+  };
   /** Nanoseconds a row of batches of 64 and 1,024 rows, the median batch. */
   batches: { rows: number; nsPerRow: number }[];
-  /** As-of reads in a series of so many rows. */
-  asOf: { rows: number; openMs: number; firstUs: number; newBlockUs: number; cachedUs: number };
+  /** As-of reads in a series of so many rows: the first ones are those of new processes, the others medians of one. */
+  asOf: {
+    rows: number;
+    openMs: number;
+    firstUs: { median: number; least: number; most: number; processes: number };
+    newBlockUs: number;
+    cachedUs: number;
+  };
   files: {
     file: string;
     rows: number;
@@ -42,6 +60,7 @@ export interface SeriesBenchReport {
 const COLUMNS = { ts: "ts_ns", price: "f64", qty: "f64", id: "i64", side: "u8" } as const;
 const START = 1_723_161_255_088_176_367n;
 const BATCH_ROWS = 65_536;
+const FRESH_PROCESSES = 9;
 
 /** What appends, reads and imports of series cost on this machine. */
 export async function benchSeries(options: SeriesBenchOptions): Promise<SeriesBenchReport> {
@@ -65,7 +84,10 @@ async function benchAppend(place: Place, rows: number): Promise<SeriesBenchRepor
   const series = store.series.open("s", { columns: COLUMNS, key: "ts", ring: { segmentRows: 32_768 } });
   const floor = openSync(place.path("floor"), "w");
   const bytes = new Uint8Array(72).fill(7);
-  const [varve, bare] = [new Float64Array(rows), new Float64Array(rows)];
+  const mapped = realDisk.open(place.path("mapped"), { access: "write", create: "must" });
+  const map = mapped.map?.(0, rows * bytes.length);
+  const source = new DataView(bytes.buffer);
+  const [varve, bare, put] = [new Float64Array(rows), new Float64Array(rows), new Float64Array(rows)];
   const row = { ts: { hi: Number(START >> 32n), lo: 0 }, price: 0, qty: 1, id: 0, side: 0 };
   for (let i = 0; i < rows; i++) {
     row.ts.lo = i * 1000;
@@ -76,14 +98,19 @@ async function benchAppend(place: Place, rows: number): Promise<SeriesBenchRepor
     series.append(row);
     const middleMs = performance.now();
     writeSync(floor, bytes, 0, bytes.length, i * bytes.length);
+    const writtenMs = performance.now();
+    map?.put(source, bytes.length, i * bytes.length);
+    put[i] = (performance.now() - writtenMs) * 1000;
     varve[i] = (middleMs - startMs) * 1000;
-    bare[i] = (performance.now() - middleMs) * 1000;
+    bare[i] = (writtenMs - middleMs) * 1000;
     if (i % 4096 === 0) await turn();
   }
   closeSync(floor);
+  mapped.close();
   await series.settled();
   const { segments } = await series.stats();
-  return { rows, varveUs: quantiles(varve), floorUs: quantiles(bare), seals: segments };
+  const mappedFloorUs = map && quantiles(put);
+  return { rows, varveUs: quantiles(varve), floorUs: quantiles(bare), mappedFloorUs, seals: segments };
 }
 
 async function benchBatches(place: Place, rows: number): Promise<{ rows: number; nsPerRow: number }> {
@@ -128,18 +155,17 @@ async function benchAsOf(
     }
     await series.seal();
   }
+  const at = START + BigInt(Math.floor(rows * 0.37)) * 1000n + 500n;
+  const first = Array.from({ length: FRESH_PROCESSES }, () => firstAsOfUs(path, at)).sort((a, b) => a - b);
   await using store = await openStore(path, { readOnly: true });
   const openedMs = performance.now();
   const series = store.series.open("s", { readOnly: true });
   const openMs = performance.now() - openedMs;
-  // The codec's kernels are compiled by the first read of a process, whatever it reads.
-  await series.first();
   const timeUs = async (row: number) => {
     const startMs = performance.now();
     await series.asOf(START + BigInt(row) * 1000n + 500n);
     return (performance.now() - startMs) * 1000;
   };
-  const firstUs = await timeUs(Math.floor(rows * 0.37));
   const elsewhere: number[] = [];
   for (let i = 1; i < 40; i++) elsewhere.push(await timeUs(Math.floor((rows * i) / 40)));
   const cached: number[] = [];
@@ -147,10 +173,32 @@ async function benchAsOf(
   return {
     rows,
     openMs: hundredths(openMs),
-    firstUs: hundredths(firstUs),
+    firstUs: {
+      median: hundredths(median(first)),
+      least: hundredths(first[0]!),
+      most: hundredths(first.at(-1)!),
+      processes: first.length,
+    },
     newBlockUs: hundredths(median(elsewhere)),
     cachedUs: hundredths(median(cached)),
   };
+}
+
+/**
+ * The first as-of read of a new process, which has read nothing of the series but its first row: the kernels are
+ * compiled, the code that finds a row has never run.
+ */
+function firstAsOfUs(path: string, tsNs: bigint): number {
+  const script = `
+    const { openStore } = await import(${JSON.stringify(builtFile(import.meta.url, "../../index.ts").replace(/\.ts$/, ".js"))});
+    const store = await openStore(${JSON.stringify(path)}, { readOnly: true });
+    const series = store.series.open("s", { readOnly: true });
+    await series.first();
+    const startMs = performance.now();
+    await series.asOf(${tsNs}n);
+    console.log((performance.now() - startMs) * 1000);
+    await store.close();`;
+  return Number(execFileSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" }));
 }
 
 async function benchFiles(

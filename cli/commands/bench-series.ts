@@ -38,8 +38,15 @@ function renderReport({ append, batches, asOf, files }: SeriesBenchReport, style
     [
       [`append, ${formatCount(append.rows)} rows, ${append.seals} seals`, quantiles(append.varveUs)],
       ["bare write of as many bytes", quantiles(append.floorUs)],
+      [
+        "as many into a mapped file",
+        append.mappedFloorUs === undefined ? "" : quantiles(append.mappedFloorUs),
+      ],
       ...batches.map(({ rows, nsPerRow }) => [`batches of ${rows} rows`, `${nsPerRow} ns a row`] as const),
-      [`as-of in ${formatCount(asOf.rows)} rows, first`, `${asOf.firstUs} µs (opened in ${asOf.openMs} ms)`],
+      [
+        `as-of in ${formatCount(asOf.rows)} rows, first of a process`,
+        `${asOf.firstUs.median} µs (${asOf.firstUs.least} to ${asOf.firstUs.most}; opened in ${asOf.openMs} ms)`,
+      ],
       ["as-of in a block not read before", `${asOf.newBlockUs} µs`],
       ["as-of in a cached block", `${asOf.cachedUs} µs`],
     ],

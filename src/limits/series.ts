@@ -33,8 +33,17 @@ export const SERIES_RECORD_ROWS_MAX = 8192;
  */
 export const SERIES_SEALS_PACED_MAX = 1;
 
-/** Full segments that may wait to be sealed: when sealing falls this far behind, appends are refused and say so. */
-export const SERIES_SEALS_WAITING_MAX = 16;
+/** Full segments that may always wait to be sealed. */
+export const SERIES_SEALS_WAITING = 16;
+
+/**
+ * Bytes of hot files that may wait to be sealed, where more segments do: small ones fill faster than one is encoded in a
+ * burst. When sealing falls this far behind, appends are refused and say so.
+ */
+export const SERIES_SEALS_WAITING_BYTES = 64 << 20;
+
+/** Segments that may wait whatever they hold: each holds a file open. */
+export const SERIES_SEALS_WAITING_MAX = 256;
 
 /** Series open in one store at once: each holds two files and at least one page a column. */
 export const SERIES_OPEN_MAX = 4096;

@@ -1,6 +1,6 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
-import { SERIES_HOT_BYTES_MAX, SERIES_RECORD_ROWS_MAX, SERIES_SEALS_WAITING_MAX } from "../limits.ts";
+import { SERIES_HOT_BYTES_MAX, SERIES_RECORD_ROWS_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import { Admission } from "./admission.ts";
 import { valueAt } from "./column-slice.ts";
@@ -14,6 +14,7 @@ import { type BatchInput, batchRows, RowEncoder, type RowInput } from "./row-enc
 import { columnIndex, type Schema, sameSchema } from "./schema.ts";
 import { type SealRequest, type SealResult, sealJob } from "./seal.job.ts";
 import { type SealBudget, SealPace } from "./seal-pace.ts";
+import { bytesWaiting, requireSealsKeepUp } from "./seals-waiting.ts";
 import { hotFileName, segmentFileName } from "./segment-format.ts";
 import { readSealed, type SealedSegment, type Snapshot } from "./segment-list.ts";
 import type { SeriesDefinition } from "./series-file.ts";
@@ -223,8 +224,7 @@ export class SeriesWriter {
 
   /** Bytes of the hot files' records: what they take, the room they keep ahead not counted. */
   get hotBytes(): number {
-    const full = this.#full.reduce((sum, { journal }) => sum + journal.sizeBytes, 0);
-    return full + (this.#hot?.journal.sizeBytes ?? 0);
+    return bytesWaiting(this.#full) + (this.#hot?.journal.sizeBytes ?? 0);
   }
 
   /** Calls `listener` once, after the next append (on a later turn) or when the series is closed. */
@@ -294,7 +294,7 @@ export class SeriesWriter {
     if (this.#hot !== undefined) {
       const { segment, journal } = this.#hot;
       if (segment.rows.rows < segmentRows && journal.sizeBytes < SERIES_HOT_BYTES_MAX) return this.#hot;
-      if (this.#full.length >= SERIES_SEALS_WAITING_MAX) throw this.#sealingBehind();
+      requireSealsKeepUp(this.#definition.name, this.#full);
       this.#roll(this.#hot);
     }
     if (this.#hot !== undefined) return this.#hot;
@@ -410,19 +410,6 @@ export class SeriesWriter {
   async #sync(): Promise<void> {
     for (const { journal } of [...this.#full]) await journal.sync();
     await this.#hot?.journal.sync();
-  }
-
-  #sealingBehind(): StoreError {
-    const { name } = this.#definition;
-    return new StoreError(
-      "ERR_LIMIT",
-      `series "${name}": ${SERIES_SEALS_WAITING_MAX} full segments wait to be sealed`,
-      {
-        context: { series: name, limit: SERIES_SEALS_WAITING_MAX },
-        retryable: true,
-        hint: "Await `settled()` between batches, so that sealing keeps up.",
-      },
-    );
   }
 
   #requireOpen(): void {

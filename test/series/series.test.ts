@@ -4,8 +4,11 @@ import {
   SERIES_COLUMNS_MAX,
   SERIES_LIST_SIZE_MAX,
   SERIES_ROW_BYTES_MAX,
+  SERIES_SEALS_WAITING_BYTES,
+  SERIES_SEALS_WAITING_MAX,
   SERIES_SEGMENT_ROWS_MAX,
 } from "../../src/limits.ts";
+import type { Series } from "../../src/series/series.ts";
 import { openSeries, type Row, rowsOf, simulatedDisk } from "./open.ts";
 
 const trades = { ts: "ts_ns", price: "f64", id: "i64" } as const;
@@ -213,6 +216,43 @@ describe("order", () => {
   });
 });
 
+describe("a float", () => {
+  it("keeps its bits, a NaN's payload and the sign of zero too, appended alone or with others", async () => {
+    const bits = [0x7ff8_0000_dead_beefn, 0xfff0_0000_0000_0001n, 1n << 63n, 0x7ff0_0000_0000_0000n, 1n, 0n];
+    const disk = simulatedDisk();
+    const series = openSeries(disk).open("s", {
+      columns: { ts: "ts_ns", x: "f64", pair: { type: "f64", listSize: 2 } },
+      key: "ts",
+      ring: { segmentRows: 1000 },
+    });
+    const floats = (values: bigint[]) => new Float64Array(BigUint64Array.from(values).buffer);
+    bits.forEach((value, i) => {
+      series.appendColumns({ ts: [BigInt(i)], x: floats([value]), pair: floats([value, value]) });
+    });
+    series.appendColumns({
+      ts: bits.map((_, i) => BigInt(10 + i)),
+      x: floats(bits),
+      pair: floats(bits.flatMap((value) => [value, value])),
+    });
+    const found = async (from: Series) => {
+      const all: bigint[][] = [[], []];
+      for await (const { slices } of from.range({ columns: ["x", "pair"] }).runs()) {
+        for (const [i, { values }] of slices.entries()) {
+          const { buffer, byteOffset, length } = (values as Float64Array).slice();
+          all[i]!.push(...new BigUint64Array(buffer, byteOffset, length));
+        }
+      }
+      return all;
+    };
+    const twice = [...bits, ...bits];
+    const expected = [twice, twice.flatMap((value) => [value, value])];
+    expect(await found(series)).toEqual(expected);
+    expect(await found(openSeries(disk.killed()).open("s"))).toEqual(expected);
+    await series.seal();
+    expect(await found(series)).toEqual(expected);
+  });
+});
+
 describe("a ring", () => {
   it("evicts the oldest segments, counts their rows and never uses a number again", async () => {
     const disk = simulatedDisk();
@@ -269,6 +309,22 @@ describe("a ring", () => {
     expect(evictedRows).toBeGreaterThan(0);
     expect(storedBytes).toBeLessThan(2000);
   });
+
+  it.each([
+    { what: "segments", bytes: 1, segments: SERIES_SEALS_WAITING_MAX },
+    { what: "bytes", bytes: 1_000_000, segments: Math.ceil(SERIES_SEALS_WAITING_BYTES / 1_000_121) },
+  ])(
+    "refuses rows when too many $what wait to be sealed, and takes them again",
+    async ({ bytes, segments }) => {
+      const columns = { ts: "ts_ms", data: "binary" } as const;
+      const series = openSeries().open("s", { columns, key: "ts", ring: { segmentRows: 1, segments: 3 } });
+      const row = (ts: number) => ({ ts, data: new Uint8Array(bytes) });
+      for (let i = 0; i <= segments; i++) expect(series.append(row(i))).toBe(i);
+      expect(codeOf(() => series.append(row(segments + 1)))).toBe("ERR_LIMIT");
+      await series.settled();
+      expect(series.append(row(segments + 1))).toBe(segments + 1);
+    },
+  );
 
   it("refuses a batch that is larger than itself", () => {
     const series = openSeries().open("s", { columns: { x: "i32" }, ring: { segmentRows: 10, segments: 2 } });
