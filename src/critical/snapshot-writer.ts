@@ -1,6 +1,7 @@
 import { crc32c } from "@node-rs/crc32";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import { SNAPSHOT_BYTES_MAX } from "../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import type { RowRun, SteadyLeaf } from "./ordered-slots.ts";
 import { FENCE_KINDS } from "./record-format.ts";
@@ -18,6 +19,7 @@ import {
   encodeHeader,
   HEADER_BYTES,
   type SnapshotHeader,
+  tooLarge,
 } from "./snapshot-format.ts";
 import { verifySnapshot } from "./snapshot-verify.ts";
 import type { State } from "./state.ts";
@@ -37,7 +39,6 @@ const SLICE_MS = 0.25;
 const WRITE_BYTES = 512 << 10;
 /** Encoded without a pause: well under a slice. */
 const CHUNK_ENTRIES_MAX = 128;
-const SNAPSHOT_BYTES_MAX = 4 * 2 ** 30;
 
 /** Snapshots and backups begun by this process. */
 let marks = 0;
@@ -282,6 +283,7 @@ export class SnapshotWriter implements Preserver {
   async #flush(): Promise<void> {
     const out = this.#out;
     if (out.position === 0) return;
+    if (this.#written + out.position > SNAPSHOT_BYTES_MAX) throw tooLarge(SNAPSHOT_BYTES_MAX + 1);
     await this.#file!.write(out.buffer.subarray(0, out.position), this.#written);
     this.#written += out.position;
     out.position = 0;

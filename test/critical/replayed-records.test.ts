@@ -3,9 +3,14 @@ import { describe, expect, it } from "vitest";
 import type { Critical } from "../../src/critical/critical.ts";
 import { blockRecords } from "../../src/critical/history-reader.ts";
 import { HistoryBlockWriter } from "../../src/critical/history-writer.ts";
+import { copyRecords } from "../../src/critical/kernel-replay.ts";
 import { RecentRecords } from "../../src/critical/recent-records.ts";
 import { readRecord } from "../../src/critical/record-reader.ts";
 import { State } from "../../src/critical/state.ts";
+import { RecoveryKernel } from "../../src/kernels/recovery-kernel.ts";
+import { RECOVERY_RECORDS_MAX } from "../../src/limits.ts";
+import type { RecordVisitor } from "../../src/wal/journal.ts";
+import { MemoryJournal } from "./memory-journal.ts";
 import { openTestStore } from "./store.ts";
 
 const seed = Number(process.env["VARVE_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
@@ -88,6 +93,31 @@ describe(`records of any kind (VARVE_SEED=${seed})`, () => {
       }),
       { numRuns: 40, seed },
     );
+  });
+
+  it("are replayed one by one where they are too many for the kernel's memory", async () => {
+    class Overstated extends MemoryJournal {
+      override get durableLsn(): bigint {
+        return super.durableLsn + BigInt(RECOVERY_RECORDS_MAX);
+      }
+    }
+    await fc.assert(
+      fc.asyncProperty(commits, commits, async (before, after) => {
+        const store = openTestStore();
+        commitAll(store.critical, before);
+        await store.critical.snapshot();
+        commitAll(store.critical, after);
+        const journal = new Overstated([...store.journal.read(1n)]);
+        const names = ["orders", "positions"];
+        const { critical } = openTestStore({ disk: store.disk, journal });
+        expect(told(critical, names)).toEqual(told(store.critical, names));
+      }),
+      { numRuns: 10, seed },
+    );
+    const kernel = new RecoveryKernel();
+    expect(copyRecords(kernel, 1, RECOVERY_RECORDS_MAX + 1, () => {})).toBeUndefined();
+    const one = (visit: RecordVisitor) => visit(Buffer.from("record"), 0, 6, 1, 0);
+    expect(copyRecords(kernel, 1, 1, one)).toMatchObject({ count: 1 });
   });
 
   it("are sealed byte by byte into what reading and writing them gives", () => {
