@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import { createRequire } from "node:module";
+import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 import { decodeVcdiff } from "./vcdiff.ts";
 import { boundZstdOutput } from "./zstd-frame.ts";
@@ -13,6 +14,8 @@ export const ZSTD_LEVEL = { fast: 1, compact: 3 } as const;
  */
 export interface ZstdLibrary {
   encode(source: Uint8Array, level: number): Uint8Array;
+  /** The same on a thread of the pool; `source` stays as it is until the promise resolves. */
+  encodeAsync(source: Uint8Array, level: number): Promise<Uint8Array>;
   /** Undefined unless the frame decodes to exactly `sizeBytes`. */
   decode(payload: Uint8Array, sizeBytes: number): Uint8Array | undefined;
 }
@@ -42,6 +45,11 @@ function asBuffer(bytes: Uint8Array): Buffer {
 /** The part of `node:zlib` that newer releases have (Node 22.15 and later). */
 interface ZlibZstd {
   zstdCompressSync?: (source: Uint8Array, options: { params: Record<number, number> }) => Uint8Array;
+  zstdCompress?: (
+    source: Uint8Array,
+    options: { params: Record<number, number> },
+    done: (error: Error | null, frame: Uint8Array) => void,
+  ) => void;
   zstdDecompressSync?: (payload: Uint8Array, options: { maxOutputLength: number }) => Uint8Array;
   constants: { ZSTD_c_compressionLevel?: number };
 }
@@ -50,11 +58,13 @@ interface ZlibZstd {
 const require = createRequire(import.meta.url);
 
 export function loadZstd(): ZstdLibrary {
-  const { zstdCompressSync, zstdDecompressSync, constants } = zlib as ZlibZstd;
+  const { zstdCompressSync, zstdCompress, zstdDecompressSync, constants } = zlib as ZlibZstd;
   const levelKey = constants.ZSTD_c_compressionLevel;
-  if (zstdCompressSync && zstdDecompressSync && levelKey !== undefined) {
+  if (zstdCompressSync && zstdCompress && zstdDecompressSync && levelKey !== undefined) {
+    const encodeAsync = promisify(zstdCompress);
     return {
       encode: (source, level) => zstdCompressSync(asBuffer(source), { params: { [levelKey]: level } }),
+      encodeAsync: (source, level) => encodeAsync(asBuffer(source), { params: { [levelKey]: level } }),
       decode: (payload, sizeBytes) =>
         boundedZstd(payload, sizeBytes, () =>
           zstdDecompressSync(asBuffer(payload), { maxOutputLength: Math.max(sizeBytes, 1) }),
@@ -73,6 +83,7 @@ export function loadZstd(): ZstdLibrary {
   const decoder = new Decoder();
   return {
     encode: (source, level) => encoderOf(level).encodeSync(asBuffer(source)),
+    encodeAsync: (source, level) => encoderOf(level).encode(asBuffer(source)),
     decode: (payload, sizeBytes) =>
       boundedZstd(payload, sizeBytes, () => decoder.decodeSync(asBuffer(payload))),
   };
@@ -97,6 +108,7 @@ export function lazyZstd(): ZstdLibrary {
   };
   return {
     encode: (source, level) => loaded().encode(source, level),
+    encodeAsync: (source, level) => loaded().encodeAsync(source, level),
     decode: (payload, sizeBytes) => loaded().decode(payload, sizeBytes),
   };
 }

@@ -56,9 +56,11 @@ export async function backupCritical(
     logBase: state.lsn,
   });
   const lsn = writer.lsn;
+  const boundary = history.boundary(lsn);
+  boundary.catch(() => {});
   let writtenBytes = 0;
   const copied = async (): Promise<HistoryPosition> => {
-    const position = await history.boundary(lsn);
+    const position = await boundary;
     const files = history.files.filter(({ name }) => name <= position.file);
     const sizes = files.map(({ name, sizeBytes }) =>
       name === position.file ? position.sizeBytes : sizeBytes,

@@ -19,9 +19,16 @@ export class ByteWriter {
   position = 0;
   readonly #initialBytes: number;
   readonly #limitBytes: number;
+  readonly #allocate: (sizeBytes: number) => Buffer;
 
-  constructor(initialBytes: number, limitBytes: number) {
-    this.buffer = Buffer.allocUnsafeSlow(initialBytes);
+  /** @param allocate memory, its contents do not matter. */
+  constructor(
+    initialBytes: number,
+    limitBytes: number,
+    allocate: (sizeBytes: number) => Buffer = Buffer.allocUnsafeSlow,
+  ) {
+    this.#allocate = allocate;
+    this.buffer = allocate(initialBytes);
     this.view = viewOf(this.buffer);
     this.#initialBytes = initialBytes;
     this.#limitBytes = limitBytes;
@@ -42,7 +49,7 @@ export class ByteWriter {
       });
     }
     const roomy = Math.max(this.#initialBytes, writtenBytes * 2, needed);
-    const grown = Buffer.allocUnsafeSlow(Math.min(this.#limitBytes, roomy));
+    const grown = this.#allocate(Math.min(this.#limitBytes, roomy));
     this.buffer.copy(grown, 0, this.start, this.position);
     this.buffer = grown;
     this.view = viewOf(grown);
@@ -53,6 +60,14 @@ export class ByteWriter {
   /** Begins the piece anew. */
   restart(): void {
     this.position = this.start;
+  }
+
+  /** Goes on in a new buffer: nothing more is written to this one. */
+  renew(): void {
+    this.buffer = this.#allocate(this.#initialBytes);
+    this.view = viewOf(this.buffer);
+    this.start = 0;
+    this.position = 0;
   }
 
   /** What was written stays where it is, and the next piece begins behind it. */

@@ -6,22 +6,32 @@ export type Change = MapChange | ClearChange | SequenceChange | FenceChange;
 
 /** A key gets a new entry, or none. */
 export class MapChange {
-  readonly kind: "put" | "delete";
-  readonly table: Table;
-  readonly key: string;
-  readonly after: Entry | undefined;
+  kind: "put" | "delete";
+  table: Table;
+  key: string;
+  after: Entry | undefined;
   /** What was there when the change became durable; known from then on. */
   before: Entry | undefined = undefined;
   /** The key's place where it was known when the change was made: it need not be looked up again. */
   slot: Slot | undefined = undefined;
-  /** The queued write that this one covers, for taking this one back. */
+  /** The queued write that this one covers, for taking this one back, and the one that covers this. */
   under: MapChange | undefined = undefined;
+  over: MapChange | undefined = undefined;
 
   constructor(kind: "put" | "delete", table: Table, key: string, after: Entry | undefined) {
     this.kind = kind;
     this.table = table;
     this.key = key;
     this.after = after;
+  }
+
+  /** Lets go of everything it was about. */
+  forget(): void {
+    this.after = undefined;
+    this.before = undefined;
+    this.slot = undefined;
+    this.under = undefined;
+    this.over = undefined;
   }
 }
 

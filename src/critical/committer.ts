@@ -2,13 +2,13 @@ import { invariant } from "../assert.ts";
 import { InvariantError, isStoreError, StoreError } from "../errors.ts";
 import { COMMITS_IN_FLIGHT_MAX, CUT_RECORD_BYTES_MAX, WAL_QUEUE_BYTES_MAX } from "../limits.ts";
 import type { Journal, Waiter } from "../wal/journal.ts";
-import type { Annotations, LogRecord, RecordKind } from "./change.ts";
+import type { Annotations, RecordKind } from "./change.ts";
 import type { Clock } from "./clock.ts";
 import { encodeText, messagePack } from "./codec.ts";
 import { type CommitOptions, checkAnnotations, checkText } from "./commit-options.ts";
+import { Draft, nobody } from "./draft.ts";
 import { Histogram } from "./histogram.ts";
 import type { RememberedCommit } from "./idempotency.ts";
-import type { RecordPlace } from "./record-reader.ts";
 import { RecordWriter } from "./record-writer.ts";
 import type { State } from "./state.ts";
 import { Transaction } from "./transaction.ts";
@@ -23,16 +23,12 @@ export interface Receipt<T> {
   value: T;
 }
 
-/** Told of each record in commit order, once it is durable and in memory. */
-export type Published = (record: LogRecord & RecordPlace) => void;
-
-/** An asynchronous commit that was appended. */
-interface Queued {
-  readonly tx: Transaction;
-  readonly value: unknown;
-  readonly startMs: number;
-  resolve(receipt: Receipt<unknown>): void;
-  reject(error: unknown): void;
+/** Who follows the commits, told of each in their order. */
+export interface Followers {
+  /** It is durable and in memory, and is acknowledged when this returns. */
+  acknowledging(record: Draft): void;
+  /** The same a little later, in a turn of its own. */
+  keep(record: Draft): void;
 }
 
 /** A synchronous commit starts a new page of the log. */
@@ -40,6 +36,10 @@ const PAGE_BYTES = 4096;
 const RECORD_OVERHEAD_BYTES = 32;
 /** Commits acknowledged in one turn of the event loop: what their callers do next belongs to the same turn. */
 const ANSWERS_A_TURN = 64;
+/** Commits that wait to be kept while synchronous ones leave the event loop no turn. */
+const LATE_MAX = 16;
+/** Drafts that wait for a commit. */
+const DRAFTS_MAX = 512;
 /** The log refuses at twice this, which must not happen: a refused record would leave a gap. */
 const QUEUED_BYTES_MAX = WAL_QUEUE_BYTES_MAX / 2;
 
@@ -57,11 +57,10 @@ export class Committer {
   readonly #state: State;
   readonly #journal: Journal;
   readonly #clock: Clock;
-  readonly #published: Published;
-  readonly #writer = new RecordWriter();
-  readonly #record = { payload: new Uint8Array(0) as Uint8Array, timeUs: 0n };
+  readonly #followers: Followers;
+  readonly #writer: RecordWriter;
   /** Appended and not acknowledged, in order; those before `#head` are. */
-  #queued: Queued[] = [];
+  #queued: Draft[] = [];
   #head = 0;
   #queuedBytes = 0;
   /** Highest LSN the log has called durable; those queued up to it are acknowledged a turn's worth at a time. */
@@ -72,13 +71,17 @@ export class Committer {
   #running = false;
   #closed = false;
   #poisoned: unknown;
+  /** Acknowledged, and not yet kept. */
+  #late: Draft[] = [];
+  readonly #drafts: Draft[] = [];
   readonly #inFlight = new Map<string, Promise<unknown>>();
 
-  constructor(state: State, journal: Journal, clock: Clock, published: Published) {
+  constructor(state: State, journal: Journal, clock: Clock, followers: Followers) {
     this.#state = state;
     this.#journal = journal;
     this.#clock = clock;
-    this.#published = published;
+    this.#followers = followers;
+    this.#writer = new RecordWriter(state.values);
     this.#nextLsn = state.lsn + 1;
     this.#lastTimeUs = state.timeUs;
   }
@@ -96,13 +99,13 @@ export class Committer {
     this.#checkReady();
     const remembered = options === undefined ? undefined : this.#prepare<T>(options);
     if (remembered !== undefined) return remembered;
-    const tx = this.#begin("transaction", options);
-    const value = this.#run(tx, fn);
-    if (!this.#mustWrite(tx)) return this.#receipt(this.#state.lsn, this.#state.timeUs, value);
-    this.#encode(tx, value);
-    this.#appendSync(tx);
+    const draft = this.#begin("transaction", startMs, options);
+    const value = this.#run(draft, fn);
+    if (!this.#mustWrite(draft)) return this.#unwritten(draft, value);
+    this.#encode(draft, value);
+    this.#appendSync(draft);
     this.commitNs.record((performance.now() - startMs) * 1e6);
-    return this.#receipt(tx.lsn, tx.timeUs, value);
+    return { lsn: BigInt(draft.lsn), timeUs: BigInt(draft.timeUs), value };
   }
 
   commitAsync<T>(fn: (tx: Transaction) => T, options?: CommitOptions): Promise<Receipt<T>> {
@@ -116,21 +119,28 @@ export class Committer {
       if (running !== undefined) return running as Promise<Receipt<T>>;
       const remembered = options === undefined ? undefined : this.#prepare<T>(options);
       if (remembered !== undefined) return Promise.resolve(remembered);
-      const tx = this.#begin("transaction", options);
-      const value = this.#run(tx, fn);
-      if (!this.#mustWrite(tx)) {
-        return Promise.resolve(this.#receipt(this.#state.lsn, this.#state.timeUs, value));
-      }
-      this.#encode(tx, value);
-      const receipt = new Promise<Receipt<T>>((resolve, reject) => {
-        this.#append({ tx, value, startMs, resolve: resolve as Queued["resolve"], reject });
-      });
+      const draft = this.#begin("transaction", startMs, options);
+      draft.value = this.#run(draft, fn);
+      if (!this.#mustWrite(draft)) return Promise.resolve(this.#unwritten(draft, draft.value as T));
+      this.#encode(draft, draft.value);
+      this.#append(draft);
+      const receipt = new Promise<Receipt<T>>(this.#capture);
+      draft.resolve = this.#resolve;
+      draft.reject = this.#reject;
       if (key !== undefined) this.#track(key, receipt);
       return receipt;
     } catch (error) {
       return Promise.reject(error);
     }
   }
+
+  /** How the promise made last is settled: one function for all of them. */
+  #resolve: Draft["resolve"] = nobody;
+  #reject: Draft["reject"] = nobody;
+  readonly #capture = (resolve: (receipt: never) => void, reject: Draft["reject"]): void => {
+    this.#resolve = resolve as Draft["resolve"];
+    this.#reject = reject;
+  };
 
   /** Writes a cut record, synchronously and durably. */
   commitCut(name: string, body: Uint8Array, annotations?: Annotations): Receipt<undefined> {
@@ -140,11 +150,10 @@ export class Committer {
     if (body.byteLength > CUT_RECORD_BYTES_MAX) {
       throw new StoreError("ERR_LIMIT", `a cut of ${body.byteLength} bytes is over ${CUT_RECORD_BYTES_MAX}`);
     }
-    const tx = this.#begin("cut", annotations);
-    tx.cut = { name, body: Uint8Array.from(body) };
-    tx.close();
-    this.#appendSync(tx);
-    return this.#receipt(tx.lsn, tx.timeUs, undefined);
+    const draft = this.#begin("cut", performance.now(), annotations);
+    draft.cut = { name, body: Uint8Array.from(body) };
+    this.#appendSync(draft);
+    return { lsn: BigInt(draft.lsn), timeUs: BigInt(draft.timeUs), value: undefined };
   }
 
   /** Resolves when everything appended so far is durable and published. */
@@ -156,21 +165,23 @@ export class Committer {
     this.#closed = true;
   }
 
-  #begin(kind: RecordKind, options: CommitOptions | undefined): Transaction {
-    const nowUs = this.#clock();
-    const timeUs = nowUs > this.#lastTimeUs ? nowUs : this.#lastTimeUs + 1;
-    this.#writer.begin(kind);
-    const tx = new Transaction(this.#state, this.#writer, this.#nextLsn, timeUs, kind);
+  #begin(kind: RecordKind, nowMs: number, options: CommitOptions | undefined): Draft {
+    const nowUs = this.#clock(nowMs);
+    const draft = this.#drafts.pop() ?? new Draft();
+    draft.begin(kind, this.#nextLsn, nowUs > this.#lastTimeUs ? nowUs : this.#lastTimeUs + 1);
+    draft.startMs = nowMs;
+    this.#writer.begin(kind, draft.lsn);
     if (options !== undefined) {
       const { actor, reason, basedOn, idempotencyKey } = options;
-      if (actor !== undefined || reason !== undefined || basedOn !== undefined) tx.annotations = options;
-      tx.idempotencyKey = idempotencyKey;
+      if (actor !== undefined || reason !== undefined || basedOn !== undefined) draft.annotations = options;
+      draft.idempotencyKey = idempotencyKey;
     }
-    return tx;
+    return draft;
   }
 
   /** Runs the callback; whatever goes wrong, nothing of it stays. */
-  #run<T>(tx: Transaction, fn: (tx: Transaction) => T): T {
+  #run<T>(draft: Draft, fn: (tx: Transaction) => T): T {
+    const tx = new Transaction(this.#state, this.#writer, draft);
     this.#running = true;
     try {
       const value = fn(tx);
@@ -180,71 +191,87 @@ export class Committer {
           hint: "A transaction is synchronous: await what it needs before the commit. Nothing was changed.",
         });
       }
-      tx.close();
+      draft.check();
       return value;
     } catch (error) {
-      tx.rollback();
+      this.#takeBack(draft);
       if (error instanceof InvariantError) this.#poisoned = error;
       throw error;
     } finally {
+      tx.end();
       this.#running = false;
     }
   }
 
+  #takeBack(draft: Draft): void {
+    draft.rollback();
+    this.#release(draft);
+  }
+
+  #release(draft: Draft): void {
+    draft.clear();
+    if (this.#drafts.length < DRAFTS_MAX) this.#drafts.push(draft);
+  }
+
+  /** The receipt of a transaction that changed nothing and waits for nobody. */
+  #unwritten<T>(draft: Draft, value: T): Receipt<T> {
+    this.#release(draft);
+    return { lsn: BigInt(this.#state.lsn), timeUs: BigInt(this.#state.timeUs), value };
+  }
+
   /** What saw queued writes must wait for them, even if it changed nothing itself. */
-  #mustWrite(tx: Transaction): boolean {
-    return tx.changes.length > 0 || tx.idempotencyKey !== undefined || this.inFlight > 0;
+  #mustWrite(draft: Draft): boolean {
+    return draft.changes.length > 0 || draft.idempotencyKey !== undefined || this.inFlight > 0;
   }
 
-  #encode(tx: Transaction, value: unknown): void {
-    if (tx.idempotencyKey === undefined) return;
+  #encode(draft: Draft, value: unknown): void {
+    if (draft.idempotencyKey === undefined) return;
     try {
-      tx.valueBytes = encodeText(value);
+      draft.valueBytes = encodeText(value);
     } catch (error) {
-      tx.rollback();
+      this.#takeBack(draft);
       throw error;
     }
   }
 
-  #finish(tx: Transaction): void {
+  /** Ends the record: it is ready for the log. */
+  #finish(draft: Draft): void {
     try {
-      this.#record.payload = this.#writer.finish(tx);
+      this.#writer.finish(draft);
     } catch (error) {
-      tx.rollback();
+      this.#takeBack(draft);
       throw error;
     }
-    this.#record.timeUs = BigInt(tx.timeUs);
-    this.#writer.place(tx);
   }
 
-  #appendSync(tx: Transaction): void {
-    this.#finish(tx);
+  #appendSync(draft: Draft): void {
+    this.#finish(draft);
     let lsn: bigint;
     try {
-      lsn = this.#journal.appendSync(this.#record).lsn;
+      lsn = this.#journal.appendSync(draft).lsn;
     } catch (error) {
-      tx.rollback();
+      this.#takeBack(draft);
       throw this.#poison(error);
     }
-    this.#appended(tx, Math.ceil((this.#record.payload.byteLength + 128) / PAGE_BYTES) * PAGE_BYTES);
-    this.#checkLsn(tx, lsn);
+    this.#appended(draft, Math.ceil((draft.end - draft.offset + 128) / PAGE_BYTES) * PAGE_BYTES);
+    this.#checkLsn(draft, lsn);
     // Records become durable in order: whatever was queued before is durable too.
-    this.#publishThrough(tx.lsn - 1);
-    this.#publish(tx);
+    this.#publishThrough(draft.lsn - 1);
+    this.#publish(draft);
+    if (this.#late.length >= LATE_MAX) this.keepLate();
   }
 
-  #append(queued: Queued): void {
-    const { tx } = queued;
-    this.#finish(tx);
+  #append(draft: Draft): void {
+    this.#finish(draft);
     try {
-      this.#journal.enqueue(this.#record, this.#waiter);
+      this.#journal.enqueue(draft, this.#waiter);
     } catch (error) {
-      tx.rollback();
+      this.#takeBack(draft);
       throw this.#poison(error);
     }
-    const sizeBytes = this.#record.payload.byteLength;
-    this.#appended(tx, sizeBytes + RECORD_OVERHEAD_BYTES);
-    this.#queued.push(queued);
+    const sizeBytes = draft.end - draft.offset;
+    this.#appended(draft, sizeBytes + RECORD_OVERHEAD_BYTES);
+    this.#queued.push(draft);
     this.#queuedBytes += sizeBytes;
   }
 
@@ -265,12 +292,13 @@ export class Committer {
 
   /** Acknowledges durable commits, no more than a turn of the event loop takes well. */
   #acknowledge(): void {
-    while (this.#answersLeft > 0 && this.#head < this.#queued.length) {
-      const lsn = this.#queued[this.#head]!.tx.lsn;
-      if (lsn > this.#durableLsn) return;
-      if (this.#answersLeft-- === ANSWERS_A_TURN) setImmediate(this.#acknowledgeMore);
-      this.#publishThrough(lsn);
-    }
+    const waiting = this.#queued.length - this.#head;
+    const first = this.#queued[this.#head]?.lsn ?? 0;
+    const count = Math.min(waiting, this.#answersLeft, this.#durableLsn - first + 1);
+    if (count <= 0) return;
+    if (this.#answersLeft === ANSWERS_A_TURN) setImmediate(this.#acknowledgeMore);
+    this.#answersLeft -= count;
+    this.#publishThrough(first + count - 1);
   }
 
   readonly #acknowledgeMore = (): void => {
@@ -278,17 +306,20 @@ export class Committer {
     this.#acknowledge();
   };
 
-  #appended(tx: Transaction, sizeBytes: number): void {
+  #appended(draft: Draft, sizeBytes: number): void {
     this.#writer.keep();
-    this.#nextLsn = tx.lsn + 1;
-    this.#lastTimeUs = tx.timeUs;
+    this.#nextLsn = draft.lsn + 1;
+    this.#lastTimeUs = draft.timeUs;
     this.logRecords++;
     this.logBytes += sizeBytes;
   }
 
-  #checkLsn(tx: Transaction, lsn: bigint): void {
+  #checkLsn(draft: Draft, lsn: bigint): void {
     try {
-      invariant(Number(lsn) + this.#state.logBase === tx.lsn, `record ${tx.lsn} was appended as LSN ${lsn}`);
+      invariant(
+        Number(lsn) + this.#state.logBase === draft.lsn,
+        `record ${draft.lsn} was appended as LSN ${lsn}`,
+      );
     } catch (error) {
       this.#poisoned = error;
       throw error;
@@ -297,32 +328,34 @@ export class Committer {
 
   /** The queue's LSNs have no gap: a synchronous commit empties it first. */
   #checkQueued(lsn: number): void {
-    const first = this.#queued[this.#head]?.tx.lsn ?? lsn + 1;
-    if (lsn < first || this.#queued[this.#head + lsn - first]?.tx.lsn === lsn) return;
+    const first = this.#queued[this.#head]?.lsn ?? lsn + 1;
+    if (lsn < first || this.#queued[this.#head + lsn - first]?.lsn === lsn) return;
     this.#poisoned ??= new InvariantError(`no commit waits for LSN ${lsn}`);
   }
 
   /** Publishes and acknowledges what is queued up to an LSN. */
   #publishThrough(lsn: number): void {
-    while (this.#head < this.#queued.length && this.#queued[this.#head]!.tx.lsn <= lsn) {
-      const { tx, value, startMs, resolve, reject } = this.#next()!;
+    const nowMs = performance.now();
+    while (this.#head < this.#queued.length && this.#queued[this.#head]!.lsn <= lsn) {
+      const draft = this.#next()!;
+      const { value, startMs, resolve, reject } = draft;
       try {
         if (this.#poisoned !== undefined) throw this.#poisoned;
-        this.#publish(tx);
+        this.#publish(draft);
       } catch (error) {
         reject(error);
         continue;
       }
-      this.commitAsyncNs.record((performance.now() - startMs) * 1e6);
-      resolve(this.#receipt(tx.lsn, tx.timeUs, value));
+      this.commitAsyncNs.record((nowMs - startMs) * 1e6);
+      resolve({ lsn: BigInt(draft.lsn), timeUs: BigInt(draft.timeUs), value });
     }
   }
 
   /** Takes the first of the queue. */
-  #next(): Queued | undefined {
-    const queued = this.#queued[this.#head];
-    if (queued === undefined) return undefined;
-    this.#queuedBytes -= queued.tx.end - queued.tx.offset;
+  #next(): Draft | undefined {
+    const draft = this.#queued[this.#head];
+    if (draft === undefined) return undefined;
+    this.#queuedBytes -= draft.end - draft.offset;
     this.#head++;
     if (this.#head === this.#queued.length) {
       this.#queued.length = 0;
@@ -331,19 +364,48 @@ export class Committer {
       this.#queued = this.#queued.slice(this.#head);
       this.#head = 0;
     }
-    return queued;
+    return draft;
   }
 
-  #publish(tx: Transaction): void {
-    this.#state.apply(tx);
-    tx.uncover();
+  #publish(draft: Draft): void {
+    this.#state.values.written(draft.changes, draft.end - draft.offset, draft.lsn);
+    this.#state.apply(draft);
+    draft.uncover();
     try {
-      this.#published(tx);
+      this.#followers.acknowledging(draft);
     } catch (error) {
       // Durable, but what must follow before it is acknowledged has failed.
       this.#poisoned ??= error;
       throw error;
+    } finally {
+      if (this.#late.push(draft) === 1) setImmediate(this.#keepSoon);
     }
+  }
+
+  readonly #keepSoon = (): void => this.keepLate();
+
+  /**
+   * Has what was acknowledged kept. Nobody waits for that: the next group is on its way to the disk first. What
+   * its records replaced is free then, unless a snapshot holds it.
+   */
+  keepLate(): void {
+    const late = this.#late;
+    if (late.length === 0) return;
+    this.#late = [];
+    for (const draft of late) {
+      try {
+        this.#followers.keep(draft);
+      } catch (error) {
+        this.#poisoned ??= error;
+      }
+      if (this.#state.preserver === undefined) {
+        for (const change of draft.changes) {
+          if (change.kind === "put" && change.before !== undefined) this.#writer.reuse(change.before);
+        }
+      }
+      this.#release(draft);
+    }
+    if (this.#state.preserver === undefined) this.#state.values.release();
   }
 
   #poison(error: unknown): unknown {
@@ -363,8 +425,7 @@ export class Committer {
     let found = this.#state.idempotency.find(key, this.#clock());
     if (found === undefined && this.#inFlight.has(key)) {
       // The first attempt is queued: an empty record behind it waits for it.
-      const barrier = this.#begin("transaction", undefined);
-      barrier.close();
+      const barrier = this.#begin("transaction", performance.now(), undefined);
       this.#appendSync(barrier);
       found = this.#state.idempotency.find(key, this.#clock());
     }
@@ -375,10 +436,6 @@ export class Committer {
     this.#inFlight.set(key, receipt);
     const forget = () => this.#inFlight.delete(key);
     receipt.then(forget, forget);
-  }
-
-  #receipt<T>(lsn: number, timeUs: number, value: T): Receipt<T> {
-    return { lsn: BigInt(lsn), timeUs: BigInt(timeUs), value };
   }
 
   #checkReady(): void {

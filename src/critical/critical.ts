@@ -7,10 +7,10 @@ import { openLog } from "../wal/open-log.ts";
 import { type AuditReport, verifyAudit } from "./audit.ts";
 import { type AuditEntry, auditLog, type LogQuery } from "./audit-log.ts";
 import { type BackupOptions, type BackupResult, backupCritical } from "./backup.ts";
-import type { Annotations, LogRecord } from "./change.ts";
+import type { Annotations } from "./change.ts";
 import { type Clock, createClock } from "./clock.ts";
 import type { CommitOptions } from "./commit-options.ts";
-import { Committer, type Receipt } from "./committer.ts";
+import { Committer, type Followers, type Receipt } from "./committer.ts";
 import { adoptMoved, adoptSequence, recognizeCopy, showFence } from "./fencing.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
@@ -18,7 +18,6 @@ import { KernelState } from "./kernel-state.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
 import { type MigrationPlan, planMigration, upgradeEntries } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
-import type { RecordPlace } from "./record-reader.ts";
 import { loadSnapshot, replay, replayJournal, replayRead } from "./recovery.ts";
 import { Reserve } from "./reserve.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
@@ -76,7 +75,9 @@ export class Critical {
     disk.makeDirectory(directory);
     const recovered = this.#load(journal, kernel);
     this.#recovery = recovered.stats;
-    this.#committer = new Committer(this.#state, journal, this.#clock, this.#published);
+    const committer = new Committer(this.#state, journal, this.#clock, this.#followers);
+    this.#committer = committer;
+    this.#history.catchUp = () => committer.keepLate();
     this.#committer.logRecords = recovered.stats.replayedRecords;
     const reserveBytes = options.reserveBytes ?? (disk.kind === "real" ? RESERVE_BYTES : 0);
     this.#reserve = new Reserve({ disk, directory }, reserveBytes, this.#warn);
@@ -399,12 +400,16 @@ export class Critical {
     });
   }
 
-  readonly #published = (record: LogRecord & RecordPlace): void => {
-    if (this.#witness !== undefined && record.changes.some(({ kind }) => kind === "sequence")) {
-      this.#witness.update(this.#state);
-    }
-    this.#history.add(record);
-    this.#snapshots?.consider();
+  readonly #followers: Followers = {
+    acknowledging: (record) => {
+      if (this.#witness !== undefined && record.changes.some(({ kind }) => kind === "sequence")) {
+        this.#witness.update(this.#state);
+      }
+    },
+    keep: (record) => {
+      this.#history.add(record);
+      this.#snapshots?.consider();
+    },
   };
 
   readonly #warn = (message: string, error: unknown): void => {

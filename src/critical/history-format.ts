@@ -18,7 +18,7 @@ import { SECTOR_BYTES } from "../limits.ts";
  *           20  u64 first LSN         28  u64 last LSN
  *           36  u64 first time        44  u64 last time
  *           52  32-byte link: BLAKE3 of the previous link and the raw bytes
- *           84  filter, stored bytes (DEFLATE of the raw bytes)
+ *           84  filter, stored bytes: for each MiB of the raw bytes u32 length and one zstd frame
  *
  *   raw      record*
  *   record   u64 LSN, u64 time, u8 kind (1 transaction, 2 cut), u8 flags as in the log, actor, reason, based on,
@@ -43,6 +43,8 @@ export const LINK_OFFSET = 52;
 export const BLOCK_RAW_BYTES = 64 << 10;
 /** The same while many records wait, so that sealing keeps up with a burst. */
 export const BLOCK_RAW_BYTES_BUSY = 256 << 10;
+/** Raw bytes that one zstd frame holds: what one decode may make of it is bounded by that. */
+export const FRAME_RAW_BYTES = 1 << 20;
 /** A history file is ended at this size: the unit that is kept or dropped. */
 export const FILE_BYTES_TARGET = 8 << 20;
 /** Refused when reading: no record with what it replaced comes near it. */
@@ -140,8 +142,8 @@ export function nextLink(previous: Buffer, raw: Buffer): Buffer {
   return blake3(Buffer.concat([previous, raw]));
 }
 
-const HASH_PRIME = 0x01000193;
-const SECOND_OFFSET = 0x9e37;
+export const HASH_PRIME = 0x01000193;
+export const SECOND_OFFSET = 0x9e37;
 
 /** Two hashes of map and key, both odd multiples apart (FNV-1a, public domain, with two offsets). */
 export function keyHashes(map: string, key: string): [number, number] {

@@ -1,5 +1,5 @@
-import { inflateRawSync } from "node:zlib";
 import { crc32c } from "@node-rs/crc32";
+import { lazyZstd } from "../codec/libraries.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { SECTOR_BYTES } from "../limits.ts";
@@ -16,6 +16,7 @@ import {
   decodeFileHeader,
   FILE_HEADER_BYTES,
   type FileHeader,
+  FRAME_RAW_BYTES,
   HAS_AFTER,
   HAS_BEFORE,
   HISTORY_VERSION,
@@ -24,6 +25,8 @@ import {
 import { FENCE_KINDS, FLAG_CUT, FLAG_IDEMPOTENCY, KIND_CUT } from "./record-format.ts";
 import { readAnnotations } from "./record-reader.ts";
 import { Entry } from "./table.ts";
+
+const zstd = lazyZstd();
 
 /** One change as the trail keeps it: names instead of live tables, entries before and after. */
 export type PastChange =
@@ -115,20 +118,30 @@ export function readBlock(file: DiskFile, place: BlockPlace): Buffer {
       lsns,
     );
   }
-  try {
-    const raw = inflateRawSync(bytes.subarray(BLOCK_HEADER_BYTES + place.filterBytes), {
-      maxOutputLength: Math.max(1, place.rawBytes),
-    });
-    if (raw.byteLength === place.rawBytes) return raw;
-  } catch {
-    // Falls through to the one error that says where.
-  }
+  const raw = decompress(bytes, BLOCK_HEADER_BYTES + place.filterBytes, place.rawBytes);
+  if (raw !== undefined) return raw;
   throw damagedHistory(
     place.path,
     place.offset,
     `the block of LSN ${place.firstLsn} to ${place.lastLsn} does not decompress`,
     lsns,
   );
+}
+
+/** The raw bytes of the frames from a place on; `undefined` when they are not exactly that many. */
+function decompress(stored: Buffer, from: number, rawBytes: number): Buffer | undefined {
+  const raw = Buffer.allocUnsafeSlow(rawBytes);
+  let at = from;
+  for (let done = 0; done < rawBytes; done += FRAME_RAW_BYTES) {
+    if (at + 4 > stored.byteLength) return undefined;
+    const end = at + 4 + stored.readUInt32LE(at);
+    if (end > stored.byteLength) return undefined;
+    const piece = zstd.decode(stored.subarray(at + 4, end), Math.min(FRAME_RAW_BYTES, rawBytes - done));
+    if (piece === undefined) return undefined;
+    raw.set(piece, done);
+    at = end;
+  }
+  return at === stored.byteLength ? raw : undefined;
 }
 
 export function readFilter(file: DiskFile, place: BlockPlace): Buffer {

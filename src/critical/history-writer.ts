@@ -1,6 +1,5 @@
-import { promisify } from "node:util";
-import { deflateRaw } from "node:zlib";
 import { crc32c } from "@node-rs/crc32";
+import { lazyZstd, ZSTD_LEVEL } from "../codec/libraries.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import type { LogRecord } from "./change.ts";
@@ -15,12 +14,15 @@ import {
   CHANGE_MAP,
   CHANGE_SEQUENCE,
   encodeBlockHeader,
+  FRAME_RAW_BYTES,
   filterAdd,
   HAS_AFTER,
   HAS_BEFORE,
+  HASH_PRIME,
   keyHashes,
   mapHashes,
   nextLink,
+  SECOND_OFFSET,
 } from "./history-format.ts";
 import {
   CHANGE_DELETE,
@@ -38,9 +40,7 @@ import { writeAnnotations } from "./record-writer.ts";
 import type { State } from "./state.ts";
 import type { Entry } from "./table.ts";
 
-const deflate = promisify(deflateRaw) as (raw: Buffer, options: { level: number }) => Promise<Buffer>;
-/** In a burst the fastest setting; a tenth more is taken out when there is time. */
-const DEFLATE_LEVEL = { busy: 1, calm: 6 } as const;
+const zstd = lazyZstd();
 
 const plain = new ByteReader("critical record", Buffer.alloc(0));
 
@@ -57,6 +57,11 @@ export class HistoryBlockWriter {
   readonly #hashes: number[] = [];
   /** The hashes of maps that changed, for those of their keys. */
   readonly #mapHashes = new Map<string, readonly [number, number]>();
+  /** The name and the map last looked up: mostly the next one's too. */
+  #lastName: string | undefined;
+  #lastNumber = 0;
+  #hashedMap: string | undefined;
+  #hashesOfMap: readonly [number, number] = [0, 0];
   #records = 0;
   #firstLsn = 0;
   #firstTimeUs = 0;
@@ -76,6 +81,14 @@ export class HistoryBlockWriter {
 
   get records(): number {
     return this.#records;
+  }
+
+  get firstLsn(): number {
+    return this.#firstLsn;
+  }
+
+  get lastLsn(): number {
+    return this.#lastLsn;
   }
 
   /** What was gathered so far, valid until more is. */
@@ -166,18 +179,21 @@ export class HistoryBlockWriter {
   }
 
   #hashesOf(map: string): readonly [number, number] {
+    if (map === this.#hashedMap) return this.#hashesOfMap;
     let hashes = this.#mapHashes.get(map);
     if (hashes === undefined) {
       hashes = mapHashes(map);
       this.#mapHashes.set(map, hashes);
     }
+    this.#hashedMap = map;
+    this.#hashesOfMap = hashes;
     return hashes;
   }
 
   add(record: LogRecord): void {
     const out = this.#out;
     this.#begin(record.lsn, record.timeUs, record.kind === "cut" ? KIND_CUT : KIND_TRANSACTION);
-    const flagsAt = out.position;
+    const flagsAt = out.position - out.start;
     out.u8(0);
     let flags = record.annotations === undefined ? 0 : writeAnnotations(out, record.annotations);
     if (record.idempotencyKey !== undefined) {
@@ -190,7 +206,7 @@ export class HistoryBlockWriter {
       out.varint(record.cut.body.byteLength);
       out.bytes(record.cut.body);
     }
-    out.buffer[flagsAt] = flags;
+    out.buffer[out.start + flagsAt] = flags;
     this.#changes(record);
   }
 
@@ -231,11 +247,35 @@ export class HistoryBlockWriter {
     const out = this.#out;
     out.u8(CHANGE_MAP);
     this.#name(map);
-    out.text16(key);
+    this.#key(map, key);
     out.u8((after === undefined ? 0 : HAS_AFTER) | (before === undefined ? 0 : HAS_BEFORE) | by);
     if (after !== undefined) this.#version(after);
     if (before !== undefined) this.#version(before);
-    this.#hashes.push(...keyHashes(map, key));
+  }
+
+  /** Writes a key and notes its hashes, in one go over its characters where these are all ASCII. */
+  #key(map: string, key: string): void {
+    const out = this.#out;
+    const { length } = key;
+    out.ensure(2 + length);
+    const { buffer, position } = out;
+    const to = position + 2;
+    let [first, second] = this.#hashesOf(map);
+    for (let at = 0; at < length; at++) {
+      const code = key.charCodeAt(at);
+      if (code >= 0x80) {
+        out.text16(key);
+        this.#hashes.push(...keyHashes(map, key));
+        return;
+      }
+      buffer[to + at] = code;
+      first = Math.imul(first ^ code, HASH_PRIME);
+      second = Math.imul(second ^ (code + SECOND_OFFSET), HASH_PRIME);
+    }
+    buffer[position] = length;
+    buffer[position + 1] = length >>> 8;
+    out.position = to + length;
+    this.#hashes.push(first >>> 0, (second | 1) >>> 0);
   }
 
   #version(entry: Entry): void {
@@ -243,36 +283,35 @@ export class HistoryBlockWriter {
     out.varint(entry.schemaVersion);
     out.u64(entry.lsn);
     out.u64(entry.expiresAtUs);
-    out.varint(entry.lengthBytes);
-    out.ensure(entry.lengthBytes);
+    const { lengthBytes } = entry;
+    out.varint(lengthBytes);
+    out.ensure(lengthBytes);
     entry.copyTo(out.buffer, out.position);
-    out.position += entry.lengthBytes;
+    out.position += lengthBytes;
   }
 
   #name(name: string): void {
-    const known = this.#names.get(name);
-    if (known !== undefined) {
-      this.#out.varint(known);
-      return;
-    }
-    this.#out.varint(this.#names.size);
-    this.#out.text16(name);
-    this.#names.set(name, this.#names.size);
+    let number = this.#lastName === name ? this.#lastNumber : this.#names.get(name);
+    if (number === undefined) {
+      number = this.#names.size;
+      this.#names.set(name, number);
+      this.#out.varint(number);
+      this.#out.text16(name);
+    } else this.#out.varint(number);
+    this.#lastName = name;
+    this.#lastNumber = number;
   }
 
   /** The finished block, linked to `previous`; compression runs off the event loop. */
-  async finish(
-    previous: Buffer,
-    pace: keyof typeof DEFLATE_LEVEL,
-  ): Promise<{ block: Buffer; header: BlockHeader }> {
+  async finish(previous: Buffer): Promise<{ block: Buffer; header: BlockHeader }> {
     const raw = this.raw();
     const hashes = this.#hashes;
     const filter = Buffer.alloc(hashes.length / 2);
     for (let at = 0; at < hashes.length; at += 2) filterAdd(filter, hashes[at]!, hashes[at + 1]!);
     const link = nextLink(previous, raw);
-    const stored = await deflate(raw, { level: DEFLATE_LEVEL[pace] });
+    const stored = await compress(raw);
     const header: BlockHeader = {
-      storedBytes: stored.byteLength,
+      storedBytes: stored.reduce((sum, part) => sum + part.byteLength, 0),
       rawBytes: raw.byteLength,
       filterBytes: filter.byteLength,
       records: this.#records,
@@ -282,9 +321,21 @@ export class HistoryBlockWriter {
       lastTimeUs: this.#lastTimeUs,
       link,
     };
-    const block = Buffer.concat([Buffer.alloc(BLOCK_HEADER_BYTES), filter, stored]);
+    const block = Buffer.concat([Buffer.alloc(BLOCK_HEADER_BYTES), filter, ...stored]);
     encodeBlockHeader(block, header);
     block.writeUInt32LE(crc32c(block.subarray(4)), 0);
     return { block, header };
   }
+}
+
+/** The raw bytes as frames, each behind its length. */
+async function compress(raw: Buffer): Promise<Uint8Array[]> {
+  const parts: Uint8Array[] = [];
+  for (let at = 0; at < raw.byteLength; at += FRAME_RAW_BYTES) {
+    const frame = await zstd.encodeAsync(raw.subarray(at, at + FRAME_RAW_BYTES), ZSTD_LEVEL.compact);
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(frame.byteLength, 0);
+    parts.push(length, frame);
+  }
+  return parts;
 }

@@ -1,10 +1,9 @@
+import { invariant } from "../assert.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { isStoreError } from "../errors.ts";
-import type { ByteWriter } from "./byte-writer.ts";
 import type { LogRecord } from "./change.ts";
 import {
-  BLOCK_RAW_BYTES,
   BLOCK_RAW_BYTES_BUSY,
   encodeFileHeader,
   FILE_BYTES_TARGET,
@@ -13,8 +12,10 @@ import {
   NO_LINK,
   nextSector,
 } from "./history-format.ts";
-import { type BlockPlace, blockPlaces } from "./history-reader.ts";
-import { createBlockMemory, HistoryBlockWriter } from "./history-writer.ts";
+import { type BlockPlace, blockPlaces, type PastRecord } from "./history-reader.ts";
+import { HistoryBlockWriter } from "./history-writer.ts";
+import { pastRecord } from "./past-record.ts";
+import { PendingBlocks } from "./pending-blocks.ts";
 import { RecentRecords, type ReplayedRecords } from "./recent-records.ts";
 import type { RecordPlace } from "./record-reader.ts";
 import type { Reserve } from "./reserve.ts";
@@ -44,15 +45,8 @@ const KEEP_MS = 30 * 24 * 3600 * 1000;
 const KEEP_BYTES = 2 ** 30;
 /** Two files always stay: a snapshot's position lies in one of them. */
 const FILES_MIN = 2;
-/** Rough size of a record beside its values: what decides when a block is worth sealing. */
-const RECORD_BYTES = 64;
 /** The event loop is given back after this long. */
 const SLICE_MS = 0.3;
-const SEAL_BYTES = 64 << 10;
-const BUSY_BYTES = 512 << 10;
-const BUSY_RECORDS = 1024;
-/** Memory that a very large record has made larger is not kept for the next block. */
-const BLOCK_MEMORY_BYTES_MAX = 2 << 20;
 
 interface HistoryFile {
   path: string;
@@ -69,9 +63,9 @@ interface Boundary {
 }
 
 /**
- * Keeps what the log will forget. Durable records wait in memory with what they replaced until a block of them is
- * compressed, linked to the block before and written; a boundary ends a block at an LSN and makes everything up to
- * it durable, so that a snapshot can name the place and the log can be trimmed.
+ * Keeps what the log will forget. A durable record is written, with what it replaced, into the block that is being
+ * filled; a full block is compressed, linked to the block before and written. A boundary ends a block at an LSN and
+ * makes everything up to it durable, so that a snapshot can name the place and the log can be trimmed.
  *
  * Blocks past the last snapshot's boundary are not trusted after a crash: they are cut off, and come again from
  * the log.
@@ -82,11 +76,10 @@ export class History {
   readonly #keepUs: number;
   readonly #keepBytes: number;
   readonly #state: State;
-  /** What waits to be sealed. */
-  #recent: RecentRecords;
-  /** How many of them were replayed at opening: they wait for the first block's worth of commits. */
-  #replayed = 0;
-  #pendingBytes = 0;
+  /** Replayed at opening: they wait for the first block's worth of commits. */
+  #replayed: RecentRecords;
+  /** Committed since. */
+  #pending = new PendingBlocks();
   readonly #boundaries: Boundary[] = [];
   /** The sealing in progress. */
   #running: Promise<void> | undefined;
@@ -94,9 +87,9 @@ export class History {
   #files: HistoryFile[] = [];
   #file: DiskFile | undefined;
   #link: Buffer = NO_LINK;
-  /** For the next block. */
-  #blockMemory: ByteWriter | undefined;
   #lastLsn = 0;
+  /** Has records added that are durable and were not added yet. */
+  catchUp: () => void = () => {};
   /** Where space comes from when the disk is full. */
   reserve: Reserve | undefined;
   #writtenBytes = 0;
@@ -105,7 +98,7 @@ export class History {
     this.#disk = place.disk;
     this.#directory = place.directory;
     this.#state = place.state;
-    this.#recent = new RecentRecords(place.state);
+    this.#replayed = new RecentRecords(place.state);
     this.#keepUs = (options.keepMs ?? KEEP_MS) * 1000;
     this.#keepBytes = options.keepBytes ?? KEEP_BYTES;
   }
@@ -115,9 +108,8 @@ export class History {
    * Returns what is wrong with the files, if anything: the state does not depend on them.
    */
   open(position: HistoryPosition | undefined, lsn: number, writable: boolean): string | undefined {
-    this.#recent = new RecentRecords(this.#state);
-    this.#replayed = 0;
-    this.#pendingBytes = 0;
+    this.#replayed = new RecentRecords(this.#state);
+    this.#pending = new PendingBlocks();
     this.#files = [];
     this.#link = position?.head ?? NO_LINK;
     this.#lastLsn = lsn;
@@ -157,32 +149,29 @@ export class History {
 
   /** Takes a record replayed at opening, whose bytes must not change any more. Sealing waits for commits: an opening has better things to do. */
   addReplayed(place: RecordPlace, { changes }: LogRecord): void {
-    this.#recent.add(place, changes);
-    this.#replayed++;
+    this.#replayed.add(place, changes);
   }
 
   /** The same of all records at once, before any other. */
   addAllReplayed(replayed: ReplayedRecords): void {
-    this.#recent.addReplayed(replayed);
-    this.#replayed = replayed.count;
+    this.#replayed.addReplayed(replayed);
   }
 
-  /** Takes a durable record that has been applied; its bytes must not change any more. */
-  add(record: LogRecord & RecordPlace): void {
-    this.#recent.add(record, record.changes);
-    let sizeBytes = RECORD_BYTES;
-    for (const change of record.changes) {
-      if (change.kind === "put" || change.kind === "delete") {
-        sizeBytes += (change.after?.lengthBytes ?? 0) + (change.before?.lengthBytes ?? 0);
-      } else if (change.kind === "clear") sizeBytes += change.cleared.length * RECORD_BYTES;
-    }
-    this.#pendingBytes += sizeBytes;
-    if (this.#pendingBytes >= SEAL_BYTES) this.#start();
+  /** Takes a durable record that has been applied. */
+  add(record: LogRecord): void {
+    this.#pending.add(record);
+    if (this.#pending.first !== undefined) this.#start();
   }
 
-  /** Resolves once every record added so far is durable in the files, ending with a block of its own. */
+  /**
+   * Resolves once every record added so far is durable in the files, ending with a block of its own. `lsn` is the
+   * last of them.
+   */
   boundary(lsn: number): Promise<HistoryPosition> {
     return new Promise((resolve, reject) => {
+      this.catchUp();
+      invariant((this.#pending.lastLsn ?? 0) <= lsn, `history has gone past its boundary at LSN ${lsn}`);
+      this.#pending.end();
       this.#boundaries.push({ lsn, resolve, reject });
       this.#start();
     });
@@ -204,8 +193,11 @@ export class History {
           const position = await this.#settle();
           this.#boundaries.shift();
           boundary.resolve(position);
-        } else if (boundary !== undefined || this.#pendingBytes >= SEAL_BYTES) {
-          await this.#seal(boundary?.lsn ?? Number.POSITIVE_INFINITY);
+        } else if (this.#replayed.count > 0 && (boundary ?? this.#pending.first) !== undefined) {
+          await this.#sealReplayed(boundary?.lsn ?? Number.POSITIVE_INFINITY);
+        } else if (this.#pending.first !== undefined) {
+          await this.#write(this.#pending.first);
+          this.#pending.drop();
         } else {
           return;
         }
@@ -219,44 +211,41 @@ export class History {
     }
   }
 
-  /** Writes one block of pending records up to `lastLsn`. */
-  async #seal(lastLsn: number): Promise<void> {
-    const memory = this.#blockMemory ?? createBlockMemory();
-    this.#blockMemory = undefined;
-    const writer = new HistoryBlockWriter(memory);
-    const recent = this.#recent;
-    const isBusy = this.#pendingBytes > BUSY_BYTES || this.#replayed > BUSY_RECORDS;
-    const rawBytes = isBusy ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES;
+  /** Writes one block of replayed records up to `lastLsn`. */
+  async #sealReplayed(lastLsn: number): Promise<void> {
+    const writer = new HistoryBlockWriter();
+    const replayed = this.#replayed;
     let sealed = 0;
-    for (let sliceEndMs = performance.now() + SLICE_MS; !writer.isFull(rawBytes); sealed++) {
-      if (sealed === recent.count || recent.lsnOf(sealed) > lastLsn) break;
-      recent.seal(sealed, writer);
+    for (let sliceEndMs = performance.now() + SLICE_MS; !writer.isFull(BLOCK_RAW_BYTES_BUSY); sealed++) {
+      if (sealed === replayed.count || replayed.lsnOf(sealed) > lastLsn) break;
+      replayed.seal(sealed, writer);
       if (performance.now() < sliceEndMs) continue;
       await new Promise<void>((resolve) => setImmediate(resolve));
       sliceEndMs = performance.now() + SLICE_MS;
     }
-    const { block, header } = await writer.finish(this.#link, isBusy ? "busy" : "calm");
-    if (memory.buffer.byteLength <= BLOCK_MEMORY_BYTES_MAX) this.#blockMemory = memory;
+    await this.#write(writer);
+    replayed.drop(sealed);
+  }
+
+  /** Compresses a block and writes it behind the last one. */
+  async #write(writer: HistoryBlockWriter): Promise<void> {
+    const { block, header } = await writer.finish(this.#link);
     const current = this.#files.at(-1);
     if (this.#file === undefined || current === undefined || current.sizeBytes >= FILE_BYTES_TARGET) {
       await this.#nextFile(header.firstLsn);
     }
-    const offset = await this.#write(block, header.firstLsn);
+    const offset = await this.#append(block, header.firstLsn);
     const file = this.#files.at(-1)!;
     this.#writtenBytes += block.byteLength;
     file.places?.push({ path: file.path, offset, ...header });
     file.sizeBytes = offset + block.byteLength;
     this.#link = header.link;
     this.#lastLsn = header.lastLsn;
-    recent.drop(sealed);
-    if (sealed > this.#replayed) this.#pendingBytes = Math.max(0, this.#pendingBytes - header.rawBytes);
-    this.#replayed = Math.max(0, this.#replayed - sealed);
-    if (recent.count === 0) this.#pendingBytes = 0;
     if (this.#state.values.isWasteful) await this.#state.values.move(this.#state);
   }
 
   /** Appends a block; on a full disk to a new file of reserved space. Returns where it lies. */
-  async #write(block: Buffer, firstLsn: number): Promise<number> {
+  async #append(block: Buffer, firstLsn: number): Promise<number> {
     const offset = nextSector(this.#files.at(-1)!.sizeBytes);
     try {
       await this.#file!.write(block, offset);
@@ -272,7 +261,7 @@ export class History {
   }
 
   #nextLsn(): number | undefined {
-    return this.#recent.count > 0 ? this.#recent.lsnOf(0) : undefined;
+    return this.#replayed.count > 0 ? this.#replayed.lsnOf(0) : this.#pending.firstLsn;
   }
 
   async #nextFile(firstLsn: number): Promise<void> {
@@ -351,10 +340,13 @@ export class History {
   }
 
   /** Records not sealed yet, oldest first. */
-  pending(): Iterable<LogRecord> {
-    const recent = this.#recent.copy();
+  pending(): Iterable<PastRecord> {
+    this.catchUp();
+    const replayed = this.#replayed.copy();
+    const pending = this.#pending.past();
     return (function* () {
-      for (let index = 0; index < recent.count; index++) yield recent.record(index);
+      for (let index = 0; index < replayed.count; index++) yield pastRecord(replayed.record(index));
+      yield* pending;
     })();
   }
 
@@ -380,13 +372,14 @@ export class History {
   }
 
   stats(): HistoryStats {
+    this.catchUp();
     return {
       firstLsn: this.#files.length === 0 && this.#nextLsn() === undefined ? 0n : BigInt(this.firstLsn),
       files: this.#files.length,
       sizeBytes: this.#files.reduce((sum, file) => sum + file.sizeBytes, 0),
       writtenBytes: this.#writtenBytes,
-      pendingRecords: this.#recent.count,
-      pendingBytes: this.#pendingBytes,
+      pendingRecords: this.#replayed.count + this.#pending.records,
+      pendingBytes: this.#pending.sizeBytes,
     };
   }
 

@@ -1,4 +1,4 @@
-import { TRANSACTION_BYTES_MAX } from "../limits.ts";
+import { COMMITS_IN_FLIGHT_MAX, TRANSACTION_BYTES_MAX } from "../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import type { LogRecord } from "./change.ts";
 import type { ValueCodec } from "./codec.ts";
@@ -25,8 +25,16 @@ import {
 } from "./record-format.ts";
 import type { Fence } from "./sequence.ts";
 import { Entry } from "./table.ts";
+import { RECORD_PAGE_BYTES, type ValuePage, type ValuePages } from "./value-pages.ts";
 
-const ARENA_BYTES = 1 << 20;
+/** As many as there may be commits in flight. */
+const REPLACED_MAX = COMMITS_IN_FLIGHT_MAX;
+
+interface Place {
+  buffer: Buffer;
+  offset: number;
+  end: number;
+}
 
 /** A key's new value. */
 export interface Put {
@@ -43,11 +51,28 @@ export interface Put {
  * was written, for as long as an entry or the history needs its bytes: nothing copies them again.
  */
 export class RecordWriter {
-  readonly #out = new ByteWriter(ARENA_BYTES, TRANSACTION_BYTES_MAX);
+  readonly #out: ByteWriter;
+  readonly #values: ValuePages;
+  /** What `#out` writes to. */
+  #page: ValuePage;
+  /** Entries for the next writes: the collector need not move new ones. */
+  readonly #replaced: Entry[] = [];
 
-  begin(kind: LogRecord["kind"]): void {
+  constructor(values: ValuePages) {
+    this.#values = values;
+    const allocate = (sizeBytes: number) => values.takeRecords(sizeBytes);
+    this.#out = new ByteWriter(RECORD_PAGE_BYTES, TRANSACTION_BYTES_MAX, allocate);
+    this.#page = values.openRecords(this.#out.buffer, 0);
+  }
+
+  begin(kind: LogRecord["kind"], lsn: number): void {
     const out = this.#out;
-    out.restart();
+    if (this.#page.generation === this.#values.generation) out.restart();
+    else {
+      // What is current in this page is being moved to another.
+      out.renew();
+      this.#page = this.#values.openRecords(out.buffer, lsn - 1);
+    }
     out.u8(kind === "cut" ? KIND_CUT : KIND_TRANSACTION);
     out.u8(0);
   }
@@ -71,11 +96,28 @@ export class RecordWriter {
       out.position += 2;
       put.codec.encode(put.value, out);
       const sizeBytes = out.lengthBefore(lengthAt);
-      return new Entry(out.buffer, out.position - sizeBytes, sizeBytes, schemaVersion, expiresAtUs, lsn);
+      if (this.#page.bytes !== out.buffer) this.#page = this.#values.openRecords(out.buffer, lsn);
+      const offset = out.position - sizeBytes;
+      let entry = this.#replaced.pop();
+      if (entry === undefined) {
+        entry = new Entry(out.buffer, offset, sizeBytes, schemaVersion, expiresAtUs, lsn);
+        entry.page = this.#page;
+        return entry;
+      }
+      entry.renew(out.buffer, offset, sizeBytes, this.#page);
+      entry.schemaVersion = schemaVersion;
+      entry.expiresAtUs = expiresAtUs;
+      entry.lsn = lsn;
+      return entry;
     } catch (error) {
       out.position = out.start + before;
       throw error;
     }
+  }
+
+  /** Takes an entry that was replaced and that nobody holds: a later write gets it. */
+  reuse(entry: Entry): void {
+    if (this.#replaced.length < REPLACED_MAX) this.#replaced.push(entry);
   }
 
   /** Refuses a value that `put` would refuse; nothing is written. */
@@ -129,8 +171,8 @@ export class RecordWriter {
     this.#out.text16(fence.detail);
   }
 
-  /** Adds who, why and the rest; returns the payload, valid until the next `begin` unless it is kept. */
-  finish(record: LogRecord): Uint8Array {
+  /** Adds who, why and the rest, and says where the record lies; valid until the next `begin` unless it is kept. */
+  finish(record: LogRecord & Place): void {
     const out = this.#out;
     out.u8(CHANGE_END);
     const { annotations, idempotencyKey, cut } = record;
@@ -150,15 +192,9 @@ export class RecordWriter {
       out.bytes(cut.body);
     }
     out.buffer[out.start + 1] = flags;
-    return out.written();
-  }
-
-  /** Says where the finished record lies. */
-  place(record: { buffer: Buffer; offset: number; end: number }): void {
-    const { buffer, start, position } = this.#out;
-    record.buffer = buffer;
-    record.offset = start;
-    record.end = position;
+    record.buffer = out.buffer;
+    record.offset = out.start;
+    record.end = out.position;
   }
 
   /** The finished record was appended: its bytes stay as they are. */

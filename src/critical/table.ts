@@ -13,19 +13,20 @@ const UNDECODED = Symbol("undecoded");
 const LOOP_BYTES_MAX = 64;
 
 /**
- * One version of one key's value; what it says never changes, so that snapshots and history may hold it. Its bytes
- * lie where they were written or read; of one that outlives that place, in the state's value pages.
+ * One version of one key's value; what it says does not change, so that a snapshot may hold it. Its bytes lie where
+ * they were written or read; of one that outlives that place, in the state's value pages. One that was replaced, and
+ * that nobody holds, is told anew (`renew`) for a later write.
  */
 export class Entry {
   /** The encoded value lies here. */
   private source: Buffer;
   private offset: number;
-  readonly lengthBytes: number;
-  readonly schemaVersion: number;
+  lengthBytes: number;
+  schemaVersion: number;
   /** Microseconds since the Unix epoch from which on the entry is gone; 0 = never. */
-  readonly expiresAtUs: number;
+  expiresAtUs: number;
   /** LSN of the commit that wrote it: the version that `ifVersion` compares. */
-  readonly lsn: number;
+  lsn: number;
   /** The value page it lies in, unless it lies elsewhere. */
   page: ValuePage | undefined = undefined;
   /** It is what its key holds, or will once it is durable. */
@@ -47,6 +48,16 @@ export class Entry {
     this.schemaVersion = schemaVersion;
     this.expiresAtUs = expiresAtUs;
     this.lsn = lsn;
+  }
+
+  /** Makes it another entry, with a value in a page of records. Nobody may hold the one it was. */
+  renew(source: Buffer, offset: number, lengthBytes: number, page: ValuePage): void {
+    this.source = source;
+    this.offset = offset;
+    this.lengthBytes = lengthBytes;
+    this.page = page;
+    this.current = true;
+    this.value = UNDECODED;
   }
 
   /** Moves its bytes, so that the place they lie in can go. */
@@ -183,26 +194,33 @@ export class Table {
   /** From here on transactions see this change of a key. */
   cover(change: MapChange): void {
     const slot = this.slot(change.key);
-    change.slot = slot;
+    let under: MapChange | undefined;
     if (slot === undefined) {
-      change.under = this.overlay.get(change.key);
+      under = this.overlay.get(change.key);
       this.overlay.set(change.key, change);
     } else {
-      change.under = slot.pending;
+      change.slot = slot;
+      under = slot.pending;
       slot.pending = change;
     }
+    if (under === undefined) return;
+    change.under = under;
+    under.over = change;
   }
 
-  /** A change is durable and in memory: it covers its key no longer, unless a later one does. */
+  /** A change is durable and in memory: it covers its key no longer, and a later one that does has nothing under it. */
   uncover(change: MapChange): void {
-    change.under = undefined;
-    const { slot, key } = change;
-    if (slot !== undefined && slot.pending === change) slot.pending = undefined;
+    const { slot, key, over } = change;
+    if (over !== undefined) {
+      over.under = undefined;
+      change.over = undefined;
+    } else if (slot !== undefined && slot.pending === change) slot.pending = undefined;
     else if (this.overlay.size !== 0 && this.overlay.get(key) === change) this.overlay.delete(key);
   }
 
   /** A change is taken back: what it covered is seen again. */
   takeBack({ key, under }: MapChange): void {
+    if (under !== undefined) under.over = undefined;
     // Meanwhile the key may have got a slot, or lost it.
     const slot = this.slots.get(key);
     if (slot !== undefined) slot.pending = under;

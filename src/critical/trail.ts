@@ -1,8 +1,7 @@
 import { StoreError } from "../errors.ts";
-import type { LogRecord } from "./change.ts";
 import type { History } from "./history.ts";
 import { filterMayHold, keyHashes } from "./history-format.ts";
-import { blockRecords, type PastChange, type PastRecord, readBlock, readFilter } from "./history-reader.ts";
+import { blockRecords, type PastRecord, readBlock, readFilter } from "./history-reader.ts";
 import { bounds, type KeyRange, type PastMap } from "./map.ts";
 import type { State } from "./state.ts";
 import type { Entry, Table } from "./table.ts";
@@ -51,7 +50,7 @@ export class Trail {
       }
       for (const record of blockRecords(raw, place.path)) if (record.lsn >= fromLsn) yield record;
     }
-    for (const record of pending) if (record.lsn >= fromLsn) yield pastRecord(record);
+    for (const record of pending) if (record.lsn >= fromLsn) yield record;
   }
 
   *mapHistory<V>(table: Table, key: string): Generator<MapHistoryChange<V>> {
@@ -202,36 +201,6 @@ function* pastEntries<V>(
     if (left-- <= 0) return;
     yield [key, decode(entry)];
   }
-}
-
-/** A record still in memory as the files would give it. */
-function pastRecord(record: LogRecord): PastRecord {
-  const changes: PastChange[] = [];
-  for (const change of record.changes) {
-    if (change.kind === "sequence") {
-      const { sequence, before, next, adopts } = change;
-      changes.push({ kind: "sequence", sequence: sequence.name, before, next, adopts });
-    } else if (change.kind === "fence") {
-      changes.push({ kind: "fence", fence: change.fence });
-    } else if (change.kind === "clear") {
-      for (const { key, entry } of change.cleared) {
-        const map = change.table.name;
-        changes.push({ kind: "map", map, key, before: entry, after: undefined, byClear: true });
-      }
-    } else {
-      const { key, after, before } = change;
-      changes.push({ kind: "map", map: change.table.name, key, before, after, byClear: false });
-    }
-  }
-  return {
-    lsn: record.lsn,
-    timeUs: record.timeUs,
-    kind: record.kind,
-    annotations: record.annotations ?? {},
-    idempotencyKey: record.idempotencyKey,
-    cut: record.cut,
-    changes,
-  };
 }
 
 function outside(problem: string, firstLsn: number, lastLsn: number): StoreError {

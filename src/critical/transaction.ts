@@ -1,9 +1,9 @@
 import { StoreError } from "../errors.ts";
-import { TRANSACTION_CHANGES_MAX } from "../limits.ts";
 import { checkKey, checkTime, counted } from "./arguments.ts";
-import { type Annotations, type Change, type LogRecord, MapChange, type RecordKind } from "./change.ts";
+import type { MapChange } from "./change.ts";
+import { messagePack } from "./codec.ts";
+import type { Draft } from "./draft.ts";
 import type { CriticalMap, KeyRange, VersionedEntry } from "./map.ts";
-import type { RecordPlace } from "./record-reader.ts";
 import type { Put, RecordWriter } from "./record-writer.ts";
 import { checkNumber, type Fence, fencedError, SEQUENCE_MAX, type SequenceState } from "./sequence.ts";
 import type { CriticalSequence } from "./sequence-handle.ts";
@@ -22,55 +22,33 @@ export interface DeleteOptions {
   ifVersion?: bigint;
 }
 
-const NOWHERE = Buffer.alloc(0);
-/** Nothing is ever added to it. */
-const NO_CHANGES: Change[] = [];
-
 /**
  * What a commit's callback works on. It sees everything committed or queued before it, and its own writes; nobody
  * sees these until they are durable. Each change is encoded into the log record the moment it is made.
  *
  * It is valid during the callback only.
  */
-export class Transaction implements LogRecord, RecordPlace {
-  readonly kind: RecordKind;
-  changes: Change[] = NO_CHANGES;
-  annotations: Annotations | undefined = undefined;
-  idempotencyKey: string | undefined = undefined;
-  valueBytes: string | undefined = undefined;
-  cut: LogRecord["cut"] = undefined;
-  /** @internal Where its record lies once it is finished. */
-  buffer: Buffer = NOWHERE;
-  /** @internal */
-  offset = 0;
-  /** @internal */
-  end = 0;
-  /** @internal The LSN its record gets if it is written. */
-  readonly lsn: number;
-  /** @internal Microseconds since the Unix epoch. */
-  readonly timeUs: number;
+export class Transaction {
   readonly #state: State;
   readonly #writer: RecordWriter;
-  #open = true;
-  /** Why it cannot commit any more, even if the callback caught the error. */
-  #doom: StoreError | undefined;
-  /** A change was begun and not finished: the record no longer says what happened. */
-  #halfway = false;
-  /** What this transaction defined or moved, for taking it back. */
-  #undo: (() => void)[] | undefined;
+  /** The record it makes; gone once the callback has ended. */
+  #draft: Draft | undefined;
 
   /** @internal */
-  constructor(state: State, writer: RecordWriter, lsn: number, timeUs: number, kind: RecordKind) {
+  constructor(state: State, writer: RecordWriter, draft: Draft) {
     this.#state = state;
     this.#writer = writer;
-    this.lsn = lsn;
-    this.timeUs = timeUs;
-    this.kind = kind;
+    this.#draft = draft;
+  }
+
+  /** @internal The LSN its record gets if it is written. */
+  get lsn(): number {
+    return this.#open().lsn;
   }
 
   /** The time of this transaction in microseconds; later than that of every commit before it. */
   get time(): bigint {
-    return BigInt(this.timeUs);
+    return BigInt(this.#open().timeUs);
   }
 
   get<V>(map: CriticalMap<V>, key: string): V | undefined {
@@ -106,10 +84,10 @@ export class Transaction implements LogRecord, RecordPlace {
     if (options?.ifVersion !== undefined) this.#checkVersion(table, key, options.ifVersion);
     if (table.visible(key) === undefined) return false;
     const was = this.#entry(table, key) !== undefined;
-    this.#begin();
+    const draft = this.#begin();
     this.#writer.delete(table.id, key);
-    this.#hide(table, key, this.changes);
-    this.#halfway = false;
+    this.#hide(table, key);
+    draft.halfway = false;
     return was;
   }
 
@@ -117,15 +95,15 @@ export class Transaction implements LogRecord, RecordPlace {
   clear(map: CriticalMap<unknown>): void {
     const table = this.#table(map);
     if (table.id === 0) return;
-    this.#begin();
+    const draft = this.#begin();
     this.#writer.clear(table.id);
     const hiding: MapChange[] = [];
     const durable = table.order.leaves().flat();
     for (const key of [...table.overlay.keys(), ...durable.map((slot) => slot.key)]) {
-      if (table.visible(key) !== undefined) this.#hide(table, key, hiding);
+      if (table.visible(key) !== undefined) hiding.push(this.#cover(table, key));
     }
-    this.#add({ kind: "clear", table, hiding, cleared: [] });
-    this.#halfway = false;
+    draft.add({ kind: "clear", table, hiding, cleared: [] });
+    draft.halfway = false;
   }
 
   /**
@@ -150,7 +128,7 @@ export class Transaction implements LogRecord, RecordPlace {
     const sequence = this.#sequence(handle);
     this.#checkFence(sequence);
     let value = sequence.visibleNext;
-    if (sequence.floorTime && value < this.timeUs) value = BigInt(this.timeUs);
+    if (sequence.floorTime && value < this.#open().timeUs) value = BigInt(this.#open().timeUs);
     if (value + sequence.reserve > SEQUENCE_MAX) {
       throw new StoreError("ERR_LIMIT", `sequence ${sequence.name} has reached the end of 64-bit numbers`);
     }
@@ -176,12 +154,12 @@ export class Transaction implements LogRecord, RecordPlace {
 
   /** Aborts the transaction with `ERR_CONFLICT` unless `condition` holds: nothing is written. */
   require(condition: unknown, reason: string): asserts condition {
-    this.#checkOpen();
+    const draft = this.#open();
     if (condition) return;
-    this.#doom = new StoreError("ERR_CONFLICT", reason, {
+    draft.doom = new StoreError("ERR_CONFLICT", reason, {
       hint: "Nothing was changed; read again and decide anew.",
     });
-    throw this.#doom;
+    throw draft.doom;
   }
 
   /** Key and value of a range in key order, own writes included; do not write to the map within the loop. */
@@ -198,42 +176,16 @@ export class Transaction implements LogRecord, RecordPlace {
     yield* walkWritten<V>(table, range, (key) => this.#entry(table, key));
   }
 
-  /** @internal Ends the callback: the transaction can no longer be used. Throws what doomed it. */
-  close(): void {
-    this.#open = false;
-    if (this.#doom !== undefined) throw this.#doom;
-    if (!this.#halfway) return;
-    throw new StoreError("ERR_INVALID_ARGUMENT", "a change failed halfway and the callback went on", {
-      hint: "Let errors of a transaction leave its callback. Nothing was changed.",
-    });
-  }
-
-  /** @internal Takes everything back, newest first. */
-  rollback(): void {
-    this.#open = false;
-    for (let i = this.changes.length - 1; i >= 0; i--) {
-      const change = this.changes[i]!;
-      if (change.kind === "put" || change.kind === "delete") change.table.takeBack(change);
-      else if (change.kind === "clear") {
-        for (const hidden of change.hiding.reverse()) hidden.table.takeBack(hidden);
-      }
-    }
-    if (this.#undo !== undefined) for (const undo of this.#undo.reverse()) undo();
-  }
-
-  /** @internal Its changes are durable and in memory: what covered them goes, unless a later write covers it. */
-  uncover(): void {
-    for (let i = 0; i < this.changes.length; i++) {
-      const change = this.changes[i]!;
-      if (change.kind === "put" || change.kind === "delete") change.table.uncover(change);
-      else if (change.kind === "clear") for (const hidden of change.hiding) hidden.table.uncover(hidden);
-    }
+  /** @internal Ends the callback: the transaction can no longer be used. */
+  end(): void {
+    this.#draft = undefined;
   }
 
   /** @internal Raises a fence, or lifts it. */
   fence(fence: Fence | undefined): void {
+    const draft = this.#open();
     this.#writer.fence(fence);
-    this.#add({ kind: "fence", fence });
+    draft.add({ kind: "fence", fence });
   }
 
   /** @internal Takes a fenced sequence over: its next number is `next`. */
@@ -244,11 +196,11 @@ export class Transaction implements LogRecord, RecordPlace {
   /** @internal Removes an entry that has expired, unless it was written again. */
   expire(table: Table, key: string): void {
     const entry = table.visible(key);
-    if (entry === undefined || entry.liveAt(this.timeUs)) return;
-    this.#begin();
+    if (entry === undefined || entry.liveAt(this.#open().timeUs)) return;
+    const draft = this.#begin();
     this.#writer.delete(table.id, key);
-    this.#hide(table, key, this.changes);
-    this.#halfway = false;
+    this.#hide(table, key);
+    draft.halfway = false;
   }
 
   /** @internal Writes an entry of an older schema version anew. */
@@ -273,80 +225,82 @@ export class Transaction implements LogRecord, RecordPlace {
     const checked =
       schema === undefined || schema.validator === undefined ? value : schema.validated(value, `key ${key}`);
     const schemaVersion = schema === undefined ? table.storedVersion || 1 : schema.version;
-    const { codec } = table;
     if (table.id === 0) this.#defineFor(table, checked);
-    const put = { tableId: table.id, key, value: checked, codec, schemaVersion, expiresAtUs };
-    const after = this.#write(put);
+    const draft = this.#begin();
+    const after = this.#write(table, key, checked, schemaVersion, expiresAtUs);
     if (expiresAtUs !== 0) table.expires = true;
-    const change = new MapChange("put", table, key, after);
+    const change = draft.mapChange("put", table, key, after);
     table.cover(change);
-    this.#add(change);
-    this.#halfway = false;
+    draft.add(change);
+    draft.halfway = false;
   }
 
-  /** Writes a put into the record; of one that is refused nothing stays. Ends halfway: the change must be noted. */
-  #write(put: Put): Entry {
-    this.#begin();
+  /** Writes a put into the record, which has been begun; of one that is refused nothing stays. */
+  #write(table: Table, key: string, value: unknown, schemaVersion: number, expiresAtUs: number): Entry {
+    const draft = this.#open();
+    put.tableId = table.id;
+    put.key = key;
+    put.value = value;
+    put.codec = table.codec;
+    put.schemaVersion = schemaVersion;
+    put.expiresAtUs = expiresAtUs;
     try {
-      return this.#writer.put(put, this.lsn);
+      return this.#writer.put(put, draft.lsn);
     } catch (error) {
-      this.#halfway = false;
+      draft.halfway = false;
       throw error;
+    } finally {
+      put.value = undefined;
     }
   }
 
   /** A map gets its number with its first write, unless that is refused. */
   #defineFor(table: Table, value: unknown): void {
-    this.#begin();
+    const draft = this.#begin();
     try {
       this.#writer.check(value, table.codec);
     } catch (error) {
-      this.#halfway = false;
+      draft.halfway = false;
       throw error;
     }
     this.#defineTable(table);
-    this.#halfway = false;
+    draft.halfway = false;
   }
 
   /** Begins a change. Reading a value may run code of its own, which must not make another in the middle of it. */
-  #begin(): void {
-    if (this.#halfway) {
+  #begin(): Draft {
+    const draft = this.#open();
+    if (draft.halfway) {
       throw new StoreError("ERR_INVALID_ARGUMENT", "a change was begun in the middle of another", {
         hint: "A value's properties may not change anything when they are read; let errors leave the callback.",
       });
     }
-    this.#halfway = true;
+    draft.halfway = true;
+    return draft;
   }
 
-  #hide(table: Table, key: string, list: Change[]): void {
-    const change = new MapChange("delete", table, key, undefined);
+  #hide(table: Table, key: string): void {
+    this.#open().add(this.#cover(table, key));
+  }
+
+  /** Hides a key under a deletion. */
+  #cover(table: Table, key: string): MapChange {
+    const change = this.#open().mapChange("delete", table, key, undefined);
     table.cover(change);
-    if (list === this.changes) this.#add(change);
-    else list.push(change);
-  }
-
-  #add(change: Change): void {
-    if (this.changes.length >= TRANSACTION_CHANGES_MAX) {
-      throw new StoreError("ERR_LIMIT", `a transaction of more than ${TRANSACTION_CHANGES_MAX} changes`, {
-        context: { limit: TRANSACTION_CHANGES_MAX },
-        hint: "Split it into several commits.",
-      });
-    }
-    // An array that is pushed to takes room for sixteen more.
-    if (this.changes.length === 0) this.changes = [change];
-    else this.changes.push(change);
+    return change;
   }
 
   #entry(table: Table, key: string): Entry | undefined {
+    const { timeUs } = this.#open();
     const entry = table.visible(key);
-    return entry?.liveAt(this.timeUs) ? entry : undefined;
+    return entry?.liveAt(timeUs) ? entry : undefined;
   }
 
   #checkVersion(table: Table, key: string, expected: bigint): void {
     const entry = this.#entry(table, key);
     const version = BigInt(entry?.lsn ?? 0);
     if (version === expected) return;
-    this.#doom = new StoreError(
+    const doom = new StoreError(
       "ERR_CONFLICT",
       `map ${table.name}: ${key} has version ${version}, not ${expected}`,
       {
@@ -354,7 +308,8 @@ export class Transaction implements LogRecord, RecordPlace {
         hint: "Someone changed it since it was read: read again and decide anew. Nothing was changed.",
       },
     );
-    throw this.#doom;
+    this.#open().doom = doom;
+    throw doom;
   }
 
   #checkFence(sequence: SequenceState): void {
@@ -362,19 +317,19 @@ export class Transaction implements LogRecord, RecordPlace {
   }
 
   #advance(sequence: SequenceState, logged: bigint, visible: bigint, adopts: boolean): void {
-    this.#begin();
+    const draft = this.#begin();
     this.#define(sequence);
     this.#writer.sequence(sequence.id, logged, adopts);
     this.#advanceInMemory(sequence, logged, visible);
-    this.#add({ kind: "sequence", sequence, next: logged, adopts, before: 0n });
-    this.#halfway = false;
+    draft.add({ kind: "sequence", sequence, next: logged, adopts, before: 0n });
+    draft.halfway = false;
   }
 
   #advanceInMemory(sequence: SequenceState, logged: bigint, visible: bigint): void {
     const { loggedNext, visibleNext } = sequence;
     sequence.loggedNext = logged;
     sequence.visibleNext = visible;
-    this.#undoing(() => {
+    this.#open().undoing(() => {
       sequence.loggedNext = loggedNext;
       sequence.visibleNext = visibleNext;
     });
@@ -383,23 +338,18 @@ export class Transaction implements LogRecord, RecordPlace {
   #define(sequence: SequenceState): void {
     if (sequence.id !== 0) return;
     this.#state.defineSequence(sequence);
-    this.#undoing(() => this.#state.undefineSequence(sequence));
+    this.#open().undoing(() => this.#state.undefineSequence(sequence));
     this.#writer.defineSequence(sequence.id, sequence.name);
   }
 
   #defineTable(table: Table): void {
     this.#state.defineTable(table);
-    this.#undoing(() => this.#state.undefineTable(table));
+    this.#open().undoing(() => this.#state.undefineTable(table));
     this.#writer.defineMap(table.id, table.name);
   }
 
-  #undoing(undo: () => void): void {
-    if (this.#undo === undefined) this.#undo = [undo];
-    else this.#undo.push(undo);
-  }
-
   #table(map: CriticalMap<unknown>): Table {
-    this.#checkOpen();
+    this.#open();
     const { table } = map;
     if (table?.owner !== this.#state) {
       throw new StoreError("ERR_INVALID_ARGUMENT", "this map belongs to another store");
@@ -408,7 +358,7 @@ export class Transaction implements LogRecord, RecordPlace {
   }
 
   #sequence(handle: CriticalSequence): SequenceState {
-    this.#checkOpen();
+    this.#open();
     const { state } = handle;
     if (state?.owner !== this.#state) {
       throw new StoreError("ERR_INVALID_ARGUMENT", "this sequence belongs to another store");
@@ -416,10 +366,20 @@ export class Transaction implements LogRecord, RecordPlace {
     return state;
   }
 
-  #checkOpen(): void {
-    if (this.#open) return;
+  #open(): Draft {
+    if (this.#draft !== undefined) return this.#draft;
     throw new StoreError("ERR_INVALID_ARGUMENT", "a transaction was used after its callback returned", {
       hint: "Do all reads and writes of a commit within its callback.",
     });
   }
 }
+
+/** The put being written: one at a time is. */
+const put: Put = {
+  tableId: 0,
+  key: "",
+  value: undefined,
+  codec: messagePack,
+  schemaVersion: 0,
+  expiresAtUs: 0,
+};

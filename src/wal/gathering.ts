@@ -2,7 +2,7 @@ import { allocatePages } from "../disk/aligned.ts";
 import { StoreError } from "../errors.ts";
 import { WAL_QUEUE_BYTES_MAX } from "../limits.ts";
 import { BLOCK_BYTES, type BlockKind } from "./format.ts";
-import type { JournalRecord, Waiter } from "./journal.ts";
+import type { JournalWrite, Waiter } from "./journal.ts";
 import { type Chain, Group } from "./writer.ts";
 
 /** One write: the blocks it puts on the disk, who waits for it, and where the log stands once it is durable. */
@@ -23,7 +23,7 @@ export interface GatheredWrite {
 }
 
 interface Queued {
-  record: JournalRecord;
+  record: JournalWrite;
   waiter: Waiter;
 }
 
@@ -58,19 +58,19 @@ export class Gathering {
   }
 
   /** Adds a record whose caller waits on the spot; `false` when the next write is full. */
-  addSync(record: JournalRecord): boolean {
+  addSync(record: JournalWrite): boolean {
     if (this.#queue.length > 0 || !this.#pending.append(record)) return false;
     if (this.#waiters.length > 0) this.#waiters.push(undefined);
     return true;
   }
 
   /** Adds a record for the next write or the queue behind it. `ERR_LIMIT` when the queue is full. */
-  add(record: JournalRecord, waiter: Waiter): void {
+  add(record: JournalWrite, waiter: Waiter): void {
     if (this.#queue.length === 0 && this.#pending.append(record)) {
       this.#note(waiter);
       return;
     }
-    const size = record.payload.byteLength;
+    const size = record.end - record.offset;
     if (this.#queueBytes + size > WAL_QUEUE_BYTES_MAX) {
       throw new StoreError("ERR_LIMIT", `over ${WAL_QUEUE_BYTES_MAX} bytes wait for the disk already`, {
         context: { limit: WAL_QUEUE_BYTES_MAX },
@@ -79,7 +79,8 @@ export class Gathering {
       });
     }
     this.#queueBytes += size;
-    this.#queue.push({ record: { payload: record.payload.slice(), timeUs: record.timeUs }, waiter });
+    const { buffer, offset, end, timeUs } = record;
+    this.#queue.push({ record: { buffer: buffer.slice(offset, end), offset: 0, end: size, timeUs }, waiter });
   }
 
   /**
@@ -124,7 +125,7 @@ export class Gathering {
     for (const { record, waiter } of this.#queue) {
       if (!this.#pending.append(record)) break;
       this.#note(waiter);
-      this.#queueBytes -= record.payload.byteLength;
+      this.#queueBytes -= record.end;
       taken++;
     }
     this.#queue = this.#queue.slice(taken);

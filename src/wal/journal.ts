@@ -10,12 +10,12 @@ export interface Journal {
   /** The highest LSN known durable; 0n for an empty journal. */
   readonly durableLsn: bigint;
   /** Appends one record and returns once it is durable. The record is kept whole or not at all. */
-  appendSync(record: JournalRecord): Appended;
+  appendSync(record: JournalWrite): Appended;
   /**
    * Appends one record and returns at once; `waiter` is told when it is durable, or why it never will be. Records
    * become durable in call order, and after one that was refused none is that came behind it.
    */
-  enqueue(record: JournalRecord, waiter: Waiter): void;
+  enqueue(record: JournalWrite, waiter: Waiter): void;
   /** Durable records from `lsn` on, in order. `ERR_NOT_FOUND` when they were trimmed. */
   read(lsn: bigint): Iterable<JournalEntry>;
   /** The same without an object for each record, which is what replaying a full log has no time for. */
@@ -33,8 +33,21 @@ export interface Journal {
 export interface JournalRecord {
   /** Copied before the call returns; the caller may reuse it. */
   payload: Uint8Array;
-  /** Microseconds since the Unix epoch; the caller makes it strictly increase. */
+  /** Microseconds since the Unix epoch, below 2⁵³; the caller makes it strictly increase. */
   timeUs: bigint;
+}
+
+/** A record to be written: where its payload lies, and its time in microseconds. Copied like the other. */
+export interface JournalWrite {
+  readonly buffer: Uint8Array;
+  readonly offset: number;
+  readonly end: number;
+  readonly timeUs: number;
+}
+
+/** The same of a record given as its payload. */
+export function writeOf({ payload, timeUs }: JournalRecord): JournalWrite {
+  return { buffer: payload, offset: 0, end: payload.byteLength, timeUs: Number(timeUs) };
 }
 
 export interface Appended {
@@ -49,8 +62,9 @@ export type RecordVisitor = (bytes: Buffer, offset: number, end: number, lsn: nu
 
 /** Waits for records; one may wait for many, and is told of them in their order. */
 export interface Waiter {
-  /** The record with this LSN is durable. */
+  /** Its records up to this LSN, which is one of theirs, are durable. */
   resolve(lsn: number): void;
+  /** Its next record never will be. */
   reject(error: StoreError): void;
 }
 

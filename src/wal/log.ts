@@ -12,7 +12,16 @@ import {
   RECORD_HEADER_BYTES,
 } from "./format.ts";
 import { type GatheredWrite, Gathering } from "./gathering.ts";
-import type { Appended, Journal, JournalEntry, JournalRecord, RecordVisitor, Waiter } from "./journal.ts";
+import {
+  type Appended,
+  type Journal,
+  type JournalEntry,
+  type JournalRecord,
+  type JournalWrite,
+  type RecordVisitor,
+  type Waiter,
+  writeOf,
+} from "./journal.ts";
 import { type CountSummary, LatencyHistogram, type LatencySummary } from "./latency.ts";
 import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
 import { readEntries, scanEntries } from "./read-log.ts";
@@ -117,16 +126,17 @@ export class WriteAheadLog implements Journal {
     return BigInt(this.#keeper.firstLsn);
   }
 
-  appendSync(record: JournalRecord): Appended {
-    this.#checkUsable(record);
+  appendSync(given: JournalWrite | JournalRecord): Appended {
+    const record = "payload" in given ? writeOf(given) : given;
+    this.#checkUsable(record.end - record.offset);
     if (this.#inFlight !== undefined) this.#finishInFlight();
     while (!this.#gathering.addSync(record)) this.#writeGathered();
     this.#writeGathered();
     return { lsn: BigInt(this.#durableLsn) };
   }
 
-  enqueue(record: JournalRecord, waiter: Waiter): void {
-    this.#checkUsable(record);
+  enqueue(record: JournalWrite, waiter: Waiter): void {
+    this.#checkUsable(record.end - record.offset);
     this.#gathering.add(record, waiter);
     if (this.#inFlight === undefined) this.#flushSoon();
   }
@@ -134,7 +144,7 @@ export class WriteAheadLog implements Journal {
   /** The same as a promise. */
   append(record: JournalRecord): Promise<Appended> {
     return new Promise((resolve, reject) => {
-      this.enqueue(record, { resolve: (lsn) => resolve({ lsn: BigInt(lsn) }), reject });
+      this.enqueue(writeOf(record), { resolve: (lsn) => resolve({ lsn: BigInt(lsn) }), reject });
     });
   }
 
@@ -215,10 +225,9 @@ export class WriteAheadLog implements Journal {
     if (this.#isClosed) throw new StoreError("ERR_CLOSED", "the log is closed");
   }
 
-  #checkUsable(record: JournalRecord): void {
+  #checkUsable(size: number): void {
     this.#checkOpen();
     if (this.#poison !== undefined) throw this.#poison;
-    const size = record.payload.byteLength;
     if (size <= this.recordBytesMax) return;
     throw new StoreError(
       "ERR_LIMIT",
@@ -348,7 +357,11 @@ export class WriteAheadLog implements Journal {
   /** Tells those who wait for a write that it is durable; after a poisoning they know already. */
   #answer({ waiters, firstLsn }: GatheredWrite): void {
     if (this.#poison !== undefined) return;
-    for (let index = 0; index < waiters.length; index++) waiters[index]?.resolve(firstLsn + index);
+    // Whoever waits for several records in a row is told of the last of them.
+    for (let index = 0; index < waiters.length; index++) {
+      const waiter = waiters[index];
+      if (waiter !== undefined && waiter !== waiters[index + 1]) waiter.resolve(firstLsn + index);
+    }
   }
 
   #count(write: GatheredWrite): void {

@@ -12,8 +12,9 @@ import {
   PAYLOAD_BYTES,
   RECORD_HEADER_BYTES,
   sealBlock,
+  setUint64,
 } from "./format.ts";
-import type { JournalRecord } from "./journal.ts";
+import type { JournalWrite } from "./journal.ts";
 
 /** Where the chain ends and what the next block must say; the one owner of a log's position. */
 export interface Chain {
@@ -85,8 +86,8 @@ export class Group {
   }
 
   /** Lays a copy of a record behind the others; `false` when it does not fit any more. */
-  append(record: JournalRecord): boolean {
-    const size = record.payload.byteLength;
+  append({ buffer, offset, end, timeUs }: JournalWrite): boolean {
+    const size = end - offset;
     if (this.#streamBytes + RECORD_HEADER_BYTES + size > this.#capacityBytes) return false;
     const block = Math.floor(this.#streamBytes / PAYLOAD_BYTES);
     const at = this.#streamBytes - block * PAYLOAD_BYTES;
@@ -96,17 +97,17 @@ export class Group {
       const { bytes, view } = memory;
       const start = HEADER_BYTES + at;
       view.setUint32(start, size, true);
-      view.setBigUint64(start + 4, record.timeUs, true);
-      bytes.set(record.payload, start + RECORD_HEADER_BYTES);
+      setUint64(view, start + 4, timeUs);
+      copyBytes(buffer, offset, end, bytes, start + RECORD_HEADER_BYTES);
       this.#streamBytes += RECORD_HEADER_BYTES + size;
       if (memory.zeroFrom < start + RECORD_HEADER_BYTES + size) {
         memory.zeroFrom = start + RECORD_HEADER_BYTES + size;
       }
     } else {
       this.#recordView.setUint32(0, size, true);
-      this.#recordView.setBigUint64(4, record.timeUs, true);
-      this.#lay(this.#recordHeader);
-      this.#lay(record.payload);
+      setUint64(this.#recordView, 4, timeUs);
+      this.#lay(this.#recordHeader, 0, RECORD_HEADER_BYTES);
+      this.#lay(buffer, offset, end);
       this.#markContinued(block);
     }
     this.records++;
@@ -173,14 +174,14 @@ export class Group {
   }
 
   /** Lays bytes that may cross blocks. */
-  #lay(source: Uint8Array): void {
-    let done = 0;
-    while (done < source.byteLength) {
+  #lay(source: Uint8Array, from: number, end: number): void {
+    let done = from;
+    while (done < end) {
       const index = Math.floor(this.#streamBytes / PAYLOAD_BYTES);
       const at = this.#streamBytes - index * PAYLOAD_BYTES;
-      const count = Math.min(PAYLOAD_BYTES - at, source.byteLength - done);
+      const count = Math.min(PAYLOAD_BYTES - at, end - done);
       const memory = this.#block(index);
-      memory.bytes.set(source.subarray(done, done + count), HEADER_BYTES + at);
+      copyBytes(source, done, done + count, memory.bytes, HEADER_BYTES + at);
       memory.zeroFrom = Math.max(memory.zeroFrom, HEADER_BYTES + at + count);
       this.#streamBytes += count;
       done += count;
@@ -192,4 +193,9 @@ export class Group {
       this.#continued[index] = Math.min(PAYLOAD_BYTES, this.#streamBytes - index * PAYLOAD_BYTES);
     }
   }
+}
+
+function copyBytes(source: Uint8Array, from: number, to: number, target: Uint8Array, at: number): void {
+  const isWhole = from === 0 && to === source.byteLength;
+  target.set(isWhole ? source : new Uint8Array(source.buffer, source.byteOffset + from, to - from), at);
 }

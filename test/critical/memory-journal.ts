@@ -3,7 +3,7 @@ import type {
   Appended,
   Journal,
   JournalEntry,
-  JournalRecord,
+  JournalWrite,
   RecordVisitor,
   Waiter,
 } from "../../src/wal/journal.ts";
@@ -39,7 +39,7 @@ export class MemoryJournal implements Journal {
     return new MemoryJournal(this.#entries.slice(0, this.#entries.length - count), this.#firstLsn);
   }
 
-  appendSync(record: JournalRecord): Appended {
+  appendSync(record: JournalWrite): Appended {
     this.#fail();
     this.#flush();
     const entry = this.#entry(record, this.durableLsn + 1n);
@@ -47,7 +47,7 @@ export class MemoryJournal implements Journal {
     return { lsn: entry.lsn };
   }
 
-  enqueue(record: JournalRecord, waiter: Waiter): void {
+  enqueue(record: JournalWrite, waiter: Waiter): void {
     const entry = this.#entry(record, this.durableLsn + BigInt(this.#queued.length) + 1n);
     this.#queued.push({ entry, waiter });
     if (this.#flushing) return;
@@ -83,8 +83,8 @@ export class MemoryJournal implements Journal {
     this.#flush();
   }
 
-  #entry(record: JournalRecord, lsn: bigint): JournalEntry {
-    return { lsn, timeUs: record.timeUs, payload: Uint8Array.from(record.payload) };
+  #entry(record: JournalWrite, lsn: bigint): JournalEntry {
+    return { lsn, timeUs: BigInt(record.timeUs), payload: record.buffer.slice(record.offset, record.end) };
   }
 
   #flush(): void {

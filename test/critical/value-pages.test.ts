@@ -52,7 +52,7 @@ describe("values that outlive their log records", () => {
       sizes.push(critical.stats().valueBytes);
     }
     const live = (kept + 400 + staying) * 2020;
-    expect(Math.max(...sizes)).toBeGreaterThan(live + (3 << 20));
+    expect(Math.max(...sizes)).toBeGreaterThan(live + (1 << 20));
     expect(Math.max(...sizes)).toBeLessThan(live * 1.5 + (8 << 20));
     expect(sizes.at(-1)).toBeLessThan(16 * 400 * 2020 + live);
     const found = new Map([...map.entries()].map(([key, { n }]) => [key, n]));

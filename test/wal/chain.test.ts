@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { blockHash } from "../../src/wal/block-hash.ts";
 import { advance, chainFrom, links, provesCompleted, type SoundBlock } from "../../src/wal/chain.ts";
 import { BLOCK_BYTES, decodeBlock, type OpenBlock } from "../../src/wal/format.ts";
+import { writeOf } from "../../src/wal/journal.ts";
 import { type Chain, Group } from "../../src/wal/writer.ts";
 
 const STORE_ID = new Uint8Array(16).fill(7);
@@ -29,7 +30,7 @@ function next(position: Chain, open?: Partial<OpenBlock>): SoundBlock {
   const group = new Group(new Uint8Array(BLOCK_BYTES), STORE_ID);
   const sequence = at.nextSequence;
   if (open === undefined) {
-    group.append({ payload: new Uint8Array(3), timeUs: 1n });
+    group.append(writeOf({ payload: new Uint8Array(3), timeUs: 1n }));
     return sound(group.seal(at), sequence);
   }
   const defaults = {

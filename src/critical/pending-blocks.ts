@@ -1,0 +1,86 @@
+import type { ByteWriter } from "./byte-writer.ts";
+import type { LogRecord } from "./change.ts";
+import { BLOCK_RAW_BYTES, BLOCK_RAW_BYTES_BUSY } from "./history-format.ts";
+import { blockRecords, type PastRecord } from "./history-reader.ts";
+import { createBlockMemory, HistoryBlockWriter } from "./history-writer.ts";
+
+/** Memory that a very large record has made larger is not kept for another block. */
+const KEPT_BYTES_MAX = 2 << 20;
+/** Memory of sealed blocks that waits for the next ones. */
+const KEPT_MAX = 4;
+
+interface Pending {
+  writer: HistoryBlockWriter;
+  memory: ByteWriter;
+}
+
+/**
+ * Committed records until they are sealed: written into the raw bytes of the history's next blocks as they come, so
+ * that nothing of what a commit made or replaced is held for them. A block ends once it is full; those behind one
+ * that waits already may become larger, so that sealing keeps up with a burst.
+ */
+export class PendingBlocks {
+  readonly #ended: Pending[] = [];
+  #open: Pending | undefined;
+  readonly #free: ByteWriter[] = [];
+
+  /** Takes a durable record that has been applied. */
+  add(record: LogRecord): void {
+    this.#open ??= this.#begin();
+    const { writer } = this.#open;
+    writer.add(record);
+    if (writer.isFull(this.#ended.length > 0 ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES)) this.end();
+  }
+
+  /** Ends the block that is being filled, if there is one. */
+  end(): void {
+    if (this.#open === undefined) return;
+    this.#ended.push(this.#open);
+    this.#open = undefined;
+  }
+
+  /** The oldest block that has ended. */
+  get first(): HistoryBlockWriter | undefined {
+    return this.#ended[0]?.writer;
+  }
+
+  /** The oldest block was sealed. */
+  drop(): void {
+    const { memory } = this.#ended.shift()!;
+    if (memory.buffer.byteLength <= KEPT_BYTES_MAX && this.#free.length < KEPT_MAX) this.#free.push(memory);
+  }
+
+  /** LSN of the oldest record, if there is one, and of the newest. */
+  get firstLsn(): number | undefined {
+    return (this.#ended[0] ?? this.#open)?.writer.firstLsn;
+  }
+
+  get lastLsn(): number | undefined {
+    return (this.#open ?? this.#ended.at(-1))?.writer.lastLsn;
+  }
+
+  get records(): number {
+    return this.#all().reduce((sum, { writer }) => sum + writer.records, 0);
+  }
+
+  get sizeBytes(): number {
+    return this.#all().reduce((sum, { writer }) => sum + writer.raw().byteLength, 0);
+  }
+
+  /** Every record there is now, oldest first; what happens later does not touch them. */
+  past(): Iterable<PastRecord> {
+    const blocks = this.#all().map(({ writer }) => Buffer.from(writer.raw()));
+    return (function* () {
+      for (const raw of blocks) yield* blockRecords(raw, "not sealed yet");
+    })();
+  }
+
+  #all(): Pending[] {
+    return this.#open === undefined ? this.#ended : [...this.#ended, this.#open];
+  }
+
+  #begin(): Pending {
+    const memory = this.#free.pop() ?? createBlockMemory();
+    return { writer: new HistoryBlockWriter(memory), memory };
+  }
+}
