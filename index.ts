@@ -26,6 +26,7 @@ export { type AsOfJoinOptions, asOfJoin } from "./features/as-of-join.ts";
 export type {
   FeatureInfo,
   Features,
+  FeaturesStats,
   LoadOptions,
   PublishOptions,
   PublishResult,
@@ -111,10 +112,11 @@ export type {
   SequenceGap,
   SeriesRow,
 } from "./src/series/series-reads.ts";
+export type { BlockCacheStats, SeriesSize, SeriesTotals } from "./src/series/series-size.ts";
 export type { SeriesStore } from "./src/series/series-store.ts";
 export type { Cache, CacheMap, CacheMapOptions } from "./src/state/cache-map.ts";
 export type { StateDifference, StateSnapshot } from "./src/state/snapshot.ts";
-export type { State } from "./src/state/state.ts";
+export type { State, StateStats } from "./src/state/state.ts";
 export type { StateMap, StateMapOptions, StateUpdate, StateVersion } from "./src/state/state-map.ts";
 export type { LogInspection } from "./src/wal/inspect.ts";
 export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";

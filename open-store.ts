@@ -3,7 +3,7 @@ import type { BackupOptions, BackupResult } from "./backup/backup.ts";
 import type { CheckOptions, CheckResult } from "./checkpoints/check.ts";
 import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
 import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
-import type { Features, PublishResult } from "./features/features.ts";
+import type { Features, FeaturesStats, PublishResult } from "./features/features.ts";
 import { Late } from "./late.ts";
 import type { CriticalStoreOptions } from "./open-critical.ts";
 import type { CaptureStats } from "./src/capture/captures.ts";
@@ -17,9 +17,10 @@ import { StoreError } from "./src/errors.ts";
 import { CommitPulse } from "./src/pace/commit-pulse.ts";
 import { type IoStats, ioStats } from "./src/pace/io-stats.ts";
 import { MeasuredDisk } from "./src/pace/measured-disk.ts";
+import type { SeriesTotals } from "./src/series/series-size.ts";
 import type { SeriesStore } from "./src/series/series-store.ts";
 import type { Cache } from "./src/state/cache-map.ts";
-import type { State } from "./src/state/state.ts";
+import type { State, StateStats } from "./src/state/state.ts";
 import { type Engine, type EngineOptions, openEngine } from "./src/store.ts";
 import type { ExportFileOptions, PublishFileOptions } from "./transfer/feature-files.ts";
 import type { SeriesExportOptions } from "./transfer/series-export.ts";
@@ -66,6 +67,12 @@ export interface StoreStats {
   decodedCache: DecodedCacheStats;
   /** Saves' captures: what is held, waited for, skipped. */
   capture: CaptureStats;
+  /** Time series, if there are any. */
+  series?: SeriesTotals;
+  /** Feature tables, if there are any. */
+  features?: FeaturesStats;
+  /** Strategies' maps, if there are any. */
+  state?: StateStats;
   /** Critical state, if there is any: of this store object, else of the engine that has it open, else at rest. */
   critical?: CriticalStats;
 }
@@ -101,7 +108,8 @@ export class Store implements AsyncDisposable {
     this.#requireOpen();
     const { pool } = this.#engine;
     const { onError } = this.#options;
-    this.#series ??= new (late.series.get().SeriesStore)({ ...this.#place("series"), pool, onError });
+    const { budget } = this.checkpoints;
+    this.#series ??= new (late.series.get().SeriesStore)({ ...this.#place("series"), pool, onError, budget });
     return this.#series;
   }
 
@@ -207,7 +215,20 @@ export class Store implements AsyncDisposable {
       io: ioStats(this.#disk, this.checkpoints.captureStats().spooledBytes),
       decodedCache: chunks.reader.cacheStats(),
       capture: this.checkpoints.captureStats(),
+      ...(await this.#partStats()),
       ...(critical === undefined ? {} : { critical }),
+    };
+  }
+
+  /** Of the kinds of state that this store holds something of; code of others is not loaded. */
+  async #partStats(): Promise<Pick<StoreStats, "series" | "features" | "state">> {
+    const { disk, directory } = this.#engine;
+    const holds = (part: string) => disk.list(`${directory}/${part}`).length > 0;
+    const features = this.features.stats();
+    return {
+      ...(holds("series") && { series: await this.series.stats() }),
+      ...(features.versions > 0 && { features }),
+      ...(holds("state") && { state: this.state.stats() }),
     };
   }
 

@@ -1,4 +1,4 @@
-import { type PlannedChunk, planChunks } from "./chunk-plan.ts";
+import { type PlannedChunk, planChunks, sameLayout } from "./chunk-plan.ts";
 import type { ChunkRef, Manifest, ManifestFile } from "./manifest-format.ts";
 
 /**
@@ -13,15 +13,18 @@ export class Bases {
     this.#ancestors = manifests.map((manifest) => new FileBases(manifest));
   }
 
-  /** Digests of the best base from each ancestor, nearest first. */
-  forTensors(fileName: string, chunk: PlannedChunk): Uint8Array[] {
-    const bases: Uint8Array[] = [];
-    for (const ancestor of this.#ancestors) {
-      const base = ancestor.find(fileName, chunk);
-      if (base === undefined) break;
-      bases.push(base.digest);
-    }
-    return bases;
+  /** For a file of tensors: digests of a chunk's best base from each ancestor, nearest first. */
+  forTensors(file: Pick<ManifestFile, "name" | "layout" | "sizeBytes">): BasesOf {
+    const finders = this.#ancestors.map((ancestor) => ancestor.finder(file));
+    return (chunk, place) => {
+      const bases: Uint8Array[] = [];
+      for (const find of finders) {
+        const base = find(chunk, place);
+        if (base === undefined) break;
+        bases.push(base.digest);
+      }
+      return bases;
+    };
   }
 
   /** The parent's version of a file of tensors. */
@@ -34,6 +37,9 @@ export class Bases {
     return this.#ancestors[0]?.opaque(fileName);
   }
 }
+
+/** @param place of the chunk in its file */
+export type BasesOf = (chunk: PlannedChunk, place: number) => Uint8Array[];
 
 /** One ancestor's chunks; each way to find one is prepared when it is first needed, since most saves need only one. */
 class FileBases {
@@ -49,13 +55,18 @@ class FileBases {
     this.#files = new Map(files.map((file) => [file.name, file]));
   }
 
-  find(fileName: string, chunk: PlannedChunk): ChunkRef | undefined {
-    const file = this.fileOf(fileName);
-    return (
-      (file && this.#keys(file).get(chunk.key)) ??
+  /** How to find the chunks of a file. One that is laid out as it was has each chunk where it was. */
+  finder(
+    now: Pick<ManifestFile, "name" | "layout" | "sizeBytes">,
+  ): (chunk: PlannedChunk, place: number) => ChunkRef | undefined {
+    const file = this.fileOf(now.name);
+    if (file === undefined) return (chunk) => this.#inOthers(file, chunk);
+    if (file.sizeBytes === now.sizeBytes && sameLayout(file.layout!, now.layout!))
+      return (_, place) => file.chunks[place];
+    return (chunk) =>
+      this.#keys(file).get(chunk.key) ??
       this.#inOthers(file, chunk) ??
-      (file && this.#places(file).get(placeKey(chunk)))
-    );
+      this.#places(file).get(placeKey(chunk));
   }
 
   fileOf(fileName: string): ManifestFile | undefined {

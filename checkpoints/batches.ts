@@ -5,6 +5,8 @@ import type { PlannedChunk } from "./chunk-plan.ts";
 export interface Batch<C extends Pick<PlannedChunk, "offset" | "rawBytes">> {
   offset: number;
   sizeBytes: number;
+  /** Place in the file of the first of them. */
+  first: number;
   chunks: C[];
 }
 
@@ -13,14 +15,16 @@ export function* batchesOf<C extends Pick<PlannedChunk, "offset" | "rawBytes">>(
   chunks: Iterable<C>,
 ): Iterable<Batch<C>> {
   let batch: Batch<C> | undefined;
+  let place = 0;
   for (const chunk of chunks) {
+    const first = place++;
     if (batch !== undefined && batch.sizeBytes + chunk.rawBytes <= JOB_BYTES) {
       batch.chunks.push(chunk);
       batch.sizeBytes += chunk.rawBytes;
       continue;
     }
     if (batch !== undefined) yield batch;
-    batch = { offset: chunk.offset, sizeBytes: chunk.rawBytes, chunks: [chunk] };
+    batch = { offset: chunk.offset, sizeBytes: chunk.rawBytes, first, chunks: [chunk] };
   }
   if (batch !== undefined) yield batch;
 }

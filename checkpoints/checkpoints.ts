@@ -1,6 +1,7 @@
 import type { Tensor } from "../formats/tensor.ts";
 import { type CaptureStats, Captures } from "../src/capture/captures.ts";
 import type { GcOptions, GcResult } from "../src/chunks/gc.ts";
+import type { Pacing } from "../src/chunks/pacing.ts";
 import type { RecompressOptions, RecompressResult } from "../src/chunks/recompress.ts";
 import { StoreError } from "../src/errors.ts";
 import { IO_BUDGET_BYTES_PER_SECOND } from "../src/limits.ts";
@@ -35,7 +36,7 @@ export interface CheckpointsOptions {
   stagingBytes?: number | undefined;
   /** Bytes of scratch files in which more of them wait. Default: 2 GiB. */
   spoolBytes?: number | undefined;
-  /** Bytes a second that background writing (images) may take on average. Default: 10 MB/s. */
+  /** Bytes a second that background writing (images, recompression, gc, seals) may take on average. Default: 10 MB/s. */
   ioBudget?: number | undefined;
   /** Hash tensors on the calling thread and hold every save to it: finds trainers that write too early. For tests. */
   strict?: boolean | undefined;
@@ -49,6 +50,9 @@ export class Checkpoints {
    * used once its `open` has resolved.
    */
   readonly exchange: ChunkExchange;
+  /** What all background writing of the store takes from. */
+  readonly budget: TokenBucket;
+  readonly #pacing: Pacing;
   readonly #engine: Engine;
   readonly #captures: Captures;
   readonly #saves: SaveQueue;
@@ -70,7 +74,9 @@ export class Checkpoints {
       spoolBytes,
       ioBudget = IO_BUDGET_BYTES_PER_SECOND,
     } = options;
-    this.#pins = new Pins(engine, this.registry, new TokenBucket(ioBudget));
+    this.budget = new TokenBucket(ioBudget);
+    this.#pacing = { budget: this.budget, hurry: this.#closing.signal };
+    this.#pins = new Pins(engine, this.registry, this.budget);
     const { disk, pool, directory } = engine;
     this.#captures = new Captures({ disk, pool, directory: `${directory}/spool`, stagingBytes, spoolBytes });
     this.#saves = new SaveQueue({
@@ -354,12 +360,13 @@ export class Checkpoints {
 
   /**
    * Writes what the fast profile stored once more as the compact profile would have, paced: the versions of a ref, or
-   * of all refs, but the newest of each. What it replaces is freed by `gc`. Saves and reads go on meanwhile.
+   * of all refs, but the newest of each. What it replaces is freed by `gc`. Saves and reads go on meanwhile. Closing the
+   * store waits for it, and it does not rest any more then.
    */
   recompress(options: RecompressOptions & { ref?: string } = {}): Promise<RecompressResult> {
     return this.#change(async () => {
       const { recompressVersions } = await import("./upkeep.ts");
-      return recompressVersions(this.#engine, this.registry, options);
+      return recompressVersions(this.#engine, this.registry, { ...options, pacing: this.#pacing });
     });
   }
 
@@ -390,7 +397,7 @@ export class Checkpoints {
   collectGarbage(options: GcOptions = {}, markOthers: MarkOthers = () => {}): Promise<GcResult> {
     return this.#change(async () => {
       const { collectVersions } = await import("./upkeep.ts");
-      return collectVersions(this.#engine, this.registry, options, markOthers);
+      return collectVersions(this.#engine, this.registry, { ...options, pacing: this.#pacing }, markOthers);
     });
   }
 

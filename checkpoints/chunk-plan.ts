@@ -27,16 +27,17 @@ export interface PlannedChunk {
  * if it is too large for one. So what is predicted from each other lies in as few chunks as can be.
  */
 export function planChunks(layout: StoredLayout, fileBytes: number): PlannedChunk[] {
-  const chunks: Omit<PlannedChunk, "place">[] = [];
+  const chunks: PlannedChunk[] = [];
   const dataAt = layout.spans[0]?.offset ?? 0;
   let end = 0;
   let skeletons = 0;
-  let group: { chunk: Omit<PlannedChunk, "place">; dtype: DType; elements: number } | undefined;
+  let group: { chunk: PlannedChunk; dtype: DType; elements: number } | undefined;
 
   const addSkeleton = (until: number) => {
     for (let offset = end; offset < until; offset += CHUNK_BYTES_MAX) {
       const rawBytes = Math.min(CHUNK_BYTES_MAX, until - offset);
-      chunks.push({ offset, rawBytes, element: "bytes", key: `skeleton ${skeletons++}` });
+      const place = offset - dataAt;
+      chunks.push({ offset, place, rawBytes, element: "bytes", key: `skeleton ${skeletons++}` });
     }
   };
 
@@ -55,7 +56,7 @@ export function planChunks(layout: StoredLayout, fileBytes: number): PlannedChun
     }
     if (family.elements > CHUNK_ELEMENTS) group = undefined;
     if (elements >= CHUNK_ELEMENTS) {
-      chunks.push(...cutTensor(span));
+      cutTensor(span, dataAt, chunks);
       group = undefined;
     } else if (
       group !== undefined &&
@@ -65,13 +66,29 @@ export function planChunks(layout: StoredLayout, fileBytes: number): PlannedChun
       group.chunk.rawBytes += span.sizeBytes;
       group.elements += elements;
     } else {
-      const [chunk] = cutTensor(span);
-      group = { chunk: chunk!, dtype: span.dtype, elements };
-      chunks.push(chunk!);
+      cutTensor(span, dataAt, chunks);
+      group = { chunk: chunks.at(-1)!, dtype: span.dtype, elements };
     }
   }
   addSkeleton(fileBytes);
-  return chunks.map((chunk) => ({ ...chunk, place: chunk.offset - dataAt }));
+  return chunks;
+}
+
+/** Whether two layouts have the same tensors in the same places: files of one size are cut alike then. */
+export function sameLayout(a: StoredLayout, b: StoredLayout): boolean {
+  if (a === b) return true;
+  if (a.familiesTogether !== b.familiesTogether || a.spans.length !== b.spans.length) return false;
+  return a.spans.every((span, i) => {
+    const other = b.spans[i]!;
+    return (
+      span.offset === other.offset &&
+      span.sizeBytes === other.sizeBytes &&
+      span.dtype === other.dtype &&
+      span.name === other.name &&
+      span.shape.length === other.shape.length &&
+      span.shape.every((axis, at) => axis === other.shape[at])
+    );
+  });
 }
 
 /** Tensors up to place `end`, and how many elements they have. */
@@ -109,18 +126,21 @@ function elementsOf(span: TensorSpan): number {
   return (span.sizeBytes * 8) / dtypeBits(span.dtype);
 }
 
-function cutTensor({ name, dtype, offset, sizeBytes }: TensorSpan): Omit<PlannedChunk, "place">[] {
+function cutTensor(
+  { name, dtype, offset, sizeBytes }: TensorSpan,
+  dataAt: number,
+  chunks: PlannedChunk[],
+): void {
   const chunkBytes = (CHUNK_ELEMENTS * dtypeBits(dtype)) / 8;
-  const chunks: Omit<PlannedChunk, "place">[] = [];
   for (let at = 0; at < sizeBytes; at += chunkBytes) {
     chunks.push({
       offset: offset + at,
+      place: offset + at - dataAt,
       rawBytes: Math.min(chunkBytes, sizeBytes - at),
       element: ELEMENTS[dtype],
       key: `${dtype} ${at} ${name}`,
     });
   }
-  return chunks;
 }
 
 /** How the codec sees each dtype; types narrower than a byte, and those it has no model of, are plain bytes to it. */

@@ -1,5 +1,5 @@
 import { digestKey, digestText, sameDigest } from "../src/chunks/digest.ts";
-import type { ChunkToEncode } from "../src/chunks/encode.job.ts";
+import type { ChunkToEncode } from "../src/chunks/encode-run.ts";
 import { StoreError } from "../src/errors.ts";
 import { CHUNK_BYTES_MAX, JOB_BYTES, VERSION_FILES_MAX } from "../src/limits.ts";
 import { checkName } from "../src/names.ts";
@@ -90,15 +90,14 @@ export class ChunkExchange {
       const jobs = jobsOf(chunks).map(({ offset, run }) => {
         const sizeBytes = run.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
         const source = { bytes: bytes.subarray(offset, offset + sizeBytes) };
-        const wanted = run.map(({ rawBytes, element, bases }) => ({ rawBytes, element, bases }));
-        return { run, encoded: save.encode(source, wanted) };
+        return { run, encoded: save.encode(source, run) };
       });
       // All are awaited whatever happens: a job must not outlive the memory it reads.
       await Promise.allSettled(jobs.map((job) => job.encoded));
       const encoded = await Promise.all(jobs.map((job) => job.encoded));
       for (const [j, { run }] of jobs.entries()) {
-        encoded[j]!.answers.forEach(({ digest }, i) => {
-          const expected = run[i]!.digest;
+        run.forEach(({ digest: expected }, i) => {
+          const digest = new Uint8Array(encoded[j]!.digest(i));
           if (expected !== undefined && !sameDigest(expected, digest))
             throw mismatch(expected, digests.length);
           digests.push(digest);
@@ -122,10 +121,7 @@ export class ChunkExchange {
     const chunks = digests.map((digest, i) => ({ digest, rawBytes: sizes[i]! }));
     const jobs = jobsOf(chunks).map(({ offset, run }) => {
       const sizeBytes = run.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
-      return this.#engine.chunks.decode({
-        chunks: run,
-        target: { bytes: bytes.subarray(offset, offset + sizeBytes) },
-      });
+      return this.#engine.chunks.decode(run, { bytes: bytes.subarray(offset, offset + sizeBytes) });
     });
     await Promise.allSettled(jobs);
     await Promise.all(jobs);

@@ -64,7 +64,10 @@ export class FileReader {
   async #readRun(run: Piece[], target: ChunkTarget): Promise<void> {
     const [first] = run;
     if (first!.from === 0 && first!.to === first!.chunk.rawBytes) {
-      return this.#engine.chunks.decode({ chunks: run.map((piece) => piece.chunk), target });
+      return this.#engine.chunks.decode(
+        run.map((piece) => piece.chunk),
+        target,
+      );
     }
     // A small tensor's part of a shared chunk: at most a few hundred KiB, decoded here.
     const bytes = this.#engine.chunks.read(first!.chunk.digest).subarray(first!.from, first!.to);

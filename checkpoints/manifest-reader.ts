@@ -1,8 +1,9 @@
-import { DIGEST_BYTES } from "../src/chunks/digest.ts";
+import { DIGEST_BYTES, sameDigest } from "../src/chunks/digest.ts";
 import { CHUNK_BYTES_MAX } from "../src/limits.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { planChunks } from "./chunk-plan.ts";
 import { decodeLayout } from "./layout-node.ts";
+import { ListedChunk } from "./listed-chunk.ts";
 import {
   type ChunkRef,
   FILE_KINDS,
@@ -13,22 +14,43 @@ import {
   type Manifest,
   type ManifestFile,
   type ManifestNodes,
+  type StoredLayout,
 } from "./manifest-format.ts";
 import { type NodeSource, readNode } from "./node.ts";
 
-/** @throws `ERR_STORE_CORRUPT` when a node is missing, damaged or contradicts another. */
-export function readManifest(chunks: NodeSource, root: Uint8Array): Manifest {
+/** A layout that was read, and the chunks it gives a file of a size: versions of a model have it in common. */
+export interface KnownLayout {
+  digest: Uint8Array;
+  sizeBytes: number;
+  layout: StoredLayout;
+  sizes: number[];
+}
+
+/**
+ * @param known the layout read last, for a caller that reads manifests of one model; it is kept up to date
+ * @throws `ERR_STORE_CORRUPT` when a node is missing, damaged or contradicts another.
+ */
+export function readManifest(
+  chunks: NodeSource,
+  root: Uint8Array,
+  known: { last?: KnownLayout } = {},
+): Manifest {
   const nodes: ManifestNodes = { root, layouts: [], leaves: [], pieces: [] };
   const reader = new ByteReader(readNode(chunks, root, nodes.pieces), "manifest");
   reader.magic(MANIFEST_MAGIC);
   const fileCount = reader.count(4);
   const files: ManifestFile[] = [];
-  for (let i = 0; i < fileCount; i++) files.push(readFile(chunks, reader, nodes));
+  for (let i = 0; i < fileCount; i++) files.push(readFile(chunks, reader, nodes, known));
   reader.end();
   return { files, nodes };
 }
 
-function readFile(chunks: NodeSource, reader: ByteReader, nodes: ManifestNodes): ManifestFile {
+function readFile(
+  chunks: NodeSource,
+  reader: ByteReader,
+  nodes: ManifestNodes,
+  known: { last?: KnownLayout },
+): ManifestFile {
   const kind = FILE_KINDS[reader.byte()] ?? reader.fail("an unknown kind of file");
   const name = reader.text();
   const sizeBytes = reader.varint();
@@ -40,8 +62,13 @@ function readFile(chunks: NodeSource, reader: ByteReader, nodes: ManifestNodes):
     const layoutBytes = reader.varint();
     const node = readNode(chunks, digest, nodes.pieces);
     if (node.byteLength !== layoutBytes) reader.fail("a layout of another size");
-    file.layout = decodeLayout(node, format);
-    planned = planChunks(file.layout, sizeBytes).map((chunk) => chunk.rawBytes);
+    if (!isKnown(known.last, digest, format, sizeBytes)) {
+      const layout = decodeLayout(node, format);
+      const sizes = planChunks(layout, sizeBytes).map((chunk) => chunk.rawBytes);
+      known.last = { digest, sizeBytes, layout, sizes };
+    }
+    file.layout = known.last!.layout;
+    planned = known.last!.sizes;
     nodes.layouts.push(digest);
   } else {
     nodes.layouts.push(undefined);
@@ -54,6 +81,16 @@ function readFile(chunks: NodeSource, reader: ByteReader, nodes: ManifestNodes):
     reader.fail(`chunks of ${JSON.stringify(name)} that do not add up to its size`);
   }
   return file;
+}
+
+function isKnown(
+  last: KnownLayout | undefined,
+  digest: Uint8Array,
+  format: string,
+  sizeBytes: number,
+): boolean {
+  if (last === undefined || last.sizeBytes !== sizeBytes || last.layout.format !== format) return false;
+  return sameDigest(last.digest, digest);
 }
 
 interface ListContext {
@@ -75,7 +112,7 @@ function readChunks(chunks: NodeSource, reader: ByteReader, context: ListContext
     const leaf = new ByteReader(chunks.read(digest), "manifest leaf");
     leaf.magic(LEAF_MAGIC);
     const count = Math.min(LEAF_CHUNKS, chunkCount - start);
-    list.push(...readEntries(leaf, count, planned?.slice(start, start + count)));
+    for (const chunk of readEntries(leaf, count, planned?.slice(start, start + count))) list.push(chunk);
     leaf.end();
   }
   return list;
@@ -87,7 +124,7 @@ function readEntries(reader: ByteReader, count: number, planned: number[] | unde
   const digests = copy(reader.raw(count * DIGEST_BYTES));
   return sizes.map((rawBytes, i) => {
     if (rawBytes > CHUNK_BYTES_MAX) reader.fail(`a chunk of ${rawBytes} bytes`);
-    return { digest: digests.subarray(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES), rawBytes };
+    return new ListedChunk(digests, i, rawBytes);
   });
 }
 

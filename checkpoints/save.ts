@@ -155,9 +155,10 @@ function readAncestors(engine: Engine, registry: Registry, ref: string, rule: Pa
   if ("newest" in rule) record = registry.newest(ref);
   else if ("ref" in rule) record = registry.require(rule.ref, rule.version);
   const manifests: Manifest[] = [];
+  const known = {};
   while (record !== undefined && manifests.length < ANCESTORS) {
     try {
-      manifests.push(readManifest(engine.chunks, record.manifest));
+      manifests.push(readManifest(engine.chunks, record.manifest, known));
     } catch (error) {
       if (!isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
       break;

@@ -13,6 +13,8 @@ export interface SourceFile {
   sizeBytes: number;
   /** Files of tensors only. */
   layout?: StoredLayout;
+  /** The chunks that the layout gives, where somebody has planned them already. */
+  planned?: PlannedChunk[];
   /** Hyperparameters of the optimizer whose state the file has, as far as they are known. */
   optimizer?: OptimizerSettings;
   origin: PathOrigin | CapturedOrigin | TouchedOrigin | BytesOrigin;

@@ -1,19 +1,16 @@
 import { invariant } from "../src/assert.ts";
 import type { ChunkSave } from "../src/chunks/chunk-save.ts";
 import { sameDigest } from "../src/chunks/digest.ts";
-import type {
-  ChunkSource,
-  ChunkToEncode,
-  EncodedRun,
-  FileRange,
-  OperandSource,
-} from "../src/chunks/encode.job.ts";
+import type { ChunkSource, FileRange, OperandSource, ReplayToTry } from "../src/chunks/encode.job.ts";
+import type { EncodeRun } from "../src/chunks/encode-run.ts";
+import type { Element } from "../src/codec/element.ts";
 import { StoreError } from "../src/errors.ts";
 import { CHUNK_BYTES_MAX, CUT_WINDOW_BYTES, JOB_BYTES, REPLAY_LEVELS_MAX } from "../src/limits.ts";
 import { throwIfAborted } from "./aborted.ts";
 import type { Bases } from "./bases.ts";
 import { type Batch, batchesOf } from "./batches.ts";
 import { type PlannedChunk, planChunks } from "./chunk-plan.ts";
+import { ChunkLister } from "./listed-chunk.ts";
 import type { ChunkRef } from "./manifest-format.ts";
 import { type ChunkReplay, planReplay } from "./optimizer/replay-plan.ts";
 import type { CapturedOrigin, SourceFile } from "./source.ts";
@@ -29,11 +26,11 @@ export interface StoreChunksOptions {
   onBytes: (bytes: number) => void;
 }
 
-interface ChunkAt extends Omit<ChunkToEncode, "replay"> {
+/** A chunk of the file; what it may resemble is looked for when its turn comes. */
+interface ChunkAt {
   offset: number;
-  /** Place in the file. */
-  index: number;
-  replay?: ChunkReplay;
+  rawBytes: number;
+  element: Element;
 }
 
 /** Stores a file's chunks and says which they are, in file order. */
@@ -54,9 +51,11 @@ class Storing {
   readonly #file: SourceFile;
   readonly #options: StoreChunksOptions;
   readonly #refs: ChunkRef[] = [];
+  readonly #lister = new ChunkLister();
   readonly #inFlight: Promise<void>[] = [];
   readonly #staging: SharedArrayBuffer[] = [];
-  /** By chunk of a tensor file: the batch that it is captured in. */
+  /** By chunk of a tensor file, where chunks are predicted from others: how, and the batch that it is captured in. */
+  #replays: (ChunkReplay | undefined)[] = [];
   readonly #batchOf: Batch<ChunkAt>[] = [];
   /** Captured pieces are read again, by chunks of later levels: they are given back with the rest of the capture. */
   #keepsPieces = false;
@@ -68,24 +67,26 @@ class Storing {
   }
 
   async tensors(): Promise<void> {
-    const { bases } = this.#options;
-    const planned = planChunks(this.#file.layout!, this.#file.sizeBytes);
-    const replays = this.#planReplay(planned);
-    const chunks = planned.map((chunk, index): ChunkAt => {
-      const replay = replays[index];
-      const given = { ...chunk, index, bases: bases.forTensors(this.#file.name, chunk) };
-      return replay === undefined ? given : { ...given, replay };
-    });
-    const batches = [...batchesOf(chunks)];
-    for (const batch of batches) for (const { index } of batch.chunks) this.#batchOf[index] = batch;
-    this.#keepsPieces = replays.some((replay) => (replay?.level ?? 0) > 0);
+    const { layout, planned: given } = this.#file;
+    const planned = given ?? planChunks(layout!, this.#file.sizeBytes);
+    const basesOf = this.#options.bases.forTensors(this.#file);
+    this.#replays = this.#planReplay(planned);
+    if (this.#replays.length === 0) {
+      for (const batch of batchesOf(planned)) await this.#submit(batch, batch, basesOf);
+      return;
+    }
+    const batches = [...batchesOf(planned)];
+    for (const batch of batches) this.#batchOf.push(...batch.chunks.map(() => batch));
+    const levelOf = (place: number) => this.#replays[place]?.level ?? 0;
+    this.#keepsPieces = planned.some((_, place) => levelOf(place) > 0);
     // What is predicted from other chunks of this version comes after them.
     for (let level = 0; level <= REPLAY_LEVELS_MAX; level++) {
-      if (level > 0 && !chunks.some(({ replay }) => replay?.level === level)) continue;
+      if (level > 0 && !planned.some((_, place) => levelOf(place) === level)) continue;
       if (level > 0) await this.#settled();
       for (const batch of batches) {
-        const ofLevel = batch.chunks.filter(({ replay }) => (replay?.level ?? 0) === level);
-        for (const run of contiguous(ofLevel)) await this.#submit(run, batch, () => {});
+        for (const run of runsWithin(batch, (place) => levelOf(place) === level)) {
+          await this.#submit(run, batch, basesOf);
+        }
       }
     }
   }
@@ -107,9 +108,9 @@ class Storing {
     const chunks: ChunkAt[] = [];
     for (let offset = 0; offset < this.#file.sizeBytes; offset += CHUNK_BYTES_MAX) {
       const rawBytes = Math.min(CHUNK_BYTES_MAX, this.#file.sizeBytes - offset);
-      chunks.push({ offset, rawBytes, element: "bytes", bases: [], index: chunks.length });
+      chunks.push({ offset, rawBytes, element: "bytes" });
     }
-    await this.#inBatches(chunks);
+    for (const batch of batchesOf(chunks)) await this.#submit(batch, batch, () => []);
   }
 
   /** An opaque file: cut by its content, so that what is inserted moves no later cut. */
@@ -118,49 +119,47 @@ class Storing {
     const { sizeBytes, name } = this.#file;
     const parent = bases.opaque(name);
     let offset = 0;
-    let index = 0;
+    let first = 0;
     while (offset < sizeBytes) {
       const windowBytes = Math.min(CUT_WINDOW_BYTES, sizeBytes - offset);
       const last = offset + windowBytes === sizeBytes;
       const sizes = await save.cut({ path, offset, sizeBytes: windowBytes, last });
       if (sizes.length === 0) throw changed(path);
-      const chunks = sizes.map((rawBytes) => {
+      const chunks = sizes.map((rawBytes): ChunkAt => {
         const at = offset;
         offset += rawBytes;
-        const found = parent?.at(at, rawBytes) ?? [];
-        return { offset: at, rawBytes, element: "bytes" as const, bases: found, index: index++ };
+        return { offset: at, rawBytes, element: "bytes" };
       });
-      await this.#inBatches(chunks, (chunk, digest) => parent?.learn(chunk.offset, digest));
+      const found = chunks.map((chunk) => parent?.at(chunk.offset, chunk.rawBytes) ?? []);
+      for (const batch of batchesOf(chunks)) {
+        const inFile = { ...batch, first: first + batch.first };
+        const basesOf = (_: ChunkAt, place: number) => found[place - first]!;
+        const onStored = (chunk: ChunkAt, digest: Uint8Array) => parent?.learn(chunk.offset, digest);
+        await this.#submit(inFile, inFile, basesOf, onStored);
+      }
+      first += chunks.length;
     }
   }
 
-  async #inBatches(
-    chunks: ChunkAt[],
-    onStored: (chunk: ChunkAt, digest: Uint8Array) => void = () => {},
-  ): Promise<void> {
-    for (const batch of batchesOf(chunks)) await this.#submit(batch, batch, onStored);
-  }
-
   /** Encodes a run of chunks of a batch. */
-  async #submit(
-    run: Batch<ChunkAt>,
-    batch: Batch<ChunkAt>,
-    onStored: (chunk: ChunkAt, digest: Uint8Array) => void,
+  async #submit<C extends ChunkAt>(
+    run: Batch<C>,
+    batch: Batch<C>,
+    basesOf: (chunk: C, place: number) => Uint8Array[],
+    onStored?: (chunk: ChunkAt, digest: Uint8Array) => void,
   ): Promise<void> {
     throwIfAborted(this.#options.signal);
     if (this.#inFlight.length >= this.#options.jobsMax) await this.#inFlight.shift();
     const { source, release } = this.#source(run, batch);
-    const { operands, releaseOperands, placeOf } = this.#operands(run.chunks);
-    const chunks = run.chunks.map(({ rawBytes, element, bases, replay }): ChunkToEncode => {
-      const chunk = { rawBytes, element, bases };
-      if (replay === undefined) return chunk;
-      const named = replay.bases.map((base) => ("chunk" in base ? placeOf(base.chunk) : base.stored.digest));
-      return { ...chunk, replay: { recipe: replay.recipe, bases: named } };
+    const chunks = run.chunks.map(({ rawBytes, element }, i) => {
+      return { rawBytes, element, bases: basesOf(run.chunks[i]!, run.first + i) };
     });
     const parents = this.#parents(run, batch);
-    const encoded = this.#options.save.encode(source, chunks, { operands, parents });
+    const { replays, operands, releaseOperands } = this.#replaysOf(run);
+    const options = { parents, ...(replays === undefined ? {} : { replays, operands }) };
+    const encoded = this.#options.save.encode(source, chunks, options);
     // Answers are appended in the order of the jobs: a chunk known from an earlier answer is there by then.
-    const step = this.#append(encoded, this.#appended, run.chunks, onStored).finally(() => {
+    const step = this.#append(encoded, this.#appended, run, onStored).finally(() => {
       release();
       releaseOperands();
     });
@@ -170,25 +169,46 @@ class Storing {
   }
 
   async #append(
-    encoded: Promise<EncodedRun>,
+    encoding: Promise<EncodeRun>,
     before: Promise<void>,
-    batch: ChunkAt[],
-    onStored: (chunk: ChunkAt, digest: Uint8Array) => void,
+    { first, chunks, sizeBytes }: Batch<ChunkAt>,
+    onStored: ((chunk: ChunkAt, digest: Uint8Array) => void) | undefined,
   ): Promise<void> {
     // Both are awaited whatever happens: a job must not outlive the memory it reads.
-    const [run] = await settleAll(encoded, before);
-    await this.#options.save.append(run);
-    batch.forEach((chunk, i) => {
-      const { digest } = run.answers[i]!;
-      this.#requireAsExpected(chunk, digest);
-      this.#refs[chunk.index] = { digest, rawBytes: chunk.rawBytes };
-      onStored(chunk, digest);
-      this.#options.onBytes(chunk.rawBytes);
+    const [encoded] = await settleAll(encoding, before);
+    chunks.forEach((chunk, i) => {
+      const digest = encoded.digest(i);
+      this.#requireAsExpected(chunk, first + i, digest);
+      this.#refs[first + i] = this.#lister.list(digest, chunk.rawBytes);
     });
+    await this.#options.save.append(encoded);
+    if (onStored !== undefined) {
+      for (const [i, chunk] of chunks.entries()) onStored(chunk, this.#refs[first + i]!.digest);
+    }
+    this.#options.onBytes(sizeBytes);
+  }
+
+  /** How the chunks of a run may be predicted, if any of them is; and what of this file that reads. */
+  #replaysOf({ first, chunks }: Batch<ChunkAt>): {
+    replays: (ReplayToTry | undefined)[] | undefined;
+    operands: OperandSource[];
+    releaseOperands: () => void;
+  } {
+    const planned = chunks.map((_, i) => this.#replays[first + i]);
+    if (planned.every((replay) => replay === undefined)) {
+      return { replays: undefined, operands: [], releaseOperands: () => {} };
+    }
+    const { operands, releaseOperands, placeOf } = this.#operands(planned);
+    const replays = planned.map((replay) => {
+      if (replay === undefined) return undefined;
+      const bases = replay.bases.map((base) => ("chunk" in base ? placeOf(base.chunk) : base.stored.digest));
+      return { recipe: replay.recipe, bases };
+    });
+    return { replays, operands, releaseOperands };
   }
 
   /** The chunks of this file that the replays of a batch read; they were appended before. */
-  #operands(batch: ChunkAt[]): {
+  #operands(replays: (ChunkReplay | undefined)[]): {
     operands: OperandSource[];
     releaseOperands: () => void;
     placeOf: (chunk: number) => number;
@@ -196,13 +216,13 @@ class Storing {
     const places = new Map<number, number>();
     const operands: OperandSource[] = [];
     const releases: (() => void)[] = [];
-    for (const base of batch.flatMap(({ replay }) => replay?.bases ?? [])) {
+    for (const base of replays.flatMap((replay) => replay?.bases ?? [])) {
       if (!("chunk" in base) || places.has(base.chunk)) continue;
       const { digest, rawBytes } = this.#refs[base.chunk]!;
       const entry = this.#options.save.entryOf(digest);
       invariant(entry !== undefined, "a chunk of a lower level was appended before");
       const batch = this.#batchOf[base.chunk]!;
-      const { offset } = batch.chunks.find(({ index }) => index === base.chunk)!;
+      const { offset } = batch.chunks[base.chunk - batch.first]!;
       const { source, release } = this.#source({ offset, sizeBytes: rawBytes }, batch);
       places.set(base.chunk, operands.length);
       operands.push({ source, rawBytes, digest, depth: entry.depth, costKiB: entry.costKiB });
@@ -224,10 +244,10 @@ class Storing {
   }
 
   /** In strict mode: what was captured must be what was there when the save began. */
-  #requireAsExpected(chunk: ChunkAt, digest: Uint8Array): void {
+  #requireAsExpected(chunk: ChunkAt, place: number, digest: Uint8Array): void {
     const { origin, layout } = this.#file;
     if (!("capture" in origin) || origin.expected === undefined) return;
-    if (sameDigest(origin.expected[chunk.index]!, digest)) return;
+    if (sameDigest(origin.expected[place]!, digest)) return;
     const end = chunk.offset + chunk.rawBytes;
     const touched = layout!.spans.filter(
       (span) => span.offset < end && span.offset + span.sizeBytes > chunk.offset,
@@ -280,17 +300,23 @@ function partOf(source: ChunkSource, from: number, sizeBytes: number): ChunkSour
   return { path: source.path, offset: source.offset + from };
 }
 
-/** Runs of chunks that lie one after the other. */
-function* contiguous(chunks: ChunkAt[]): Iterable<Batch<ChunkAt>> {
-  let run: Batch<ChunkAt> | undefined;
-  for (const chunk of chunks) {
-    if (run !== undefined && run.offset + run.sizeBytes === chunk.offset) {
+/** Runs of a batch's chunks that are wanted and lie one after the other. */
+function* runsWithin<C extends ChunkAt>(
+  batch: Batch<C>,
+  wanted: (place: number) => boolean,
+): Iterable<Batch<C>> {
+  let run: Batch<C> | undefined;
+  for (const [i, chunk] of batch.chunks.entries()) {
+    const place = batch.first + i;
+    if (!wanted(place)) {
+      if (run !== undefined) yield run;
+      run = undefined;
+    } else if (run === undefined) {
+      run = { offset: chunk.offset, sizeBytes: chunk.rawBytes, first: place, chunks: [chunk] };
+    } else {
       run.chunks.push(chunk);
       run.sizeBytes += chunk.rawBytes;
-      continue;
     }
-    if (run !== undefined) yield run;
-    run = { offset: chunk.offset, sizeBytes: chunk.rawBytes, chunks: [chunk] };
   }
   if (run !== undefined) yield run;
 }

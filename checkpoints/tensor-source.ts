@@ -92,7 +92,8 @@ function planTensors(entries: [string, Tensor][]): TensorSource {
     sizeBytes: batch.sizeBytes,
   }));
   const plan = new CapturePlan(spans, ranges, layout.spans.length);
-  return { file: { kind: "tensors", name: MODEL_FILE, sizeBytes, layout }, chunks, plan, spans, partOf };
+  const file = { kind: "tensors", name: MODEL_FILE, sizeBytes, layout, planned: chunks } as const;
+  return { file, chunks, plan, spans, partOf };
 }
 
 /** Digests of the chunks as the tensors are at this moment, computed on the calling thread. */

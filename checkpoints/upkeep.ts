@@ -1,5 +1,6 @@
 import type { ChunkStore } from "../src/chunks/chunk-store.ts";
 import { collectGarbage, type GcOptions, type GcResult } from "../src/chunks/gc.ts";
+import type { Pacing } from "../src/chunks/pacing.ts";
 import { type RecompressOptions, type RecompressResult, recompress } from "../src/chunks/recompress.ts";
 import { isStoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
@@ -13,7 +14,7 @@ export type MarkOthers = (chunks: ChunkStore, visit: (digest: Uint8Array) => voi
 export async function collectVersions(
   engine: Engine,
   registry: Registry,
-  options: GcOptions,
+  options: GcOptions & { pacing: Pacing },
   markOthers: MarkOthers,
 ): Promise<GcResult> {
   const { versions } = engine;
@@ -28,14 +29,14 @@ export async function collectVersions(
       markOthers(chunks, visit);
     },
   };
-  return collectGarbage(chunks, roots, options);
+  return collectGarbage(chunks, roots, options, options.pacing);
 }
 
 /** Recompresses the versions of a ref, or of all refs, but the newest of each. */
 export async function recompressVersions(
   engine: Engine,
   registry: Registry,
-  options: RecompressOptions & { ref?: string },
+  options: RecompressOptions & { ref?: string; pacing: Pacing },
 ): Promise<RecompressResult> {
   const chunks = await engine.openChunks();
   engine.versions.refresh();
@@ -46,7 +47,7 @@ export async function recompressVersions(
     .filter(({ ref, version }) => version !== newest.get(ref) && ref === (options.ref ?? ref));
   const digests: Uint8Array[] = [];
   for (const record of older) visitVersion(chunks, record, (digest) => digests.push(digest));
-  return recompress(chunks, digests, options);
+  return recompress(chunks, digests, options, options.pacing);
 }
 
 /** A damaged version needs what is left of it; one that is not on record as damaged must be readable. */

@@ -9,7 +9,7 @@ import { ANNOTATION_BYTES_MAX, FEATURE_CACHE_BYTES, FEATURE_SOURCES_MAX } from "
 import { checkName } from "../src/names.ts";
 import type { Engine } from "../src/store.ts";
 import { type AnyTable, asTable } from "./any-table.ts";
-import { TableCache } from "./table-cache.ts";
+import { TableCache, type TableCacheStats } from "./table-cache.ts";
 import type { TrainingSetOptions } from "./training-set.ts";
 
 export interface PublishOptions {
@@ -42,6 +42,20 @@ export interface FeatureInfo extends Omit<FeatureVersion, "manifest"> {
 export interface PublishResult extends FeatureInfo {
   /** Chunks the store did not have yet. */
   newChunks: number;
+}
+
+/** Feature tables of a store. */
+export interface FeaturesStats {
+  tables: number;
+  versions: number;
+  /** Of the newest versions. */
+  rows: number;
+  /** Bytes of the newest versions' arrays in memory. */
+  rawBytes: number;
+  /** What all versions have appended to the store. */
+  storedBytes: number;
+  /** Decoded tables kept for readers of this object. */
+  tableCache: TableCacheStats;
 }
 
 /** Feature tables: published whole, kept as immutable versions, loaded in tens of milliseconds. */
@@ -165,6 +179,24 @@ export class Features {
     this.#requireOpen();
     this.#engine.versions.refresh();
     return this.registry.versions(name).map((record) => this.#info(record));
+  }
+
+  /** All tables together. */
+  stats(): FeaturesStats {
+    this.#requireOpen();
+    this.#engine.versions.refresh();
+    const all = this.registry.all();
+    const newest = this.registry.names().flatMap((name) => this.registry.newest(name) ?? []);
+    const sum = (of: readonly FeatureVersion[], name: "rows" | "rawBytes" | "storedBytes") =>
+      of.reduce((total, record) => total + record[name], 0);
+    return {
+      tables: newest.length,
+      versions: all.length,
+      rows: sum(newest, "rows"),
+      rawBytes: sum(newest, "rawBytes"),
+      storedBytes: sum(all, "storedBytes"),
+      tableCache: this.#cache.stats(),
+    };
   }
 
   /**

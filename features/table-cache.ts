@@ -1,6 +1,14 @@
 import type { Table } from "../formats/tables/table.ts";
 import { tableBytes } from "../formats/tables/table.ts";
 
+/** How often a decoded table was there, and what the kept ones take. */
+export interface TableCacheStats {
+  hits: number;
+  misses: number;
+  usedBytes: number;
+  limitBytes: number;
+}
+
 /**
  * Decoded tables by what they hold, shared by all readers of the process: the last used up to a number of bytes, and
  * beyond it those that somebody still has.
@@ -10,6 +18,8 @@ export class TableCache {
   readonly #kept = new Map<string, { table: Table; sizeBytes: number }>();
   readonly #held = new Map<string, WeakRef<Table>>();
   #sizeBytes = 0;
+  #hits = 0;
+  #misses = 0;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -19,7 +29,23 @@ export class TableCache {
     return this.#sizeBytes;
   }
 
+  stats(): TableCacheStats {
+    return {
+      hits: this.#hits,
+      misses: this.#misses,
+      usedBytes: this.#sizeBytes,
+      limitBytes: this.#maxBytes,
+    };
+  }
+
   get(key: string): Table | undefined {
+    const table = this.#find(key);
+    if (table === undefined) this.#misses++;
+    else this.#hits++;
+    return table;
+  }
+
+  #find(key: string): Table | undefined {
     const kept = this.#kept.get(key);
     if (kept !== undefined) {
       this.#kept.delete(key);

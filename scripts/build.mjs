@@ -48,6 +48,10 @@ function compileKernels(source, target, options = []) {
 
 mkdirSync(`${root}dist/src/kernels`, { recursive: true });
 compileKernels("src/kernels/assembly/index.ts", "dist/src/kernels/kernels.wasm");
+compileKernels("src/kernels/assembly/recovery/index.ts", "dist/src/kernels/recovery.wasm", [
+  "--enable",
+  "bulk-memory",
+]);
 // Works in memory that it is given: the tensors' own.
 compileKernels("src/kernels/assembly/range-sum/index.ts", "dist/src/kernels/range-sum.wasm", [
   ...["--enable", "threads", "--importMemory", "--sharedMemory"],

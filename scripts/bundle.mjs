@@ -11,8 +11,17 @@ import { rolldown } from "rolldown";
  */
 const CHUNKS = {
   ground: ["src/errors", "src/limits", "src/assert", "src/built"],
-  disk: ["src/disk/real-disk", "src/disk/durable-directory", "src/chunks/digest", "src/workers/pool"],
-  library: ["index", "src/create-store", "src/series/columns/column", "src/series/columns/byte-source"],
+  disk: [
+    "src/disk/real-disk",
+    "src/disk/durable-directory",
+    "src/disk/lock",
+    "src/chunks/digest",
+    "src/workers/pool",
+  ],
+  library: [
+    ...["index", "src/create-store", "src/series/columns/column", "src/series/columns/byte-source"],
+    ...["src/critical/schema", "src/wal/latency"],
+  ],
   codec: ["src/codec/codec"],
   columns: ["src/series/columns/column-codec"],
   chunks: ["src/chunks/chunk-store", "src/chunks/lmdb-index"],
@@ -111,6 +120,8 @@ export async function bundle(directory, modules) {
     dir: directory,
     format: "esm",
     sourcemap: true,
+    comments: false,
+    minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
     entryFileNames: "[name].js",
     chunkFileNames: "chunks/[name].js",
     codeSplitting: {

@@ -28,6 +28,9 @@ export interface CaptureStats {
   stagingBytes: number;
   /** Of it, what is free at this moment. */
   stagingFreeBytes: number;
+  /** Captured bytes that are not stored yet, in staging and spool together, and how many there may be before saves wait. */
+  heldBytes: number;
+  limitBytes: number;
   captures: number;
   capturedBytes: number;
   /** Of those, what went through the spool: written to the device as well, unless it was used up before. */
@@ -166,6 +169,8 @@ export class Captures {
     return {
       stagingBytes: slots * slotBytes,
       stagingFreeBytes: freeSlots * slotBytes,
+      heldBytes: this.#heldBytes,
+      limitBytes: this.#limitBytes,
       ...this.#counts,
       waitedMs: Math.round(this.#counts.waitedMs),
     };

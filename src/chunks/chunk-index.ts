@@ -41,11 +41,11 @@ export interface PackEnd {
 export interface IndexChanges {
   /**
    * Added unless the chunk is known already: two saves may store the same chunk at once, and what was stored against
-   * the first one's frame counts on how deep that lies.
+   * the first one's frame counts on how deep that lies. Read once; a digest is used before the next is asked for.
    */
-  puts: { digest: Uint8Array; entry: ChunkEntry }[];
+  puts: Iterable<{ digest: Uint8Array; entry: ChunkEntry }>;
   /** Put in the place of what is known. */
-  moves?: { digest: Uint8Array; entry: ChunkEntry }[];
+  moves?: Iterable<{ digest: Uint8Array; entry: ChunkEntry }>;
   deletes?: Uint8Array[];
   packEnds?: PackEnd[];
   packsRemoved?: bigint[];
@@ -62,7 +62,9 @@ export const PACK_END_BYTES = 16;
 export function encodeEntry(digest: Uint8Array, entry: ChunkEntry): Buffer {
   // From the shared pool: thousands of these are made for one commit.
   const bytes = Buffer.allocUnsafe(ENTRY_BYTES).fill(0);
-  bytes.writeBigUInt64LE(entry.packId, 0);
+  // Buffer's own writing of 64 bits makes a number of each byte.
+  bytes.writeUInt32LE(Number(entry.packId & 0xffffffffn), 0);
+  bytes.writeUInt32LE(Number(entry.packId >> 32n), 4);
   bytes.writeUIntLE(entry.offset, 8, 6);
   bytes.writeUInt32LE(entry.frameBytes, 14);
   bytes[18] = entry.ordinal;

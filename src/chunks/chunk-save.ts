@@ -3,28 +3,25 @@ import { type Codec, RAW_ENCODING } from "../codec/codec.ts";
 import { type Element, elementCode } from "../codec/element.ts";
 import { applyPatch, PATCH_ID } from "../codec/encodings/patch.ts";
 import type { DiskFile } from "../disk/disk.ts";
-import { CHUNK_BYTES_MAX, JOB_BYTES, PATCH_DEPTH_MAX } from "../limits.ts";
+import { PATCH_DEPTH_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
+import { AppendedChunks } from "./appended-chunks.ts";
 import type { ChunkEntry } from "./chunk-index.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { type CutRequest, cutJob } from "./cut.job.ts";
 import { decodableEntries } from "./decodable.ts";
-import { digestKey, digestOf } from "./digest.ts";
-import {
-  type ChunkSource,
-  type ChunkToEncode,
-  type EncodedChunk,
-  type EncodedRun,
-  type EncodeRequest,
-  encodeJob,
-} from "./encode.job.ts";
+import { digestOf } from "./digest.ts";
+import { DigestTable } from "./digest-table.ts";
+import { type ChunkSource, type EncodeRequest, encodeJob } from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
+import { type ChunkToEncode, EncodeRun, RUN_BYTES } from "./encode-run.ts";
+import { costOfFrame, depthOfFrame, FRAME_COST_KIB_MAX } from "./pack-format.ts";
 import type { PackScan } from "./pack-scan.ts";
 import type { FrameToWrite, PackWriter } from "./pack-writer.ts";
 import { patchCostKiB, restoreCostKiB } from "./restore-cost.ts";
 
-/** Buffers of a job's size kept for the next jobs: as many as a save has in flight on a few cores. */
-const OUTPUTS_MAX = 8;
+/** Memory of runs kept for the next ones: as many as a save has in flight on two cores. */
+const RUNS_MAX = 6;
 
 interface CurrentPack {
   writer: PackWriter;
@@ -62,9 +59,9 @@ export class ChunkSave {
   readonly #lock: DiskFile;
   readonly #aside: boolean;
   readonly #id = crypto.randomUUID();
-  readonly #pending = new Map<string, { digest: Uint8Array; entry: ChunkEntry }>();
+  readonly #appended = new AppendedChunks();
   /** Of these, chunks that the store had already. */
-  readonly #replaced = new Set<string>();
+  readonly #replaced = new DigestTable();
   #pack: CurrentPack | undefined;
   #appending: Promise<unknown> = Promise.resolve();
 
@@ -85,21 +82,17 @@ export class ChunkSave {
   /** Encodes a run of chunks on the worker pool. Nothing is written yet: pass the answer to `append`, in order. */
   async encode(
     source: ChunkSource,
-    chunks: ChunkToEncode[],
-    options: Partial<Pick<EncodeRequest, "operands" | "parents">> = {},
-  ): Promise<EncodedRun> {
-    const output = this.#store.outputs.pop() ?? new ArrayBuffer(Math.max(JOB_BYTES, CHUNK_BYTES_MAX));
-    const request: EncodeRequest = {
-      place: this.#store.place,
-      saveId: this.#id,
-      profile: this.#profile,
-      source,
-      chunks,
-      operands: [],
-      ...options,
-      output,
-    };
-    return this.#pool.run(encodeJob, request, [output]);
+    chunks: readonly ChunkToEncode[],
+    options: Pick<EncodeRequest, "operands" | "parents" | "replays"> = {},
+  ): Promise<EncodeRun> {
+    const { runs, place } = this.#store;
+    const run = EncodeRun.of(chunks, (sizeBytes) => {
+      if (sizeBytes > RUN_BYTES) return new ArrayBuffer(sizeBytes);
+      return runs.pop() ?? new ArrayBuffer(RUN_BYTES);
+    });
+    const asked = { place, saveId: this.#id, profile: this.#profile, source, run: run.buffer };
+    const request: EncodeRequest = { ...asked, ...options };
+    return new EncodeRun(await this.#pool.run<ArrayBuffer>(encodeJob, request, [run.buffer]));
   }
 
   /** Finds the content-defined cuts of a stretch of a file. */
@@ -107,19 +100,48 @@ export class ChunkSave {
     return this.#pool.run(cutJob, { ...request, place: this.#store.place });
   }
 
-  /** Appends the frames of an answer that are new. Answers of one thread must be appended in the order asked for. */
-  async append({ answers, output }: EncodedRun): Promise<void> {
-    for (const answer of answers) await this.#appendAnswer(answer);
-    if (this.#store.outputs.length < OUTPUTS_MAX) this.#store.outputs.push(output);
+  /**
+   * Appends the frames of an encoded run that are new; its memory goes to another run then. Runs of one thread must be
+   * appended in the order asked for.
+   */
+  async append(run: EncodeRun): Promise<void> {
+    await this.#inTurn(() => this.#appendRun(run));
+    if (this.#store.runs.length < RUNS_MAX && run.buffer.byteLength === RUN_BYTES) {
+      this.#store.runs.push(run.buffer);
+    }
   }
 
-  async #appendAnswer({ digest, frame }: EncodedChunk): Promise<void> {
+  async #appendRun(run: EncodeRun): Promise<void> {
+    for (let i = 0; i < run.count; i++) {
+      const digest = run.digest(i);
+      if (this.#appended.has(digest)) continue;
+      const frame = run.frame(i);
+      if (frame === undefined) {
+        this.#requireKnown(digest);
+        continue;
+      }
+      const { writer } = this.#pack ?? (await this.#openPack());
+      const offset = writer.add(frame);
+      this.storedBytes += frame.byteLength;
+      this.newChunks += 1;
+      this.#appended.set(digest, {
+        packId: writer.packId,
+        offset,
+        frameBytes: frame.byteLength,
+        ordinal: 0,
+        depth: depthOfFrame(frame),
+        costKiB: costOfFrame(frame),
+        rawBytes: run.rawBytes(i),
+      });
+      if (writer.isFull) await writer.flush();
+    }
+  }
+
+  /** A thread that looked later than this one may know of what another process has committed since. */
+  #requireKnown(digest: Uint8Array): void {
     if (this.#has(digest)) return;
-    // A thread that looked later than this one may know of what another process has committed since.
-    if (frame === undefined) this.#store.index.refresh();
-    if (frame === undefined && this.#has(digest)) return;
-    invariant(frame !== undefined, "a chunk without a frame is in the index or was appended before");
-    await this.#appendFrame(frame);
+    this.#store.index.refresh();
+    invariant(this.#has(digest), "a chunk without a frame is in the index or was appended before");
   }
 
   /**
@@ -128,7 +150,7 @@ export class ChunkSave {
    */
   async appendPatch({ digest, rawBytes, element, base, payload }: PatchedChunk): Promise<boolean> {
     if (this.#has(digest)) return true;
-    const entry = this.#pending.get(digestKey(base))?.entry ?? this.#store.index.get(base);
+    const entry = this.#appended.get(base) ?? this.#store.index.get(base);
     if (entry === undefined || entry.rawBytes !== rawBytes || entry.depth >= PATCH_DEPTH_MAX) return false;
     await this.#appendFrame({
       encoding: PATCH_ID,
@@ -169,13 +191,13 @@ export class ChunkSave {
 
   /** Appends a frame of a chunk that the store has, to take the other one's place: not deeper than that one is. */
   async replace(frame: FrameToWrite): Promise<void> {
-    for (const { digest } of frame.chunks) this.#replaced.add(digestKey(digest));
+    for (const { digest } of frame.chunks) this.#replaced.add(digest);
     await this.#appendFrame(frame);
   }
 
   /** Where a chunk lies that this save appended or the store had: it may be named as a base. */
   entryOf(digest: Uint8Array): ChunkEntry | undefined {
-    return this.#pending.get(digestKey(digest))?.entry ?? this.#store.index.get(digest);
+    return this.#appended.get(digest) ?? this.#store.index.get(digest);
   }
 
   /** Stores one chunk of bytes that are encoded already, as they are: it is read back at the speed of the disk. */
@@ -196,12 +218,16 @@ export class ChunkSave {
   }
 
   #has(digest: Uint8Array): boolean {
-    return this.#pending.has(digestKey(digest)) || this.#store.index.get(digest) !== undefined;
+    return this.#appended.has(digest) || this.#store.index.get(digest) !== undefined;
   }
 
   #appendFrame(frame: FrameToWrite): Promise<void> {
-    // One after the other, whoever calls: a pack has one end.
-    const step = this.#appending.then(() => this.#appendNow(frame));
+    return this.#inTurn(() => this.#appendNow(frame));
+  }
+
+  /** One after the other, whoever calls: a pack has one end. */
+  #inTurn(append: () => Promise<void>): Promise<void> {
+    const step = this.#appending.then(append);
     this.#appending = step.catch(() => {});
     return step;
   }
@@ -219,10 +245,10 @@ export class ChunkSave {
         ...place,
         ordinal,
         depth,
-        costKiB: Math.min(costKiB, 0xffff),
+        costKiB: Math.min(costKiB, FRAME_COST_KIB_MAX),
         rawBytes,
       };
-      this.#pending.set(digestKey(digest), { digest, entry });
+      this.#appended.set(digest, entry);
     });
   }
 
@@ -258,14 +284,16 @@ export class ChunkSave {
     this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew: false };
     const { index } = this.#store;
     const before = index.sizeBytes();
-    const isReplaced = ({ digest }: { digest: Uint8Array }) => this.#replaced.has(digestKey(digest));
-    const pending = [...this.#pending.values()];
     await index.commit({
-      puts: pending.filter((each) => !isReplaced(each)),
-      moves: pending.filter(isReplaced),
+      puts: this.#entries((digest) => !this.#replaced.has(digest)),
+      moves: this.#replaced.size === 0 ? [] : this.#entries((digest) => this.#replaced.has(digest)),
       packEnds: [{ packId: writer.packId, goodBytes: writer.sizeBytes, frameCount: writer.frameCount }],
     });
     return { indexBytes: index.sizeBytes() - before };
+  }
+
+  *#entries(which: (digest: Uint8Array) => boolean): Iterable<{ digest: Uint8Array; entry: ChunkEntry }> {
+    for (const each of this.#appended.entries()) if (which(each.digest)) yield each;
   }
 
   /** Ends the save, however it went: what `commit` did not make durable is cut off again, and gc may run. */

@@ -7,6 +7,7 @@ import type { ChunkIndex } from "./chunk-index.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import type { ChunkSave } from "./chunk-save.ts";
 import { type DecodeRequest, decodeJob } from "./decode.job.ts";
+import { DIGEST_BYTES } from "./digest.ts";
 import { lockGc } from "./gc-lock.ts";
 import { type ChunkPlace, forgetJobContext, registerJobContext } from "./job-context.ts";
 import { PackDirectory } from "./pack-directory.ts";
@@ -33,8 +34,8 @@ export class ChunkStore {
   readonly place: ChunkPlace;
   readonly reader: ChunkReader;
   readonly packs: PackDirectory;
-  /** Memory for what workers encode, kept from save to save. */
-  readonly outputs: ArrayBuffer[] = [];
+  /** Memory for runs that workers encode, kept from save to save. */
+  readonly runs: ArrayBuffer[] = [];
   readonly #options: ChunkStoreOptions;
 
   private constructor(options: ChunkStoreOptions, place: ChunkPlace, reader: ChunkReader) {
@@ -65,8 +66,15 @@ export class ChunkStore {
   }
 
   /** Decodes a run of chunks on the worker pool, into shared memory or a file. */
-  decode(request: Omit<DecodeRequest, "place">): Promise<void> {
-    return this.#options.pool.run(decodeJob, { ...request, place: this.place });
+  decode(
+    chunks: readonly { digest: Uint8Array; rawBytes: number }[],
+    target: DecodeRequest["target"],
+  ): Promise<void> {
+    const digests = new Uint8Array(chunks.length * DIGEST_BYTES);
+    for (const [i, { digest }] of chunks.entries()) digests.set(digest, i * DIGEST_BYTES);
+    const sizes = chunks.map(({ rawBytes }) => rawBytes);
+    const request: DecodeRequest = { place: this.place, digests, sizes, target };
+    return this.#options.pool.run(decodeJob, request);
   }
 
   /** Encodes chunks that are stored once more, on the worker pool: see recompress.ts. */

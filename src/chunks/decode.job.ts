@@ -1,5 +1,6 @@
 import { JOB_BYTES } from "../limits.ts";
 import type { Job } from "../workers/job.ts";
+import { DIGEST_BYTES } from "./digest.ts";
 import { type ChunkPlace, jobContext } from "./job-context.ts";
 
 /** Decodes a run of chunks, one after the other, into shared memory or into a file. */
@@ -7,23 +8,26 @@ export const decodeJob: Job = { url: import.meta.url, name: "decodeChunks" };
 
 export interface DecodeRequest {
   place: ChunkPlace;
-  chunks: { digest: Uint8Array; rawBytes: number }[];
+  /** One behind the other, with memory of their own: a view would be sent with all that it is a part of. */
+  digests: Uint8Array;
+  sizes: number[];
   target: ChunkTarget;
 }
 
 /** `bytes` lies in shared memory and has exactly the size of the chunks together. */
 export type ChunkTarget = { path: string; offset: number } | { bytes: Uint8Array };
 
-export async function decodeChunks({ place, chunks, target }: DecodeRequest): Promise<void> {
+export async function decodeChunks({ place, digests, sizes, target }: DecodeRequest): Promise<void> {
   const { disk, reader } = await jobContext(place);
   reader.index.refresh();
-  const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
+  const sizeBytes = sizes.reduce((sum, size) => sum + size, 0);
   const bytes = "bytes" in target ? target.bytes : scratch(sizeBytes);
   let at = 0;
-  for (const { digest, rawBytes } of chunks) {
+  sizes.forEach((rawBytes, i) => {
+    const digest = digests.subarray(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES);
     reader.readInto(digest, bytes.subarray(at, at + rawBytes));
     at += rawBytes;
-  }
+  });
   if ("bytes" in target) return;
   const file = disk.open(target.path, { access: "write" });
   try {

@@ -1,7 +1,8 @@
 import type { Codec } from "../codec/codec.ts";
 import { elementCode } from "../codec/element.ts";
 import type { Base, ChunkReader } from "./chunk-reader.ts";
-import type { ChunkToEncode } from "./encode.job.ts";
+import type { ReplayToTry } from "./encode.job.ts";
+import type { ChunkToEncode } from "./encode-run.ts";
 import type { FrameToWrite } from "./pack-writer.ts";
 import { basesCostKiB, mayExtendChain, restoreCostKiB } from "./restore-cost.ts";
 
@@ -9,6 +10,7 @@ export interface ChunkEncoding extends ChunkToEncode {
   digest: Uint8Array;
   raw: Uint8Array;
   profile: "fast" | "compact";
+  replay?: ReplayToTry | undefined;
   /** What the replay names by place. */
   operands?: Base[];
   /** The first base, where its bytes are at hand. */

@@ -1,15 +1,15 @@
 import { loadCodec } from "../codec/codec.ts";
-import type { Element } from "../codec/element.ts";
 import type { Recipe } from "../codec/replay/recipe.ts";
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { ENCODED_DIGESTS_MAX, JOB_BYTES } from "../limits.ts";
 import { type Job, Moving } from "../workers/job.ts";
 import type { Base, ChunkReader } from "./chunk-reader.ts";
-import { digestKey, digestOf, sameDigest } from "./digest.ts";
+import { digestOf, sameDigest } from "./digest.ts";
+import { DigestTable } from "./digest-table.ts";
 import { encodeChunk } from "./encode-chunk.ts";
+import { EncodeRun } from "./encode-run.ts";
 import { type ChunkPlace, jobContext } from "./job-context.ts";
-import type { FrameToWrite } from "./pack-writer.ts";
 
 /**
  * Reads, hashes and encodes a run of chunks that lie one after the other in a file or in shared memory. A chunk
@@ -23,22 +23,17 @@ export interface EncodeRequest {
   saveId: string;
   profile: "fast" | "compact";
   source: ChunkSource;
-  chunks: ChunkToEncode[];
+  /** The run: see `EncodeRun`. */
+  run: ArrayBuffer;
+  /** By chunk of the run; absent where no chunk has one. */
+  replays?: (ReplayToTry | undefined)[];
   /**
    * Where raw bytes of the chunks' first bases may lie, one after the other like the chunks themselves: reading and
    * hashing them costs less than decoding the bases. What is not there, or not those bytes, is decoded.
    */
   parents?: FileRange | undefined;
   /** Chunks of this save that replays name by their place here; stored before, but not yet in the index. */
-  operands: OperandSource[];
-  /** Memory for the answer's payloads, as large as the chunks together: no payload is larger than its chunk. */
-  output: ArrayBuffer;
-}
-
-export interface EncodedRun {
-  answers: EncodedChunk[];
-  /** The request's, which the payloads are parts of: to be used again when they are not needed any more. */
-  output: ArrayBuffer;
+  operands?: OperandSource[];
 }
 
 /** `bytes` lies in shared memory and is not written until the job is done. */
@@ -47,14 +42,6 @@ export type ChunkSource = FileRange | { bytes: Uint8Array };
 export interface FileRange {
   path: string;
   offset: number;
-}
-
-export interface ChunkToEncode {
-  rawBytes: number;
-  element: Element;
-  /** Digests of chunks to try as bases, the most promising first. */
-  bases: Uint8Array[];
-  replay?: ReplayToTry;
 }
 
 /** A chunk's raw bytes, and what its frame says of it. */
@@ -72,76 +59,87 @@ export interface ReplayToTry {
   bases: (Uint8Array | number)[];
 }
 
-export interface EncodedChunk {
-  digest: Uint8Array;
-  /** Absent when the store, or an earlier answer to this save, has the chunk. Its payload is a part of `output`. */
-  frame?: FrameToWrite;
-}
-
-let lastSave = { saveId: "", encoded: new Set<string>() };
+const lastSave = { saveId: "", encoded: new DigestTable() };
 
 /** The job before this one on this thread. */
 let turn: Promise<unknown> = Promise.resolve();
 
 /**
+ * Returns the run with the chunks' digests and frames. A chunk that the store, or an earlier answer to this save, has
+ * comes without a frame.
+ *
  * One job after the other: a chunk that comes again is answered without its frame, because an answer that is appended
  * earlier has it. A job that waits for what it has to load must not be overtaken by the next.
  */
-export function encodeChunks(request: EncodeRequest): Promise<Moving<EncodedRun>> {
+export function encodeChunks(request: EncodeRequest): Promise<Moving<ArrayBuffer>> {
   const run = turn.then(() => encodeNow(request));
   turn = run.catch(() => {});
   return run;
 }
 
-async function encodeNow(request: EncodeRequest): Promise<Moving<EncodedRun>> {
+async function encodeNow(request: EncodeRequest): Promise<Moving<ArrayBuffer>> {
+  const run = new EncodeRun(request.run);
   const { disk, reader } = await jobContext(request.place);
   const codec = await loadCodec();
-  if (request.chunks.some(({ element, bases }) => element === "bytes" && bases.length > 0))
-    await codec.loadDeltas();
+  if (needsDeltas(run)) await codec.loadDeltas();
   reader.index.refresh();
-  if (lastSave.saveId !== request.saveId || lastSave.encoded.size > ENCODED_DIGESTS_MAX) {
-    lastSave = { saveId: request.saveId, encoded: new Set() };
-  }
+  const encoded = encodedFor(request.saveId);
+  const sizeBytes = rawBytesOf(run);
   const bytes =
     "bytes" in request.source
       ? request.source.bytes
-      : readSource(disk, request.source, request.chunks, scratch);
-  const operands = request.operands.map((operand): Base => {
-    const { source, digest, depth, costKiB } = operand;
-    return {
-      digest,
-      entry: { depth, costKiB },
-      bytes: "bytes" in source ? source.bytes : readSource(disk, source, [operand], ownMemory),
-    };
-  });
+      : readSource(disk, request.source, sizeBytes, scratch(sizeBytes));
+  const operands = request.operands?.map((operand) => operandBase(disk, operand)) ?? [];
   const parents = request.parents && parentBytes(disk, request.parents, bytes.byteLength);
-  const answers: EncodedChunk[] = [];
   let end = 0;
-  for (const chunk of request.chunks) {
+  for (let i = 0; i < run.count; i++) {
     const at = end;
-    end += chunk.rawBytes;
+    end += run.rawBytes(i);
     const raw = bytes.subarray(at, end);
     const digest = digestOf(raw);
-    const key = digestKey(digest);
-    if (lastSave.encoded.has(key) || reader.index.get(digest) !== undefined) {
-      answers.push({ digest });
-      continue;
-    }
-    lastSave.encoded.add(key);
-    const parent = parents && parentOf(reader, chunk, parents.subarray(at, end));
+    run.setDigest(i, digest);
+    if (encoded.has(digest) || reader.index.get(digest) !== undefined) continue;
+    encoded.add(digest);
+    const bases = run.bases(i);
     const frame = encodeChunk(codec, reader, {
-      ...chunk,
+      rawBytes: raw.byteLength,
+      element: run.element(i),
+      bases,
+      replay: request.replays?.[i],
       digest,
       raw,
       profile: request.profile,
       operands,
-      parent,
+      parent: parents && parentOf(reader, bases[0], parents.subarray(at, end)),
     });
-    const payload = new Uint8Array(request.output, at, frame.payload.byteLength);
-    payload.set(frame.payload);
-    answers.push({ digest, frame: { ...frame, payload } });
+    run.addFrame(i, frame);
   }
-  return new Moving({ answers, output: request.output }, [request.output]);
+  return new Moving(run.buffer, [run.buffer]);
+}
+
+function encodedFor(saveId: string): DigestTable {
+  if (lastSave.saveId !== saveId) {
+    lastSave.saveId = saveId;
+    lastSave.encoded.clear();
+  } else if (lastSave.encoded.size > ENCODED_DIGESTS_MAX) lastSave.encoded.clear();
+  return lastSave.encoded;
+}
+
+function needsDeltas(run: EncodeRun): boolean {
+  for (let i = 0; i < run.count; i++) if (run.element(i) === "bytes" && run.baseCount(i) > 0) return true;
+  return false;
+}
+
+function rawBytesOf(run: EncodeRun): number {
+  let sum = 0;
+  for (let i = 0; i < run.count; i++) sum += run.rawBytes(i);
+  return sum;
+}
+
+function operandBase(disk: Disk, { source, rawBytes, digest, depth, costKiB }: OperandSource): Base {
+  const bytes =
+    "bytes" in source ? source.bytes : readSource(disk, source, rawBytes, new Uint8Array(rawBytes));
+  return { digest, entry: { depth, costKiB }, bytes };
 }
 
 /** Memory for the stretch of a file that is being encoded, kept from job to job. */
@@ -173,23 +171,19 @@ function parentBytes(disk: Disk, { path, offset }: FileRange, sizeBytes: number)
 }
 
 /** The chunk's first base, if these are its bytes and the store has it. */
-function parentOf(reader: ChunkReader, { bases }: ChunkToEncode, bytes: Uint8Array): Base | undefined {
-  const [digest] = bases;
+function parentOf(reader: ChunkReader, digest: Uint8Array | undefined, bytes: Uint8Array): Base | undefined {
   const entry = digest && reader.index.get(digest);
   if (entry === undefined || entry.rawBytes !== bytes.byteLength) return undefined;
   return sameDigest(digestOf(bytes), digest!) ? { digest: digest!, entry, bytes } : undefined;
 }
 
-const ownMemory = (sizeBytes: number) => new Uint8Array(sizeBytes);
-
+/** Fills `bytes`, which holds `sizeBytes`. */
 function readSource(
   disk: Disk,
   { path, offset }: FileRange,
-  chunks: { rawBytes: number }[],
-  allocate: (sizeBytes: number) => Uint8Array,
+  sizeBytes: number,
+  bytes: Uint8Array,
 ): Uint8Array {
-  const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0);
-  const bytes = allocate(sizeBytes);
   const file = disk.open(path, { access: "read" });
   try {
     if (file.readSync(bytes, offset) !== sizeBytes) {

@@ -1,9 +1,10 @@
 import { invariant } from "../assert.ts";
 import { StoreError } from "../errors.ts";
-import { GC_REWRITE_FRACTION, PACK_BYTES_TARGET } from "../limits.ts";
+import { GC_REWRITE_FRACTION, GC_STEP_BYTES, PACK_BYTES_TARGET } from "../limits.ts";
 import type { ChunkEntry, IndexChanges } from "./chunk-index.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { digestKey, digestOfKey } from "./digest.ts";
+import { ownBucket, type Pacing } from "./pacing.ts";
 import { PACK_HEADER_BYTES, SEAL_BYTES } from "./pack-format.ts";
 import { PackReader } from "./pack-reader.ts";
 import { scanPack } from "./pack-scan.ts";
@@ -20,6 +21,8 @@ export interface GcRoots {
 export interface GcOptions {
   /** Say what would be reclaimed, and change nothing. */
   dryRun?: boolean;
+  /** Bytes of live frames to copy each second, on average. Default: what the store's `ioBudget` leaves. */
+  bytesPerSecond?: number;
   signal?: AbortSignal;
   onProgress?: (progress: { doneBytes: number; totalBytes: number }) => void;
 }
@@ -46,19 +49,23 @@ interface PackUse {
  * Live frames of the packs worth rewriting are copied first, while saves go on. Then, with the lock that every save
  * holds shared, gc marks again what changed meanwhile, copies what became live, makes the index point to the copies,
  * and only then unlinks. A crash at any point leaves a store in which everything is found; what it leaves behind is
- * found by the next gc. Readers that miss a file look the chunk up again.
+ * found by the next gc. Readers that miss a file look the chunk up again. What is copied while saves go on is paced;
+ * under the lock nothing waits.
  */
 export async function collectGarbage(
   store: ChunkStore,
   roots: GcRoots,
-  options: GcOptions = {},
+  options: GcOptions,
+  pacing: Pacing,
 ): Promise<GcResult> {
+  const { bytesPerSecond } = options;
+  const bucket = bytesPerSecond === undefined ? pacing.budget : ownBucket(bytesPerSecond);
   await store.packs.close();
   const collection = new Collection(store, roots, options);
   try {
     collection.mark();
     if (options.dryRun) return collection.plan();
-    await collection.copyLive();
+    await collection.copyLive((sizeBytes) => bucket.paceUntil(sizeBytes, options.signal, pacing.hurry));
     const lock = await store.lockGc("exclusive");
     try {
       await collection.markAgain();
@@ -111,7 +118,7 @@ class Collection {
   async markAgain(): Promise<void> {
     if (this.#roots.seq() === this.#markedSeq) return;
     this.mark();
-    await this.copyLive();
+    await this.copyLive(async () => {});
   }
 
   #basesOf(digest: Uint8Array): Uint8Array[] {
@@ -166,11 +173,15 @@ class Collection {
     return result;
   }
 
-  /** Copies live frames out of the packs to go, each checked as it is read, and makes the copies durable. */
-  async copyLive(): Promise<void> {
+  /**
+   * Copies live frames out of the packs to go, each checked as it is read, and makes the copies durable.
+   * @param rest called after every megabyte or so that was copied
+   */
+  async copyLive(rest: (sizeBytes: number) => Promise<void>): Promise<void> {
     const uses = this.#worthRewriting().filter((use) => this.#hold(use.packId));
     const totalBytes = uses.reduce((sum, use) => sum + use.liveBytes, 0);
     let doneBytes = 0;
+    let stepBytes = 0;
     for (const use of uses) {
       // In their order: a frame's bases stay before it.
       const frames = [...use.frames].sort(([a], [b]) => a - b);
@@ -179,6 +190,11 @@ class Collection {
         if (!frame.live || frame.chunks.every(({ key }) => this.#moved.has(key))) continue;
         await this.#copyFrame(use.packId, offset, frame.frameBytes);
         doneBytes += frame.frameBytes;
+        stepBytes += frame.frameBytes;
+        if (stepBytes >= GC_STEP_BYTES) {
+          await rest(stepBytes);
+          stepBytes = 0;
+        }
         this.#options.onProgress?.({ doneBytes, totalBytes });
       }
     }
@@ -225,9 +241,10 @@ class Collection {
     const result = { reclaimedBytes: 0, packsRemoved: 0, packsRewritten: 0, chunksKept: 0, chunksRemoved: 0 };
     const uses = this.#uses();
     // Dead chunks of kept packs are forgotten too: what they are stored against may go now or later.
+    const moves: { digest: Uint8Array; entry: ChunkEntry }[] = [];
     const changes: Required<IndexChanges> = {
       puts: [],
-      moves: [],
+      moves,
       deletes: deadChunks(uses),
       packEnds: [],
       packsRemoved: [],
@@ -237,7 +254,7 @@ class Collection {
       count(result, use);
       changes.packsRemoved.push(use.packId);
       for (const { live, chunks } of use.frames.values()) {
-        if (live) changes.moves.push(...chunks.map(({ key }) => this.#movedEntry(key)));
+        if (live) moves.push(...chunks.map(({ key }) => this.#movedEntry(key)));
       }
     }
     result.chunksRemoved = changes.deletes.length;

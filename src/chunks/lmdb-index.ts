@@ -156,10 +156,10 @@ export class LmdbIndex implements ChunkIndex {
     try {
       await this.#db.transaction(() => {
         for (const digest of deletes) this.#db.remove(digest as Buffer);
-        const added = puts.filter(({ digest }) => this.get(digest) === undefined);
-        for (const { digest, entry } of [...added, ...moves]) {
-          this.#db.put(digest as Buffer, encodeEntry(digest, entry));
+        for (const { digest, entry } of puts) {
+          if (this.get(digest) === undefined) this.#db.put(digest as Buffer, encodeEntry(digest, entry));
         }
+        for (const { digest, entry } of moves) this.#db.put(digest as Buffer, encodeEntry(digest, entry));
         for (const packId of packsRemoved) this.#db.remove(packKey(packId));
         for (const end of packEnds) {
           const key = packKey(end.packId);

@@ -38,14 +38,16 @@ export class MemoryIndex implements ChunkIndex {
       this.#entries.delete(key);
       this.#byShortDigest.delete(key.slice(0, SHORT_DIGEST_BYTES));
     }
-    const added = puts.filter(({ digest }) => !this.#entries.has(digestKey(digest)));
-    for (const { digest, entry } of [...added, ...moves]) {
-      const key = digestKey(digest);
-      this.#entries.set(key, entry);
-      this.#byShortDigest.set(key.slice(0, SHORT_DIGEST_BYTES), key);
-    }
+    for (const { digest, entry } of puts) if (!this.#entries.has(digestKey(digest))) this.#put(digest, entry);
+    for (const { digest, entry } of moves) this.#put(digest, entry);
     for (const end of packEnds) this.#packEnds.set(end.packId, end);
     for (const packId of packsRemoved) this.#packEnds.delete(packId);
+  }
+
+  #put(digest: Uint8Array, entry: ChunkEntry): void {
+    const key = digestKey(digest);
+    this.#entries.set(key, entry);
+    this.#byShortDigest.set(key.slice(0, SHORT_DIGEST_BYTES), key);
   }
 
   get size(): number {

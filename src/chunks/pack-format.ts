@@ -53,6 +53,8 @@ export const PACK_HEADER_BYTES = 64;
 export const FRAME_MAGIC = 0x314d5246; // "FRM1"
 export const FRAME_FIXED_BYTES = 24;
 export const FRAME_CHUNK_BYTES = DIGEST_BYTES + 4;
+/** The largest restore cost that is written; a chain that costs more is not made longer. */
+export const FRAME_COST_KIB_MAX = 0xffff;
 export const SEAL_MAGIC = 0x4c414553; // "SEAL"
 export const SEAL_BYTES = 24;
 
@@ -79,12 +81,26 @@ export function frameHeaderBytes(chunkCount: number, nameCount: number): number 
   return FRAME_FIXED_BYTES + chunkCount * FRAME_CHUNK_BYTES + nameCount * SHORT_DIGEST_BYTES;
 }
 
+/** How deep a written frame's chain is, */
+export function depthOfFrame(frame: Uint8Array): number {
+  return frame[21]!;
+}
+
+/** and what restoring it costs, in KiB. */
+export function costOfFrame(frame: Uint8Array): number {
+  return frame[22]! | (frame[23]! << 8);
+}
+
+/** Written again for every frame: one a thread. */
+const placeBytes = Buffer.alloc(16);
+const placeWords = new DataView(placeBytes.buffer, placeBytes.byteOffset, 16);
+
 /** What a checksum of something at `offset` of pack `packId` starts from. */
 export function placeSeed(packId: bigint, offset: number): number {
-  const place = Buffer.allocUnsafe(16);
-  place.writeBigUInt64LE(packId, 0);
-  place.writeBigUInt64LE(BigInt(offset), 8);
-  return crc32c(place);
+  placeWords.setBigUint64(0, packId, true);
+  placeWords.setUint32(8, offset % 2 ** 32, true);
+  placeWords.setUint32(12, Math.floor(offset / 2 ** 32), true);
+  return crc32c(placeBytes);
 }
 
 export function packFileName(packId: bigint): string {

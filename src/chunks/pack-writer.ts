@@ -3,9 +3,11 @@ import { invariant } from "../assert.ts";
 import { allocatePages } from "../disk/aligned.ts";
 import { type Disk, type DiskFile, PAGE_BYTES } from "../disk/disk.ts";
 import { CHUNK_BYTES_MAX, FRAME_BASES_MAX, FRAME_CHUNKS_MAX, SECTOR_BYTES } from "../limits.ts";
+import { seededCrc } from "./crc-of-place.ts";
 import { DIGEST_BYTES, SHORT_DIGEST_BYTES } from "./digest.ts";
 import {
   FRAME_CHUNK_BYTES,
+  FRAME_COST_KIB_MAX,
   FRAME_FIXED_BYTES,
   FRAME_MAGIC,
   type FrameHeader,
@@ -39,32 +41,45 @@ export function encodePackHeader(storeId: Uint8Array, packId: bigint, timeUs: bi
   return header;
 }
 
-/** The header of a frame that will lie at `offset` of pack `packId`; the payload follows it. */
-export function encodeFrameHeader(frame: FrameToWrite, packId: bigint, offset: number): Uint8Array {
-  invariant(
-    frame.chunks.length >= 1 && frame.chunks.length <= FRAME_CHUNKS_MAX,
-    "a frame holds 1..255 chunks",
-  );
-  invariant(frame.bases.length <= FRAME_BASES_MAX, "a frame names at most 8 bases");
-  const header = Buffer.alloc(frameHeaderBytes(frame.chunks.length, frame.bases.length));
+/**
+ * Writes a frame at `at` of `target` as it will lie in a pack, but for its place: its payload's checksum starts from zero,
+ * its header's is missing. Returns where it ends; `placeFrame` does the rest.
+ */
+export function writeFrame(target: Buffer, at: number, frame: FrameToWrite): number {
+  const { chunks, bases, payload } = frame;
+  invariant(chunks.length >= 1 && chunks.length <= FRAME_CHUNKS_MAX, "a frame holds 1..255 chunks");
+  invariant(bases.length <= FRAME_BASES_MAX, "a frame names at most 8 bases");
+  target.writeUInt32LE(FRAME_MAGIC, at);
+  target.writeUInt32LE(0, at + 4);
+  target.writeUInt32LE(crc32c(payload), at + 8);
+  target.writeUInt32LE(payload.byteLength, at + 12);
+  target[at + 16] = frame.encoding;
+  target[at + 17] = frame.element;
+  target[at + 18] = chunks.length;
+  target[at + 19] = bases.length;
+  target[at + 20] = 0;
+  target[at + 21] = frame.depth;
+  target.writeUInt16LE(Math.min(frame.costKiB, FRAME_COST_KIB_MAX), at + 22);
+  let end = at + FRAME_FIXED_BYTES;
+  for (const chunk of chunks) {
+    target.set(chunk.digest, end);
+    target.writeUInt32LE(chunk.rawBytes, end + DIGEST_BYTES);
+    end += FRAME_CHUNK_BYTES;
+  }
+  for (const base of bases) {
+    target.set(base.subarray(0, SHORT_DIGEST_BYTES), end);
+    end += SHORT_DIGEST_BYTES;
+  }
+  target.set(payload, end);
+  return end + payload.byteLength;
+}
+
+/** Makes a frame that `writeFrame` wrote the one that lies at `offset` of pack `packId`. */
+export function placeFrame(frame: Buffer, packId: bigint, offset: number): void {
   const seed = placeSeed(packId, offset);
-  header.writeUInt32LE(FRAME_MAGIC, 0);
-  header.writeUInt32LE(crc32c(frame.payload, seed), 8);
-  header.writeUInt32LE(frame.payload.byteLength, 12);
-  header.set([frame.encoding, frame.element, frame.chunks.length, frame.bases.length, 0, frame.depth], 16);
-  header.writeUInt16LE(Math.min(frame.costKiB, 0xffff), 22);
-  let at = FRAME_FIXED_BYTES;
-  for (const chunk of frame.chunks) {
-    header.set(chunk.digest, at);
-    header.writeUInt32LE(chunk.rawBytes, at + DIGEST_BYTES);
-    at += FRAME_CHUNK_BYTES;
-  }
-  for (const base of frame.bases) {
-    header.set(base.subarray(0, SHORT_DIGEST_BYTES), at);
-    at += SHORT_DIGEST_BYTES;
-  }
-  header.writeUInt32LE(crc32c(header.subarray(8), seed), 4);
-  return header;
+  const headerBytes = frameHeaderBytes(frame[18]!, frame[19]!);
+  frame.writeUInt32LE(seededCrc(frame.readUInt32LE(8), seed, frame.readUInt32LE(12)), 8);
+  frame.writeUInt32LE(crc32c(frame.subarray(8, headerBytes), seed), 4);
 }
 
 export function encodeSeal(packId: bigint, offset: number, frameCount: number): Uint8Array {
@@ -96,6 +111,8 @@ export class PackWriter {
    * they will into one of the file.
    */
   #gathered: Uint8Array = new Uint8Array(0);
+  /** The same memory, to write numbers into. */
+  #fields: Buffer = Buffer.alloc(0);
   #gatheredBytes = 0;
   /** Whether whole pages go around the page cache. */
   aside = false;
@@ -148,19 +165,55 @@ export class PackWriter {
 
   /** Appends a frame, which is copied before the call returns, and returns its place. */
   async append(frame: FrameToWrite): Promise<{ offset: number; frameBytes: number }> {
+    const at = this.#end;
+    const frameBytes = writeFrame(this.#room, at, frame) - at;
+    const offset = this.#placed(frameBytes);
+    if (this.isFull) await this.flush();
+    return { offset, frameBytes };
+  }
+
+  /**
+   * The same for one that `writeFrame` has written; returns where it begins. Once the writer is full, `flush` comes before
+   * the next one.
+   */
+  add(frame: Uint8Array): number {
+    this.#room.set(frame, this.#end);
+    return this.#placed(frame.byteLength);
+  }
+
+  /** Whether as much is gathered as is written at once. */
+  get isFull(): boolean {
+    return this.#gatheredBytes >= WRITE_BYTES;
+  }
+
+  /** A frame of so many bytes has been put where what was gathered ends. */
+  #placed(frameBytes: number): number {
     const offset = this.sizeBytes;
-    const header = encodeFrameHeader(frame, this.packId, offset);
-    this.#gather(header);
-    this.#gather(frame.payload);
+    const at = this.#end;
+    placeFrame(this.#room.subarray(at, at + frameBytes), this.packId, offset);
+    this.#gatheredBytes += frameBytes;
     this.#frameCount += 1;
-    if (this.#gatheredBytes >= WRITE_BYTES) await this.flush();
-    return { offset, frameBytes: header.byteLength + frame.payload.byteLength };
+    return offset;
   }
 
   #gather(bytes: Uint8Array): void {
-    if (this.#gathered.byteLength === 0) this.#gathered = allocatePages(WRITE_BYTES + FRAME_BYTES_MAX);
-    this.#gathered.set(bytes, this.#start + this.#gatheredBytes);
+    this.#room.set(bytes, this.#end);
     this.#gatheredBytes += bytes.byteLength;
+  }
+
+  /** Memory for what is gathered, allocated with the first. */
+  get #room(): Buffer {
+    if (this.#gathered.byteLength === 0) {
+      this.#gathered = allocatePages(WRITE_BYTES + FRAME_BYTES_MAX);
+      const { buffer, byteOffset, byteLength } = this.#gathered;
+      this.#fields = Buffer.from(buffer, byteOffset, byteLength);
+    }
+    return this.#fields;
+  }
+
+  /** Where in memory what was gathered ends. */
+  get #end(): number {
+    return this.#start + this.#gatheredBytes;
   }
 
   /** Where in memory what was gathered begins. */

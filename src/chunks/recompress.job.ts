@@ -27,7 +27,7 @@ export interface RecompressedChunk {
 const SAVES_MIN = 0.02;
 
 /** Encodings that only the fast profile takes where the compact one has a better one. */
-export const FAST_ENCODINGS: ReadonlySet<string> = new Set(["lz4", "difference-pairs"]);
+export const FAST_ENCODINGS: ReadonlySet<string> = new Set(["lz4", "packed-difference"]);
 
 export async function recompressChunks({ place, digests }: RecompressRequest): Promise<RecompressedChunk[]> {
   const { reader } = await jobContext(place);

@@ -1,13 +1,13 @@
 import { encodingName } from "../codec/codec.ts";
 import { StoreError } from "../errors.ts";
-import { RECOMPRESS_BATCH_CHUNKS, RECOMPRESS_BYTES_PER_SECOND } from "../limits.ts";
-import { TokenBucket } from "../pace/token-bucket.ts";
+import { RECOMPRESS_BATCH_CHUNKS } from "../limits.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { digestKey } from "./digest.ts";
+import { ownBucket, type Pacing } from "./pacing.ts";
 import { FAST_ENCODINGS, type RecompressedChunk } from "./recompress.job.ts";
 
 export interface RecompressOptions {
-  /** Bytes to read and write each second, on average; default 10 MB. */
+  /** Bytes to read and write each second, on average. Default: what the store's `ioBudget` leaves. */
   bytesPerSecond?: number;
   /** Say what would be tried, and change nothing. */
   dryRun?: boolean;
@@ -37,17 +37,15 @@ export async function recompress(
   store: ChunkStore,
   digests: Iterable<Uint8Array>,
   options: RecompressOptions = {},
+  { budget, hurry }: Pacing,
 ): Promise<RecompressResult> {
-  const { bytesPerSecond = RECOMPRESS_BYTES_PER_SECOND, dryRun = false, signal, onProgress } = options;
-  if (!(bytesPerSecond > 0)) {
-    throw new StoreError("ERR_INVALID_ARGUMENT", `bytesPerSecond: ${bytesPerSecond} is not above zero`);
-  }
+  const { bytesPerSecond, dryRun = false, signal, onProgress } = options;
+  const bucket = bytesPerSecond === undefined ? budget : ownBucket(bytesPerSecond);
   const result = { chunks: 0, frameBytes: 0, rewritten: 0, deadBytes: 0, writtenBytes: 0 };
   const found = fastChunks(store, digests);
   result.chunks = found.length;
   result.frameBytes = found.reduce((sum, { frameBytes }) => sum + frameBytes, 0);
   if (dryRun) return result;
-  const bucket = new TokenBucket(bytesPerSecond);
   let doneBytes = 0;
   for (let at = 0; at < found.length; at += RECOMPRESS_BATCH_CHUNKS) {
     if (signal?.aborted) throw aborted(signal);
@@ -56,7 +54,7 @@ export async function recompress(
     const writtenBytes = await rewrite(store, batch, result);
     doneBytes += readBytes;
     onProgress?.({ doneBytes, totalBytes: result.frameBytes });
-    await rest(bucket.take(readBytes + writtenBytes), signal);
+    await bucket.paceUntil(readBytes + writtenBytes, signal, hurry);
   }
   return result;
 }
@@ -97,19 +95,6 @@ async function rewrite(store: ChunkStore, batch: FastChunk[], result: Recompress
   } finally {
     await save.end();
   }
-}
-
-async function rest(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  if (ms <= 0) return;
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", done);
-  });
 }
 
 function aborted(signal: AbortSignal): StoreError {

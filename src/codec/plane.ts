@@ -1,5 +1,7 @@
 import type { Profile, Workshop } from "./encoding.ts";
 import { entropyBits, frequenciesOf, readFrequencies, writeFrequencies } from "./frequencies.ts";
+import { readHuffmanPlane, writeHuffmanPlane } from "./huffman-plane.ts";
+import { readU24, u24 } from "./u24.ts";
 
 /**
  * One byte plane of a known length:
@@ -8,16 +10,19 @@ import { entropyBits, frequenciesOf, readFrequencies, writeFrequencies } from ".
  *     1 | streamBytes u24 | frequencies (see frequencies.ts) | rANS stream
  *     2 | value u8 | gaps u24 | others u24 | gaps, u8 each | other bytes
  *
- *     3 | parts u8 | a plane of mode 0, 1 or 2 for each part
+ *     3 | parts u8 | a plane of another mode for each part
+ *     4 | Huffman codes, see huffman-plane.ts
  *
  * Mode 2 is for planes that are nearly one value: a gap is how many of it come before the next other byte, 255 that
  * 255 of them come and then the next gap. Mode 3 is for planes whose statistics change on the way, as where small
- * tensors of different kinds share a chunk: every part has ceil(length / parts) bytes, the last what is left.
+ * tensors of different kinds share a chunk: every part has ceil(length / parts) bytes, the last what is left. Mode 4 is
+ * what the fast profile takes for mode 1: up to 2 % larger, coded in a third of the time.
  */
 const RAW = 0;
 const CODED = 1;
 const SPARSE = 2;
 const SPLIT = 3;
+const HUFFMAN = 4;
 
 /** A coded plane must save this share: below it decoding costs more than the bytes are worth. */
 const SAVES_MIN = { fast: 0.04, compact: 0.005 };
@@ -107,7 +112,7 @@ function writePart(workshop: Workshop, { plane, count, counts: known }: Part, pr
     raw();
     return;
   }
-  const counts = known ?? countsOf(workshop, plane, count).slice();
+  const counts = known ?? countsOf(workshop, plane, count);
   let most = 0;
   for (let byte = 1; byte < 256; byte++) if (counts[byte]! > counts[most]!) most = byte;
   const others = count - counts[most]!;
@@ -119,7 +124,16 @@ function writePart(workshop: Workshop, { plane, count, counts: known }: Part, pr
       .put(memory.subarray(at.output, at.output + others));
     return;
   }
-  if (entropyBits(counts, count) > count * 8 * (1 - SAVES_MIN[profile])) {
+  const worthBits = count * 8 * (1 - SAVES_MIN[profile]);
+  if (profile === "fast") {
+    if (exports.huffmanPlan(exports.frequencyTable()) > worthBits) raw();
+    else {
+      payloads.put([HUFFMAN]);
+      writeHuffmanPlane(workshop, plane, count);
+    }
+    return;
+  }
+  if (entropyBits(counts, count) > worthBits) {
     raw();
     return;
   }
@@ -168,12 +182,8 @@ export function readPlane(
   return read;
 }
 
-function readPart(
-  { kernels: { exports, memory, at } }: Workshop,
-  payload: Uint8Array,
-  plane: number,
-  count: number,
-): number | undefined {
+function readPart(workshop: Workshop, payload: Uint8Array, plane: number, count: number): number | undefined {
+  const { exports, memory, at } = workshop.kernels;
   const mode = payload[0];
   if (mode === RAW) {
     if (payload.length < 1 + count) return undefined;
@@ -191,6 +201,10 @@ function readPart(
     if (!exports.useFrequencies(1) || !exports.bytesDecode(plane, count, streamBytes)) return undefined;
     return 4 + table.sizeBytes + streamBytes;
   }
+  if (mode === HUFFMAN) {
+    const sizeBytes = readHuffmanPlane(workshop, payload.subarray(1), plane, count);
+    return sizeBytes === undefined ? undefined : 1 + sizeBytes;
+  }
   if (mode === SPARSE && payload.length >= 8) {
     const gaps = readU24(payload, 2);
     const others = readU24(payload, 5);
@@ -201,8 +215,3 @@ function readPart(
   }
   return undefined;
 }
-
-const u24 = (value: number) => [value & 255, (value >> 8) & 255, value >> 16] as const;
-
-const readU24 = (bytes: Uint8Array, at: number) =>
-  bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16);

@@ -3,8 +3,8 @@ import { laneWidth } from "./element.ts";
 import type { EncodeInput, Encoding, Workshop } from "./encoding.ts";
 import {
   delta,
-  differencePairs,
   lz4,
+  packedDifference,
   planes,
   planesZstd,
   replay,
@@ -39,10 +39,10 @@ export function stepsFor(workshop: Workshop, input: EncodeInput): Step[] {
   if (profile === "fast") {
     if (!hasBase) return [{ encodings: [planes], enough: 0.25 }, repeats];
     // The differences decline what hardly changed; whatever they accept is good enough for a fast profile.
-    return [{ encodings: [differencePairs], enough: 1 }, { encodings: [residual], enough: 0.25 }, repeats];
+    return [{ encodings: [packedDifference], enough: 1 }, { encodings: [residual], enough: 0.25 }, repeats];
   }
   const countable = bytes.length / laneWidth(element) <= CHUNK_ELEMENTS;
-  const against = countable ? residual : differencePairs;
+  const against = countable ? residual : packedDifference;
   // A parent that hardly helps may be another tensor's: then the chunk alone may be less. Alone, floats of two bytes
   // seldom get below two thirds, those of four below four fifths.
   const enough = laneWidth(element) <= 2 ? 0.6 : 0.78;
@@ -55,7 +55,7 @@ export function stepsFor(workshop: Workshop, input: EncodeInput): Step[] {
 /** Bytes without elements: what moved, a delta finds; what changed where it lies, residuals tell in less. */
 function opaque({ bytes, bases, profile }: EncodeInput): Encoding[] {
   if (bases.length === 0) return [profile === "compact" ? zstd : lz4];
-  return [zstd, delta, bytes.length <= CHUNK_ELEMENTS ? residual : differencePairs];
+  return [zstd, delta, bytes.length <= CHUNK_ELEMENTS ? residual : packedDifference];
 }
 
 function repeating(profile: "fast" | "compact", hasBase: boolean): Encoding[] {

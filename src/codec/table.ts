@@ -1,7 +1,7 @@
 import type { Encoding } from "./encoding.ts";
 import { delta } from "./encodings/delta.ts";
-import { differencePairs } from "./encodings/difference-pairs.ts";
 import { lz4 } from "./encodings/lz4.ts";
+import { packedDifference } from "./encodings/packed-difference.ts";
 import { patch } from "./encodings/patch.ts";
 import { planes } from "./encodings/planes.ts";
 import { planesZstd, xorPlanesZstd } from "./encodings/planes-zstd.ts";
@@ -10,11 +10,23 @@ import { replay } from "./encodings/replay.ts";
 import { residual } from "./encodings/residual.ts";
 import { zstd } from "./encodings/zstd.ts";
 
-export { delta, differencePairs, lz4, patch, planes, planesZstd, raw, replay, residual, xorPlanesZstd, zstd };
+export {
+  delta,
+  lz4,
+  packedDifference,
+  patch,
+  planes,
+  planesZstd,
+  raw,
+  replay,
+  residual,
+  xorPlanesZstd,
+  zstd,
+};
 
 /** Every encoding a frame may name, by its id on disk. */
 export const ENCODINGS: ReadonlyMap<number, Encoding> = new Map(
-  [raw, lz4, zstd, delta, planesZstd, xorPlanesZstd, planes, residual, replay, differencePairs, patch].map(
+  [raw, lz4, zstd, delta, planesZstd, xorPlanesZstd, planes, residual, replay, packedDifference, patch].map(
     (encoding) => [encoding.id, encoding],
   ),
 );

@@ -1,4 +1,5 @@
 import { isStoreError, StoreError } from "../errors.ts";
+import { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { LogFollower } from "../wal/follow-log.ts";
 import type { Journal, JournalEntry, RecordVisitor } from "../wal/journal.ts";
 import { WriteAheadLog } from "../wal/log.ts";
@@ -13,10 +14,11 @@ import { Committer, type Followers, type Receipt } from "./committer.ts";
 import { adoptMoved, adoptSequence, recognizeCopy, showFence } from "./fencing.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
+import { KernelState } from "./kernel-state.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
 import { type MigrationPlan, planMigration, upgradeEntries } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
-import { loadSnapshot, replay, replayJournal } from "./recovery.ts";
+import { loadSnapshot, replay, replayJournal, replayRead } from "./recovery.ts";
 import { Reserve } from "./reserve.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
@@ -55,7 +57,7 @@ export class Critical {
   #follower: LogFollower | undefined;
   #closed = false;
 
-  private constructor(options: CriticalOptions, journal: Journal | undefined) {
+  private constructor(options: CriticalOptions, journal: Journal | undefined, kernel: RecoveryKernel) {
     this.#options = options;
     this.readOnly = options.readOnly === true;
     this.#clock = options.clock ?? createClock();
@@ -64,14 +66,14 @@ export class Critical {
     this.#history = new History(place, options.history);
     this.#trail = new Trail(this.#history, this.#state);
     if (journal === undefined) {
-      this.#recovery = this.#loadForReading();
+      this.#recovery = this.#loadForReading(kernel);
       showFence(this.#state, options);
       return;
     }
     const { disk, directory } = options;
     this.#journal = journal;
     disk.makeDirectory(directory);
-    const recovered = this.#load(journal);
+    const recovered = this.#load(journal, kernel);
     this.#recovery = recovered.stats;
     const committer = new Committer(this.#state, journal, this.#clock, this.#followers);
     this.#committer = committer;
@@ -105,16 +107,17 @@ export class Critical {
    *   later varve
    */
   static open(options: CriticalOptions): Critical {
-    if (options.readOnly === true) return new Critical(options, undefined);
+    const kernel = new RecoveryKernel();
+    if (options.readOnly === true) return new Critical(options, undefined, kernel);
     let critical: Critical | undefined;
     const onWarning = (warning: StoreError) => {
       const isFull = warning.code === "ERR_DISK_FULL";
       options.onWarning?.(isFull ? DISK_FULL : warning.message, warning);
       if (isFull) critical?.makeRoom();
     };
-    const journal = options.journal ?? openLog({ ...options.log, ...logPlace(options), onWarning });
+    const journal = options.journal ?? openLog({ ...options.log, ...logPlace(options), kernel, onWarning });
     try {
-      critical = new Critical(options, journal);
+      critical = new Critical(options, journal, kernel);
       return critical;
     } catch (error) {
       // The lock goes with it. Why the opening failed says more than what closing may add.
@@ -130,17 +133,18 @@ export class Critical {
   }
 
   /** What a reader starts with: the newest snapshot, and the log as far as it is known durable. */
-  #loadForReading(): RecoveryStats {
+  #loadForReading(kernel: RecoveryKernel): RecoveryStats {
     const { disk, directory } = this.#options;
     const startMs = performance.now();
     this.#state.reset();
-    const found = loadSnapshot(disk, directory, this.#state);
+    const found = loadSnapshot(disk, directory, this.#state, () => new KernelState(kernel));
     const snapshotLsn = this.#state.lsn;
     const loadedMs = performance.now();
     this.#history.open(found.history, snapshotLsn, false);
     const fromLsn = BigInt(snapshotLsn + 1 - this.#state.logBase);
     this.#follower = new LogFollower({ ...logPlace(this.#options), fromLsn });
-    const replayedRecords = replay(scanOf(this.#follower.refresh()), this.#state, this.#history);
+    const entries = this.#follower.refresh();
+    const replayedRecords = replayRead(entries.length, scanOf(entries), found, this.#state, this.#history);
     return {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -162,22 +166,22 @@ export class Critical {
     } catch (error) {
       if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
       // The log was trimmed behind a newer snapshot: begin again from that one.
-      this.#recovery = this.#loadForReading();
+      this.#recovery = this.#loadForReading(new RecoveryKernel());
     }
     return this.lsn;
   }
 
-  #load(journal: Journal) {
+  #load(journal: Journal, kernel: RecoveryKernel) {
     const { disk, directory } = this.#options;
     const startMs = performance.now();
-    const found = loadSnapshot(disk, directory, this.#state);
+    const found = loadSnapshot(disk, directory, this.#state, () => new KernelState(kernel));
     const snapshotLsn = this.#state.lsn;
     const loadedMs = performance.now();
     const problem = this.#history.open(found.history, snapshotLsn, !this.readOnly);
     if (problem !== undefined) this.#warn(`the history is damaged: ${problem}`, undefined);
     for (const path of found.damaged)
       this.#warn(`snapshot ${path} is damaged, an older one is used`, undefined);
-    const replayed = replayJournal(journal, this.#state, found.damaged, this.#history);
+    const replayed = replayJournal(journal, this.#state, found, this.#history);
     const stats: RecoveryStats = {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,

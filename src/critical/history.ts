@@ -3,7 +3,6 @@ import type { Disk, DiskFile } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { isStoreError } from "../errors.ts";
 import type { LogRecord } from "./change.ts";
-import type { ReplacedRows } from "./cold-rows.ts";
 import {
   BLOCK_RAW_BYTES_BUSY,
   encodeFileHeader,
@@ -17,7 +16,7 @@ import { type BlockPlace, blockPlaces, type PastRecord } from "./history-reader.
 import { HistoryBlockWriter } from "./history-writer.ts";
 import { pastRecord } from "./past-record.ts";
 import { PendingBlocks } from "./pending-blocks.ts";
-import { RecentRecords } from "./recent-records.ts";
+import { RecentRecords, type ReplayedRecords } from "./recent-records.ts";
 import type { RecordPlace } from "./record-reader.ts";
 import type { Reserve } from "./reserve.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
@@ -153,14 +152,9 @@ export class History {
     this.#replayed.add(place, changes);
   }
 
-  /** The same of a record of puts, the last so many of `replaced` being what these replaced. */
-  addReplaced(place: RecordPlace, changes: number): void {
-    this.#replayed.addReplaced(place, changes);
-  }
-
-  /** What records replayed now replace. */
-  get replaced(): ReplacedRows {
-    return this.#replayed.replaced;
+  /** The same of all records at once, before any other. */
+  addAllReplayed(replayed: ReplayedRecords): void {
+    this.#replayed.addReplayed(replayed);
   }
 
   /** Takes a durable record that has been applied. */

@@ -1,5 +1,5 @@
 import type { Change, LogRecord } from "./change.ts";
-import { ReplacedRows } from "./cold-rows.ts";
+import type { ReplacedRows } from "./cold-rows.ts";
 import type { HistoryBlockWriter } from "./history-writer.ts";
 import { type RecordPlace, readRecord } from "./record-reader.ts";
 import type { State } from "./state.ts";
@@ -17,6 +17,21 @@ const TIME_US = 2;
 const FIRST_BEFORE = 3;
 const COLUMNS = 4;
 
+/** In the place of what a replayed change replaced, until someone asks: the changes count from the first replayed. */
+const REPLAYED = Symbol("replayed");
+
+/** Records replayed all at once. */
+export interface ReplayedRecords {
+  firstLsn: number;
+  count: number;
+  /** All of them lie in it. */
+  buffer: Buffer;
+  /** Of each: where it begins and ends, its time, and the number of its first change. */
+  columns: Float64Array;
+  /** What each change replaced, by its number. */
+  replaced: ReplacedRows<readonly Slot[]>;
+}
+
 /**
  * Durable records until history has sealed them, committed or replayed: where their payloads lie in a few large
  * buffers, and what each change replaced. As objects, forty thousand of them would cost an opening more in garbage
@@ -26,18 +41,15 @@ export class RecentRecords {
   readonly #state: State;
   /** Where each record lies, those before `#first` being sealed, and `COLUMNS` numbers for each. */
   #buffers: (Buffer | undefined)[] = [];
-  #columns = new Float64Array(ROWS_INITIAL * COLUMNS);
-  /**
-   * What the changes of all records replaced, one after the other, and where each record's begin. A number is one
-   * of `replaced`.
-   */
-  #befores: (Entry | bigint | number | readonly Slot[] | undefined)[] = [];
+  #columns: Float64Array = new Float64Array(ROWS_INITIAL * COLUMNS);
+  /** What the changes of all records replaced, one after the other. */
+  #befores: (Entry | bigint | typeof REPLAYED | readonly Slot[] | undefined)[] = [];
   /** How many elements of `#befores` have been cut off: what `FIRST_BEFORE` counts from. */
   #beforesCut = 0;
   /** Beside them what puts wrote. */
   #afters: (Entry | undefined)[] = [];
   /** What replayed records replaced. */
-  replaced = new ReplacedRows();
+  #replaced: ReplacedRows<readonly Slot[]> | undefined;
   #first = 0;
   /** LSN of the record at `#first`; the others follow without a gap. */
   #firstLsn = 0;
@@ -62,13 +74,15 @@ export class RecentRecords {
     }
   }
 
-  /** The same of a record of so many puts, the last of `replaced` being what they replaced. */
-  addReplaced(place: RecordPlace, changes: number): void {
-    this.#add(place);
-    for (let number = this.replaced.count - changes; number < this.replaced.count; number++) {
-      this.#befores.push(number);
-      this.#afters.push(undefined);
-    }
+  /** Takes replayed records before any other. */
+  addReplayed({ firstLsn, count, buffer, columns, replaced }: ReplayedRecords): void {
+    if (count === 0) return;
+    this.#firstLsn = firstLsn;
+    this.#buffers = new Array<Buffer | undefined>(count).fill(buffer);
+    this.#columns = columns;
+    this.#befores = new Array<typeof REPLAYED>(replaced.count).fill(REPLAYED);
+    this.#afters = new Array<Entry | undefined>(replaced.count).fill(undefined);
+    this.#replaced = replaced;
   }
 
   #add(place: RecordPlace): void {
@@ -106,11 +120,11 @@ export class RecentRecords {
     }
   }
 
-  /** Makes entries of what so far are numbers. */
+  /** Makes entries of what so far are numbers in `#replaced`. */
   #makeEntries(from: number, to: number): void {
     for (let at = from; at < to; at++) {
       const before = this.#befores[at];
-      if (typeof before === "number") this.#befores[at] = this.replaced.entry(before);
+      if (before === REPLAYED) this.#befores[at] = this.#replaced!.before(this.#beforesCut + at);
     }
   }
 
@@ -147,7 +161,7 @@ export class RecentRecords {
   /** The same records; what happens to these does not touch it. */
   copy(): RecentRecords {
     const copy = new RecentRecords(this.#state);
-    copy.replaced = this.replaced;
+    copy.#replaced = this.#replaced;
     copy.#buffers = this.#buffers.slice();
     copy.#columns = this.#columns.slice();
     copy.#befores = this.#befores.slice();
@@ -168,7 +182,7 @@ export class RecentRecords {
     this.#afters.fill(undefined, this.#beforeOf(this.#first), before);
     this.#first = first;
     this.#firstLsn += count;
-    if (this.count === 0 && this.replaced.count > 0) this.replaced = new ReplacedRows();
+    if (this.count === 0) this.#replaced = undefined;
     const { length } = this.#buffers;
     if (first < length && (first < CUT_MIN || first * 2 < length)) return;
     this.#buffers = this.#buffers.slice(first);

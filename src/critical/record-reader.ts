@@ -77,7 +77,8 @@ export function readRecord({ buffer, offset, end, lsn, timeUs }: RecordPlace, st
   return record;
 }
 
-function readChange(input: ByteReader, code: number, lsn: number, state: State): Change | undefined {
+/** One change behind its code; `undefined` for a definition, which is done then. */
+export function readChange(input: ByteReader, code: number, lsn: number, state: State): Change | undefined {
   switch (code) {
     case CHANGE_PUT:
     case CHANGE_PUT_EXPIRING: {

@@ -1,8 +1,10 @@
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import type { Journal, RecordVisitor } from "../wal/journal.ts";
+import type { RecordPlaces } from "../wal/record-places.ts";
 import type { History } from "./history.ts";
-import { replayPlain } from "./plain-replay.ts";
+import { copyRecords, KernelReplay, placesOf } from "./kernel-replay.ts";
+import type { KernelState } from "./kernel-state.ts";
 import { type RecordPlace, readRecord } from "./record-reader.ts";
 import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
 import { readSnapshot, readSnapshotHeader } from "./snapshot-reader.ts";
@@ -20,10 +22,17 @@ export interface Recovered {
   history: HistoryPosition | undefined;
   /** Slots whose header was whole and whose contents were not. */
   damaged: string[];
+  /** Entries of the snapshot, which are not the state's yet. */
+  entries: KernelState;
 }
 
 /** The newest whole snapshot in the directory, loaded into an empty `state`. */
-export function loadSnapshot(disk: Disk, directory: string, state: State): Recovered {
+export function loadSnapshot(
+  disk: Disk,
+  directory: string,
+  state: State,
+  newEntries: () => KernelState,
+): Recovered {
   const found = SLOT_NAMES.map((name, slot) => ({
     path: `${directory}/${name}`,
     slot: slot as 0 | 1,
@@ -35,15 +44,16 @@ export function loadSnapshot(disk: Disk, directory: string, state: State): Recov
   const damaged: string[] = [];
   for (const { path, slot, header } of whole) {
     try {
-      const history = readSnapshot(disk, path, state);
-      return { snapshot: header, slot, lastNumber, history, damaged };
+      const entries = newEntries();
+      const history = readSnapshot(disk, path, state, entries);
+      return { snapshot: header, slot, lastNumber, history, damaged, entries };
     } catch (error) {
       if (!isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
       damaged.push(path);
       state.reset();
     }
   }
-  return { snapshot: undefined, slot: 1, lastNumber, history: undefined, damaged };
+  return { snapshot: undefined, slot: 1, lastNumber, history: undefined, damaged, entries: newEntries() };
 }
 
 /**
@@ -68,11 +78,6 @@ export function replay(scan: (visit: RecordVisitor) => void, state: State, histo
       });
     }
     records++;
-    const changes = replayPlain(place, state, history.replaced);
-    if (changes >= 0) {
-      history.addReplaced(place, changes);
-      return;
-    }
     const record = readRecord(place, state);
     state.apply(record);
     history.addReplayed(place, record);
@@ -82,13 +87,53 @@ export function replay(scan: (visit: RecordVisitor) => void, state: State, histo
   return records;
 }
 
+/**
+ * The same right after a snapshot was loaded, all records at once and by the kernel: what every opening does. Afterwards
+ * the entries are the state's.
+ *
+ * @param places of the records, in the kernel's memory; without it they are read one by one.
+ */
+function replayAll(
+  { entries }: Recovered,
+  state: State,
+  history: History,
+  places: RecordPlaces | undefined,
+  scan: (visit: RecordVisitor) => void,
+): number {
+  if (places === undefined) {
+    entries.index(state, 0);
+    entries.finish(state);
+    return replay(scan, state, history);
+  }
+  const all = new KernelReplay(entries, state, places);
+  all.run();
+  entries.finish(state);
+  history.addAllReplayed(all.records());
+  for (const sequence of state.sequences()) sequence.recovered(sequence.durableNext);
+  return places.count;
+}
+
+/** Replays what a reader has found behind the snapshot. */
+export function replayRead(
+  count: number,
+  scan: (visit: RecordVisitor) => void,
+  recovered: Recovered,
+  state: State,
+  history: History,
+): number {
+  const { kernel } = recovered.entries;
+  const places = copyRecords(kernel, state.lsn + 1 - state.logBase, count, scan);
+  return replayAll(recovered, state, history, places, scan);
+}
+
 /** Replays a journal that is open for writing: from here on it must hold everything the snapshot does not. */
 export function replayJournal(
   journal: Journal,
   state: State,
-  damaged: readonly string[],
+  recovered: Recovered,
   history: History,
 ): number {
+  const { damaged, entries } = recovered;
   const lastLsn = Number(journal.durableLsn) + state.logBase;
   if (lastLsn < state.lsn) {
     throw new StoreError(
@@ -102,7 +147,8 @@ export function replayJournal(
   }
   try {
     const fromLsn = BigInt(state.lsn + 1 - state.logBase);
-    return replay((visit) => journal.scan(fromLsn, visit), state, history);
+    const places = placesOf(journal, fromLsn, entries.kernel);
+    return replayAll(recovered, state, history, places, (visit) => journal.scan(fromLsn, visit));
   } catch (cause) {
     if (!isStoreError(cause, "ERR_NOT_FOUND")) throw cause;
     const hint =

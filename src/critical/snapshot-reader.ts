@@ -2,7 +2,7 @@ import { crc32c } from "@node-rs/crc32";
 import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { ByteReader } from "./byte-reader.ts";
-import { ColdRows } from "./cold-rows.ts";
+import type { KernelState } from "./kernel-state.ts";
 import { FENCE_KINDS } from "./record-format.ts";
 import {
   CHUNK_CATALOG,
@@ -10,9 +10,6 @@ import {
   CHUNK_HEADER_BYTES,
   CHUNK_HISTORY,
   CHUNK_IDEMPOTENCY,
-  COLUMN_EXPIRY,
-  COLUMN_ONE_VERSION,
-  chainCrc,
   decodeHeader,
   HEADER_BYTES,
   headerVersion,
@@ -44,20 +41,28 @@ export function readSnapshotHeader(disk: Disk, path: string): SnapshotHeader | u
 }
 
 /**
- * Fills an empty `state` from a slot, checking every chunk before it is used. Values stay in the file's buffer
- * until they are asked for.
+ * Fills an empty `state` from a slot, checking every chunk before it is used. Entries go to the kernel's memory, and
+ * the file's bytes stay there.
  *
  * @throws ERR_STORE_CORRUPT naming the byte; `state` is then half filled and must be reset
  */
-export function readSnapshot(disk: Disk, path: string, state: State): HistoryPosition | undefined {
+export function readSnapshot(
+  disk: Disk,
+  path: string,
+  state: State,
+  entries: KernelState,
+): HistoryPosition | undefined {
   const file = disk.open(path, { access: "read" });
   let buffer: Buffer;
+  let at: number;
   try {
     const page = Buffer.alloc(HEADER_BYTES);
     file.readSync(page, 0);
     const bodyBytes = decodeHeader(page)?.bodyBytes;
     if (bodyBytes === undefined) throw damaged(path, 0, "its header is not whole");
-    buffer = Buffer.allocUnsafeSlow(Math.min(file.sizeBytes(), HEADER_BYTES + bodyBytes));
+    const sizeBytes = Math.min(file.sizeBytes(), HEADER_BYTES + bodyBytes);
+    at = entries.kernel.take(sizeBytes);
+    buffer = entries.kernel.memory.subarray(at, at + sizeBytes);
     if (file.readSync(buffer, 0) !== buffer.byteLength) throw damaged(path, 0, "it is shorter than it was");
   } finally {
     file.close();
@@ -65,7 +70,7 @@ export function readSnapshot(disk: Disk, path: string, state: State): HistoryPos
   const header = decodeHeader(buffer);
   if (header === undefined) throw damaged(path, 0, "its header is not whole");
   if (HEADER_BYTES + header.bodyBytes > buffer.byteLength) throw damaged(path, 0, "it ends early");
-  const load = new SnapshotLoad(state, path, buffer, header);
+  const load = new SnapshotLoad(state, path, { at, sizeBytes: buffer.byteLength }, header, entries);
   load.run();
   state.lsn = header.lsn;
   state.timeUs = header.timeUs;
@@ -76,24 +81,44 @@ class SnapshotLoad {
   history: HistoryPosition | undefined;
   readonly #state: State;
   readonly #path: string;
-  readonly #buffer: Buffer;
+  /** Where the file's bytes lie in the kernel's memory. */
+  readonly #at: number;
+  readonly #sizeBytes: number;
   readonly #header: SnapshotHeader;
   readonly #in: ByteReader;
+  readonly #entries: KernelState;
 
-  constructor(state: State, path: string, buffer: Buffer, header: SnapshotHeader) {
+  constructor(
+    state: State,
+    path: string,
+    file: { at: number; sizeBytes: number },
+    header: SnapshotHeader,
+    entries: KernelState,
+  ) {
     this.#state = state;
+    this.#entries = entries;
+    this.#at = file.at;
+    this.#sizeBytes = file.sizeBytes;
     this.#path = path;
-    this.#buffer = buffer;
     this.#header = header;
-    this.#in = new ByteReader(`snapshot ${path}`, buffer);
+    this.#in = new ByteReader(`snapshot ${path}`, this.#bytes());
+  }
+
+  /** The file's bytes: the kernel's memory moves when rows are added. */
+  #bytes(): Buffer {
+    return this.#entries.kernel.memory.subarray(this.#at, this.#at + this.#sizeBytes);
   }
 
   run(): void {
     const { chunks, number, chunksCrc, bodyBytes } = this.#header;
-    const buffer = this.#buffer;
+    const { kernel } = this.#entries;
     const end = HEADER_BYTES + bodyBytes;
+    // One behind the other, they have the checksum that a chain over them has.
+    const crcs = Buffer.allocUnsafeSlow(chunks * 4);
+    /** Beginnings and ends of chunks of entries: how many rows there are must be known before they are made. */
+    const runs: number[] = [];
     let position = HEADER_BYTES;
-    let chain = 0;
+    let buffer = this.#bytes();
     for (let chunk = 0; chunk < chunks; chunk++) {
       if (end - position < CHUNK_HEADER_BYTES) throw damaged(this.#path, position, "it ends early");
       const length = buffer.readUInt32LE(position);
@@ -103,17 +128,22 @@ class SnapshotLoad {
       if (crc !== buffer.readUInt32LE(position + 4)) {
         throw damaged(this.#path, position, "a chunk's checksum fails");
       }
-      chain = chainCrc(chain, crc);
-      this.#in.reuse(buffer, start, start + length);
+      crcs.writeUInt32LE(crc, chunk * 4);
+      position = start + length;
+      if (kernel.exports.countRows(this.#at + start, this.#at + position) !== 0) {
+        runs.push(start, position);
+        continue;
+      }
+      this.#in.reuse(buffer, start, position);
       this.#chunk();
       if (this.#in.position !== this.#in.end) throw this.#in.corrupt("bytes after the chunk's end");
-      position = start + length;
+      buffer = this.#bytes();
     }
-    if (chain !== chunksCrc || position !== end)
+    if (crc32c(crcs, 0) !== chunksCrc || position !== end)
       throw damaged(this.#path, position, "its chunks do not add up");
-    for (const table of this.#state.tables()) {
-      table.cold?.finish();
-      if (table.cold !== undefined) table.order.appendCold();
+    for (let at = 0; at < runs.length; at += 2) {
+      if (kernel.exports.loadRows(this.#at + runs[at]!, this.#at + runs[at + 1]!) !== 0) continue;
+      throw damaged(this.#path, runs[at]!, "a chunk of entries makes no sense");
     }
   }
 
@@ -124,8 +154,7 @@ class SnapshotLoad {
         this.#catalog();
         return;
       case CHUNK_ENTRIES:
-        this.#run();
-        return;
+        throw this.#in.corrupt("entries of an undefined map");
       case CHUNK_IDEMPOTENCY:
         this.#idempotency();
         return;
@@ -149,6 +178,7 @@ class SnapshotLoad {
       const table = state.table(input.text16());
       if (id !== state.nextTableId || table.id !== 0) throw input.corrupt("maps out of order");
       state.defineTable(table);
+      this.#entries.table(table);
       table.storedVersion = input.varint();
     }
     for (let count = input.varint(); count > 0; count--) {
@@ -169,33 +199,6 @@ class SnapshotLoad {
     state.fence = { number: state.fences, kind, detail };
   }
 
-  #run(): void {
-    const input = this.#in;
-    const buffer = this.#buffer;
-    const table = this.#state.tableById(input.varint());
-    if (table === undefined) throw input.corrupt("entries of an undefined map");
-    const count = input.varint();
-    const columns = input.u8();
-    const keyLengthsAt = skip(input, count * 2);
-    const valueLengthsAt = skip(input, count * 4);
-    const lsnsAt = skip(input, count * 8);
-    const expiriesAt = (columns & COLUMN_EXPIRY) !== 0 ? skip(input, count * 8) : -1;
-    const oneVersion = (columns & COLUMN_ONE_VERSION) !== 0;
-    const schemaVersion = oneVersion ? input.varint() : 0;
-    const versionsAt = oneVersion ? -1 : skip(input, count * 2);
-    let keysBytes = 0;
-    for (let at = keyLengthsAt; at < keyLengthsAt + count * 2; at += 2) {
-      keysBytes += buffer[at]! | (buffer[at + 1]! << 8);
-    }
-    const keysAt = skip(input, keysBytes);
-    const valuesAt = input.position;
-    if (expiriesAt >= 0) table.expires = true;
-    table.cold ??= new ColdRows(buffer);
-    const places = { keyLengthsAt, valueLengthsAt, lsnsAt, expiriesAt, versionsAt, keysAt, valuesAt };
-    const end = table.cold.addRun({ count, schemaVersion, ...places });
-    skip(input, end - valuesAt);
-  }
-
   #idempotency(): void {
     const input = this.#in;
     for (let count = input.varint(); count > 0; count--) {
@@ -205,11 +208,4 @@ class SnapshotLoad {
       this.#state.idempotency.remember(key, { lsn, timeUs, valueBytes: input.latin1(input.length()) });
     }
   }
-}
-
-function skip(input: ByteReader, sizeBytes: number): number {
-  input.need(sizeBytes);
-  const at = input.position;
-  input.position += sizeBytes;
-  return at;
 }

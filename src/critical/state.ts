@@ -1,7 +1,7 @@
 import { invariant } from "../assert.ts";
 import { StoreError } from "../errors.ts";
 import { CRITICAL_NAMES_MAX, NAME_BYTES_MAX } from "../limits.ts";
-import type { Change, LogRecord } from "./change.ts";
+import type { Change, FenceChange, LogRecord } from "./change.ts";
 import { IdempotencyKeys, type IdempotencyOptions } from "./idempotency.ts";
 import { type Fence, SequenceState } from "./sequence.ts";
 import { type Preserver, Table } from "./table.ts";
@@ -159,10 +159,15 @@ export class State {
         return;
       }
       case "fence":
-        this.fence = change.fence;
-        if (change.fence !== undefined) this.fences = change.fence.number;
+        this.applyFence(change);
         return;
     }
+  }
+
+  /** @internal */
+  applyFence({ fence }: FenceChange): void {
+    this.fence = fence;
+    if (fence !== undefined) this.fences = fence.number;
   }
 
   /** Forgets all data but keeps the tables and sequences programs hold, for a reader that starts over. */

@@ -78,6 +78,22 @@ export interface FileStat {
   bornNs: bigint;
 }
 
+/**
+ * Part of a file as memory. What is put there is in the page cache when the call returns, as after a write: a killed
+ * process loses none of it, others read it from the file, and a sync of the file makes it durable. The file must not be
+ * truncated while the map lives.
+ */
+export interface FileMap {
+  /** Where it ends in the file. */
+  readonly end: number;
+  /**
+   * Copies the first `sizeBytes` that `source` shows to `position` of the file, at or after where the last call ended.
+   * `false`, and nothing was copied, when the system cannot provide the page: to be written instead, which says why not.
+   */
+  put(source: DataView, sizeBytes: number, position: number): boolean;
+  close(): void;
+}
+
 export interface DiskFile {
   readonly path: string;
   /** How each write becomes durable; `undefined` for a file that is durable only after `sync`. */
@@ -112,6 +128,12 @@ export interface DiskFile {
    * file is removed. `false` when that cannot be done: what is not reserved is found as it is written.
    */
   reserve?(position: number, sizeBytes: number): Promise<boolean>;
+  /**
+   * The bytes from `position` to at least `end` as memory that is the file. They are reserved on the device first, and
+   * the file's size becomes the map's `end`; one map a file. `undefined`, and nothing has changed but perhaps the size,
+   * where that cannot be: another system, a file system that does not overwrite in place, a full disk.
+   */
+  map?(position: number, end: number): FileMap | undefined;
   /**
    * A lock the kernel holds for this open file and frees the instant the process dies. `exclusive` needs write
    * access. Locks are advisory and belong to the open file: two opens in one process exclude each other.

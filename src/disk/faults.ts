@@ -10,9 +10,11 @@ export interface Fault {
   effect: FaultEffect;
 }
 
-export type FaultOperation = "open" | "read" | "write" | "sync" | "syncDirectory";
+export type FaultOperation = "open" | "read" | "write" | "sync" | "syncDirectory" | "map" | "put";
 
 /**
+ * What goes wrong with `map` and `put` is always that memory cannot be had, whatever the effect.
+ *
  * - `EIO`: the call fails; of a failed write any sectors may have reached the device, and after a failed sync no
  *   later sync writes what that one should have.
  * - `ENOSPC`: a write stores its first `shortBytes` and then fails: the short count of a full disk.

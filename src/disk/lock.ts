@@ -32,7 +32,7 @@ export function lockDirectory(disk: Disk, directory: string): DiskFile {
     }
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
   }
-  file.truncate(0);
+  // What a longer id leaves behind it is not read. Cutting it off first would take longer than all else here.
   file.writeSync(new TextEncoder().encode(`${process.pid}\n`), 0);
   return file;
 }

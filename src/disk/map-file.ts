@@ -1,13 +1,6 @@
 import * as fs from "node:fs";
-import { createRequire } from "node:module";
+import { libC, MAP_FAILED } from "./libc.ts";
 import { attempt } from "./real-file.ts";
-
-/** The part of koffi that is used: it is an optional peer and has to be there only for mapping. */
-interface Koffi {
-  load(path: string): { func(signature: string): (...args: unknown[]) => unknown };
-  address(pointer: unknown): bigint;
-  view(pointer: unknown, sizeBytes: number): ArrayBuffer;
-}
 
 type Map = (sizeBytes: number, fd: number) => ArrayBuffer | undefined;
 
@@ -15,25 +8,20 @@ let known: Map | null | undefined;
 
 const PROT_READ_WRITE = 3;
 const MAP_PRIVATE = 2;
-const FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** `mmap` of the C library, by way of koffi; `null` where there is no koffi, or no Linux. */
+/** `mmap` of the C library; `null` where that is out of reach. */
 function mapper(): Map | null {
   if (known !== undefined) return known;
   known = null;
-  if (process.platform !== "linux") return known;
-  try {
-    const koffi = createRequire(import.meta.url)("koffi") as Koffi;
-    const mmap = koffi
-      .load("libc.so.6")
-      .func("void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)");
-    known = (sizeBytes, fd) => {
-      const pointer = mmap(null, sizeBytes, PROT_READ_WRITE, MAP_PRIVATE, fd, 0);
-      return koffi.address(pointer) === FAILED ? undefined : koffi.view(pointer, sizeBytes);
-    };
-  } catch {
-    // Not installed, or made for another C library: files are read instead.
-  }
+  const library = libC();
+  if (library === null) return known;
+  const mmap = library.func(
+    "void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)",
+  );
+  known = (sizeBytes, fd) => {
+    const pointer = mmap(null, sizeBytes, PROT_READ_WRITE, MAP_PRIVATE, fd, 0);
+    return library.address(pointer) === MAP_FAILED ? undefined : library.view(pointer, sizeBytes);
+  };
   return known;
 }
 

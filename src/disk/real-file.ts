@@ -1,10 +1,12 @@
 import * as fs from "node:fs";
 import { promisify } from "node:util";
+import { invariant } from "../assert.ts";
 import { StoreError } from "../errors.ts";
 import { checkAligned } from "./aligned.ts";
-import type { DiskFile, DurableMethod } from "./disk.ts";
+import type { DiskFile, DurableMethod, FileMap } from "./disk.ts";
 import { lockFile, tryLockFile, unlockFile } from "./file-locks.ts";
 import { reserveSpace } from "./reserve-space.ts";
+import { SharedMap } from "./shared-map.ts";
 
 const readAsync = promisify(fs.read);
 const writeAsync = promisify(fs.write);
@@ -63,6 +65,7 @@ export class RealFile implements DiskFile {
   #open = true;
   /** The same file for writes around the page cache; `null` where there is no such thing. */
   #asideFd: number | null | undefined;
+  #map: SharedMap | undefined;
 
   constructor(path: string, fd: number, durability?: DurableMethod) {
     this.path = path;
@@ -177,6 +180,7 @@ export class RealFile implements DiskFile {
 
   syncSync(): void {
     attempt(this.path, "sync", () => fs.fdatasyncSync(this.#fd));
+    this.#map?.forget();
   }
 
   async sync(): Promise<void> {
@@ -185,9 +189,17 @@ export class RealFile implements DiskFile {
     } catch (error) {
       throw ioError(error, this.path, "sync");
     }
+    this.#map?.forget();
+  }
+
+  map(position: number, end: number): FileMap | undefined {
+    this.#map?.close();
+    this.#map = SharedMap.open(this.#fd, this.path, position, end);
+    return this.#map;
   }
 
   truncate(sizeBytes: number): void {
+    invariant(this.#map === undefined || this.#map.closed, "a mapped file is not truncated");
     attempt(this.path, "truncate", () => fs.ftruncateSync(this.#fd, sizeBytes));
   }
 
@@ -214,6 +226,7 @@ export class RealFile implements DiskFile {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#map?.close();
     if (typeof this.#asideFd === "number") fs.closeSync(this.#asideFd);
     attempt(this.path, "close", () => fs.closeSync(this.#fd));
   }

@@ -1,34 +1,23 @@
-import { createRequire } from "node:module";
+import { libC } from "./libc.ts";
 
 type Reserve = (fd: number, position: number, sizeBytes: number) => Promise<boolean>;
-
-/** The part of koffi that is used: it is an optional peer. */
-interface Koffi {
-  load(path: string): { func(signature: string): { async: (...args: unknown[]) => void } };
-}
 
 let known: Reserve | undefined;
 
 const KEEP_SIZE = 1;
 
-/** `fallocate` of the C library, by way of koffi; where there is none, nothing is reserved. */
+/** `fallocate` of the C library; where that is out of reach, nothing is reserved. */
 function reserver(): Reserve {
   if (known !== undefined) return known;
   known = async () => false;
-  if (process.platform !== "linux") return known;
-  try {
-    const koffi = createRequire(import.meta.url)("koffi") as Koffi;
-    const call = koffi
-      .load("libc.so.6")
-      .func("int fallocate64(int fd, int mode, int64_t offset, int64_t length)").async;
+  const call = libC()?.func("int fallocate64(int fd, int mode, int64_t offset, int64_t length)").async;
+  if (call !== undefined) {
     known = (fd, position, sizeBytes) =>
       new Promise((resolve) => {
         call(fd, KEEP_SIZE, position, sizeBytes, (error: unknown, result: number) =>
           resolve(!error && result === 0),
         );
       });
-  } catch {
-    // Not installed, or made for another C library: files grow as they are written.
   }
   return known;
 }

@@ -14,6 +14,8 @@ export interface SimulatedDiskOptions {
   capacityBytes?: number;
   /** Keeps every change, so that `crashStates` can walk through them; off by default (it keeps all bytes written). */
   trace?: boolean;
+  /** Whether files can be mapped; default true. */
+  maps?: boolean;
 }
 
 /**
@@ -35,12 +37,14 @@ export class SimulatedDisk implements Disk, FileHost {
   readonly #faults = new Faults();
   readonly #locks = new Map<number, FileLocks>();
   readonly #capacityBytes: number;
+  readonly maps: boolean;
   #nextInode: number;
   #clockMs = 1_700_000_000_000;
 
   constructor(options: SimulatedDiskOptions = {}, image = new DiskImage()) {
     this.random = new Random(options.seed ?? 1);
     this.#capacityBytes = options.capacityBytes ?? Number.POSITIVE_INFINITY;
+    this.maps = options.maps ?? true;
     this.#image = image;
     this.#nextInode = Math.max(1, ...image.files.keys()) + 1;
     this.origin = options.trace ? image.clone() : undefined;

@@ -1,6 +1,7 @@
+import { invariant } from "../assert.ts";
 import { StoreError } from "../errors.ts";
 import { checkAligned } from "./aligned.ts";
-import type { DiskFile, DurableMethod } from "./disk.ts";
+import type { DiskFile, DurableMethod, FileMap } from "./disk.ts";
 import type { FaultEffect, FaultOperation } from "./faults.ts";
 import type { Random } from "./random.ts";
 import { SECTOR_BYTES, type SectorFile } from "./sectors.ts";
@@ -14,6 +15,8 @@ export interface FileHost {
   truncate(inode: number, sizeBytes: number): void;
   /** Bytes that still fit on the device. */
   room(): number;
+  /** Whether files can be mapped. */
+  readonly maps: boolean;
   fault(on: FaultOperation, path: string): FaultEffect | undefined;
   locksOf(inode: number): FileLocks;
 }
@@ -56,6 +59,7 @@ export class SimulatedFile implements DiskFile {
   readonly #host: FileHost;
   readonly #writable: boolean;
   #open = true;
+  #map: { from: number; end: number } | undefined;
 
   constructor(
     path: string,
@@ -150,9 +154,38 @@ export class SimulatedFile implements DiskFile {
     this.syncSync();
   }
 
+  /** What is put is what a write would be: in the page cache now, on the device sector by sector. */
+  map(position: number, end: number): FileMap | undefined {
+    if (!this.#host.maps) return undefined;
+    const growth = end - this.#content("map").sizeBytes;
+    if (this.#host.fault("map", this.path) !== undefined || growth > this.#host.room()) return undefined;
+    if (growth > 0) this.#host.truncate(this.#inode, end);
+    this.#map = { from: position, end };
+    return {
+      end,
+      put: (source, sizeBytes, at) => this.#put(source, sizeBytes, at),
+      close: () => {
+        this.#map = undefined;
+      },
+    };
+  }
+
+  #put(source: DataView, sizeBytes: number, position: number): boolean {
+    const map = this.#map;
+    invariant(
+      map !== undefined && position >= map.from && position + sizeBytes <= map.end,
+      "bytes are put within a live map",
+    );
+    if (this.#host.fault("put", this.path) !== undefined) return false;
+    const bytes = new Uint8Array(source.buffer, source.byteOffset, sizeBytes).slice();
+    this.#host.write(this.#inode, bytes, position, false);
+    return true;
+  }
+
   truncate(sizeBytes: number): void {
     this.#content("truncate");
     if (!this.#writable) throw this.#notWritable("truncate");
+    invariant(this.#map === undefined, "a mapped file is not truncated");
     this.#host.truncate(this.#inode, sizeBytes);
   }
 

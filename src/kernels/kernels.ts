@@ -32,21 +32,59 @@ export interface KernelExports {
   bytesDecode(plane: number, count: number, sizeBytes: number): number;
   sparseList(plane: number, count: number, value: number, values: number): number;
   sparseFill(plane: number, count: number, value: number, gapCount: number, valueCount: number): number;
+  huffmanLengths(): number;
+  huffmanPlan(counts: number): number;
+  huffmanUse(decoding: number): number;
+  huffmanEncode(from: number, count: number, out: number): number;
+  huffmanDecode(
+    plane: number,
+    count: number,
+    at: number,
+    a: number,
+    b: number,
+    c: number,
+    sizeBytes: number,
+  ): number;
   streamEnd(): number;
   turn(sizeBytes: number, width: number): void;
   turnBack(sizeBytes: number, width: number): void;
   differ(sizeBytes: number, width: number, float: number): void;
   addBack(sizeBytes: number, width: number, float: number): void;
-  pairsNibbles(): number;
-  pairsBits(): number;
-  pairsEscapes(): number;
-  pairsWhole(): number;
-  pairsShift(count: number, width: number): number;
-  pairsSplit(count: number, width: number, shift: number): number;
-  pairsWholeCount(): number;
-  pairsCountEscapes(count: number): number;
-  pairsCountWhole(escapes: number): number;
-  pairsJoin(count: number, width: number, shift: number): void;
+  packedSetup(float: number, mantissa: number, exponents: number): void;
+  packedTop(): number;
+  packedSetTop(exponent: number): void;
+  packedPlan(count: number, width: number): void;
+  packedLowBytes(): number;
+  packedMapped(): number;
+  packedUnchanged(): number;
+  packedWidths(): number;
+  packedWrite(count: number, width: number, low: number, mapped: number): number;
+  packedBits(): number;
+  packedChanged(): number;
+  packedGaps(): number;
+  packedGapBytes(): number;
+  packedHighs(): number;
+  packedHighBytes(): number;
+  packedLanes(): number;
+  packedLaneBytes(): number;
+  packedCountPatches(at: number, sizeBytes: number): number;
+  packedCountLanes(at: number, count: number): number;
+  packedRead(
+    count: number,
+    width: number,
+    low: number,
+    mapped: number,
+    bits: number,
+    sizeBytes: number,
+  ): number;
+  packedPatch(
+    count: number,
+    width: number,
+    low: number,
+    at: number,
+    gapBytes: number,
+    patches: number,
+  ): number;
   residualSetup(float: number, mantissa: number, exponents: number, drift: number): void;
   residualExponent(count: number, width: number): void;
   mapChanged(count: number, width: number): number;

@@ -63,9 +63,6 @@ export const CODEC_BASES_MAX = 2;
  */
 export const REPLAY_LEVELS_MAX = 3;
 
-/** What recompression may read and write in a second: background writing that a trading day's disk does not notice. */
-export const RECOMPRESS_BYTES_PER_SECOND = 10_000_000;
-
 /** Chunks recompressed under one taking of the saves' lock: a few MB, so that gc waits for less than a second. */
 export const RECOMPRESS_BATCH_CHUNKS = 16;
 
@@ -107,6 +104,9 @@ export const RESUME_BYTES_MAX = 64 << 20;
 
 /** Metrics, and metadata entries, of one version. */
 export const METADATA_ENTRIES_MAX = 4096;
+
+/** Bytes that gc copies between two looks at the budget: a tenth of a second's, and few waits a pack. */
+export const GC_STEP_BYTES = 1 << 20;
 
 /** gc rewrites a pack when more than this part of it is dead: less is not worth the writing. */
 export const GC_REWRITE_FRACTION = 0.1;

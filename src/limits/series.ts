@@ -18,8 +18,20 @@ export const SERIES_SEGMENT_ROWS = 1 << 17;
 /** Bytes of one hot file: a segment of wide rows is sealed before its rows are full. */
 export const SERIES_HOT_BYTES_MAX = 128 << 20;
 
+/**
+ * Bytes of hot files that a process has mapped at once: what was touched of them counts as its memory. Files that
+ * would take more are written.
+ */
+export const SERIES_MAPPED_BYTES_MAX = 32 << 20;
+
 /** Rows of one journal record: a batch is cut into such pieces, each under one checksum. */
 export const SERIES_RECORD_ROWS_MAX = 8192;
+
+/**
+ * Full segments that may wait for the budget of background writing: the one to be sealed next. With one more behind it,
+ * rows come faster than the budget lets them be sealed, and memory counts for more.
+ */
+export const SERIES_SEALS_PACED_MAX = 1;
 
 /** Full segments that may wait to be sealed: when sealing falls this far behind, appends are refused and say so. */
 export const SERIES_SEALS_WAITING_MAX = 16;

@@ -70,7 +70,7 @@ export class MeasuredDisk implements Disk {
     const watch: Watch = {
       onWrite: (sizeBytes, us) => {
         countWrite(counts, sizeBytes, us);
-        if (file.durability !== undefined) this.#pulse.note(us);
+        if (file.durability !== undefined && us !== undefined) this.#pulse.note(us);
       },
       onSync: (us) => counts.syncs.record(us),
       sliceBytes: () => (bulk ? this.#sliceBytes() : Number.POSITIVE_INFINITY),
@@ -153,9 +153,9 @@ export class MeasuredDisk implements Disk {
   }
 }
 
-function countWrite(counts: Counts, sizeBytes: number, us: number): void {
+function countWrite(counts: Counts, sizeBytes: number, us: number | undefined): void {
   counts.writtenBytes += sizeBytes;
-  counts.writes.record(us);
+  if (us !== undefined) counts.writes.record(us);
 }
 
 const CAUSES: ReadonlySet<string> = new Set(["spool", "images", "versions", "critical", "series"]);

@@ -20,8 +20,10 @@ interface HotColumn {
   readonly rowBytes: number;
   values: NumberArray;
   bytes: Uint8Array;
-  /** 64-bit numbers as their halves, lower first. */
+  /** Single numbers of 64 bits as their halves, lower first: a NaN's payload would not survive as a float. */
   readonly words: Int32Array | undefined;
+  /** Whether a row's place in a payload of one row does not depend on what the row holds. */
+  readonly fixed: boolean;
   readonly offsets: Int32Array | undefined;
   readonly validity: Uint8Array | undefined;
 }
@@ -61,6 +63,27 @@ export class HotRows {
 
   /** Adds the rows of a journal payload (docs/formats/series.md); the payload is copied. */
   push(payload: Uint8Array, view: DataView, at: number, rows: number): void {
+    if (rows === 1) this.#pushOne(payload, view, at);
+    else this.#pushMany(payload, view, at, rows);
+  }
+
+  #pushOne(payload: Uint8Array, view: DataView, at: number): void {
+    const chunk = this.#room();
+    const row = chunk.rows;
+    let columnAt = at;
+    for (let i = 0; i < chunk.columns.length; i++) {
+      const column = chunk.columns[i]!;
+      columnAt = column.fixed
+        ? pushFixed(column, row, payload, view, columnAt)
+        : pushColumn(column, row, { payload, view, at: columnAt, rows: 1, from: 0, count: 1 });
+    }
+    this.#track(this.key, chunk.columns[this.#keyAt], row, 1);
+    this.#track(this.known, chunk.columns[this.#knownAt], row, 1);
+    chunk.rows++;
+    this.#rows++;
+  }
+
+  #pushMany(payload: Uint8Array, view: DataView, at: number, rows: number): void {
     let taken = 0;
     while (taken < rows) {
       const chunk = this.#room();
@@ -110,10 +133,12 @@ function makeHotColumn(column: Column, capacity: number): HotColumn {
   const variable = column.type === "utf8" || column.type === "binary";
   const size = storage !== undefined ? capacity * perRow : variable ? 0 : Math.ceil(capacity / 8);
   const values: NumberArray = new (storage === undefined ? Uint8Array : arrayOf(storage))(size);
-  const wide = storage === "i64" || storage === "u64";
+  const rowBytes = widthOf(column.type) * perRow;
+  const wide = rowBytes === 8 && column.listSize === 0;
   return {
     column,
-    rowBytes: widthOf(column.type) * perRow,
+    rowBytes,
+    fixed: rowBytes > 0 && !column.nullable,
     values,
     bytes: new Uint8Array(values.buffer),
     words: wide ? new Int32Array(values.buffer) : undefined,
@@ -134,9 +159,28 @@ interface PayloadPart {
   count: number;
 }
 
+/** Copies a number, or a list of them, out of a payload of one row and returns where the next column begins. */
+function pushFixed(
+  { rowBytes, words, bytes }: HotColumn,
+  row: number,
+  payload: Uint8Array,
+  view: DataView,
+  at: number,
+): number {
+  if (words !== undefined) {
+    words[2 * row] = view.getInt32(at, true);
+    words[2 * row + 1] = view.getInt32(at + 4, true);
+    return at + 8;
+  }
+  if (rowBytes === 1) bytes[row] = payload[at]!;
+  else if (rowBytes <= 16) copyBytes(bytes, row * rowBytes, payload, at, rowBytes);
+  else bytes.set(payload.subarray(at, at + rowBytes), row * rowBytes);
+  return at + rowBytes;
+}
+
 /** Copies a column's rows out of a payload and returns where the next column begins. */
 function pushColumn(target: HotColumn, row: number, part: PayloadPart): number {
-  const { payload, view, rows, from, count } = part;
+  const { payload, rows, from, count } = part;
   let { at } = part;
   if (target.validity !== undefined) {
     copyBits(target.validity, row, payload, at, from, count);
@@ -145,17 +189,8 @@ function pushColumn(target: HotColumn, row: number, part: PayloadPart): number {
   const { rowBytes } = target;
   if (rowBytes > 0) {
     const source = at + from * rowBytes;
-    if (count === 1 && rowBytes === 8 && target.words !== undefined) {
-      target.words[2 * row] = view.getInt32(source, true);
-      target.words[2 * row + 1] = view.getInt32(source + 4, true);
-    } else if (count === 1 && target.values instanceof Float64Array && rowBytes === 8) {
-      // Halves, not a float: a NaN's payload must survive the copy.
-      copyBytes(target.bytes, row * 8, payload, source, 8);
-    } else if (count === 1 && rowBytes <= 16) {
-      copyBytes(target.bytes, row * rowBytes, payload, source, rowBytes);
-    } else {
-      target.bytes.set(payload.subarray(source, source + count * rowBytes), row * rowBytes);
-    }
+    if (count === 1 && rowBytes <= 16) copyBytes(target.bytes, row * rowBytes, payload, source, rowBytes);
+    else target.bytes.set(payload.subarray(source, source + count * rowBytes), row * rowBytes);
     return at + rows * rowBytes;
   }
   if (target.column.type === "bool") {

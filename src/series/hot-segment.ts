@@ -1,4 +1,4 @@
-import type { Disk, DiskFile } from "../disk/disk.ts";
+import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { HotRows } from "./hot-rows.ts";
 import { type Description, RECORD_KINDS } from "./journal-format.ts";
@@ -37,7 +37,11 @@ export class HotSegment {
     rows,
   }: Pick<JournalRecord, "kind" | "bytes" | "view" | "at" | "rows">): void {
     if (kind === RECORD_KINDS.drain) this.window?.drain((payload) => this.#push(payload));
-    if (kind !== RECORD_KINDS.rows) return;
+    if (kind === RECORD_KINDS.rows) this.add(bytes, view, at, rows);
+  }
+
+  /** Takes over rows of a payload that begins at `at`. */
+  add(bytes: Uint8Array, view: DataView, at: number, rows: number): void {
     if (this.window === undefined) {
       this.rows.push(bytes, view, at, rows);
       return;
@@ -56,13 +60,11 @@ export class HotSegment {
 /** A hot file that is read while another process may still write it. */
 export class HotReader {
   readonly segment: HotSegment;
-  readonly #file: DiskFile;
   readonly #reader: JournalReader;
   #ordinal = 0;
   #synced = 0;
 
-  private constructor(file: DiskFile, reader: JournalReader, segment: HotSegment) {
-    this.#file = file;
+  private constructor(reader: JournalReader, segment: HotSegment) {
     this.#reader = reader;
     this.segment = segment;
   }
@@ -81,7 +83,7 @@ export class HotReader {
         file.close();
         return undefined;
       }
-      return new HotReader(file, reader, new HotSegment(header.firstRow, header.description));
+      return new HotReader(reader, new HotSegment(header.firstRow, header.description));
     } catch (error) {
       file.close();
       throw error;
@@ -117,7 +119,7 @@ export class HotReader {
   }
 
   close(): void {
-    this.#file.close();
+    this.#reader.close();
   }
 }
 

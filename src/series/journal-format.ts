@@ -1,5 +1,5 @@
 import { StoreError } from "../errors.ts";
-import { checksumOf } from "./checksum.ts";
+import { checksumOf, checksumWithin } from "./checksum.ts";
 import { type Schema, schemaFromJson, schemaToJson } from "./schema.ts";
 
 /**
@@ -121,5 +121,5 @@ export function sealRecord(bytes: Uint8Array, view: DataView, end: number, heade
   view.setUint32(12, header.ordinal, true);
   view.setUint32(16, header.synced, true);
   view.setUint32(20, header.kind, true);
-  view.setUint32(0, checksumOf(bytes.subarray(4, end)), true);
+  view.setUint32(0, checksumWithin(bytes, view, 4, end), true);
 }

@@ -29,12 +29,16 @@ export type JournalEnd =
   /** Damage to what had been durable: later records say so. */
   | { kind: "rot"; offset: number; sizeBytes: number; lostRows: number };
 
-const WINDOW_BYTES = 1 << 20;
+const WINDOW_BYTES = 64 << 10;
+const ZEROS = Buffer.alloc(WINDOW_BYTES);
+
+/** A window that nobody uses: opening many series needs one after the other. */
+let spare: Uint8Array<ArrayBuffer> | undefined;
 
 /** Reads a hot file from its start, and goes on when its writer has appended more. */
 export class JournalReader {
   readonly #file: DiskFile;
-  #window = new Uint8Array(WINDOW_BYTES);
+  #window = spare ?? new Uint8Array(WINDOW_BYTES);
   #view = new DataView(this.#window.buffer);
   #windowAt = 0;
   #windowBytes = 0;
@@ -43,6 +47,14 @@ export class JournalReader {
 
   constructor(file: DiskFile) {
     this.#file = file;
+    spare = undefined;
+  }
+
+  /** Nothing more is read; what records named as their bytes is used for others. */
+  close(): void {
+    if (this.#window.byteLength === WINDOW_BYTES) spare = this.#window;
+    this.#window = new Uint8Array(0);
+    this.#file.close();
   }
 
   /** Where the next record begins. */
@@ -52,9 +64,13 @@ export class JournalReader {
 
   /** The file's header, or what is wrong with it. Comes first. */
   readHeader(): JournalHeader | string {
-    const room = Math.min(this.#file.sizeBytes(), JOURNAL_HEADER_BYTES + DESCRIPTION_BYTES_MAX);
-    const bytes = new Uint8Array(room);
-    const header = decodeJournalHeader(bytes.subarray(0, this.#file.readSync(bytes, 0)));
+    let header: ReturnType<typeof decodeJournalHeader> = "it ends within its header";
+    if (this.#load(0, JOURNAL_HEADER_BYTES) >= 0) {
+      const sizeBytes =
+        JOURNAL_HEADER_BYTES + Math.min(this.#view.getUint32(12, true), DESCRIPTION_BYTES_MAX);
+      this.#load(0, sizeBytes);
+      header = decodeJournalHeader(this.#window.subarray(0, this.#windowBytes));
+    }
     if (typeof header === "object") this.#position = header.sizeBytes;
     return header;
   }
@@ -97,10 +113,13 @@ export class JournalReader {
 
   /** The last byte from `from` on that is not zero, or less than `from`. */
   #lastUsed(from: number, sizeBytes: number): number {
-    const piece = new Uint8Array(WINDOW_BYTES);
+    // The window's own memory: what it held is read again when it is asked for.
+    const piece = this.#window.subarray(0, WINDOW_BYTES);
+    this.#windowBytes = 0;
     for (let end = sizeBytes; end > from; end -= piece.byteLength) {
       const start = Math.max(from, end - piece.byteLength);
       const count = this.#file.readSync(piece.subarray(0, end - start), start);
+      if (ZEROS.compare(piece, 0, count, 0, count) === 0) continue;
       for (let i = count - 1; i >= 0; i--) if (piece[i] !== 0) return start + i;
     }
     return from - 1;

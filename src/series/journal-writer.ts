@@ -1,6 +1,6 @@
-import type { Disk, DiskFile } from "../disk/disk.ts";
+import { type Disk, type DiskFile, type FileMap, PAGE_BYTES } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
-import { SECTOR_BYTES } from "../limits.ts";
+import { SECTOR_BYTES, SERIES_MAPPED_BYTES_MAX } from "../limits.ts";
 import {
   encodeJournalHeader,
   JOURNAL_RECORD_BYTES,
@@ -11,11 +11,19 @@ import {
 
 /** The file grows by steps, so that an append seldom changes its size: small at first, for series that stay small. */
 const FIRST_STEP_BYTES = 16 << 10;
-const LARGEST_STEP_BYTES = 4 << 20;
+const LARGEST_STEP_BYTES = 1 << 20;
+
+/** A file is mapped when it is this large and its last step was used up within so long: others gain nothing by it. */
+const MAPPED_FROM_BYTES = 64 << 10;
+const MAPPED_WITHIN_MS = 10_000;
+
+/** Bytes of hot files that this process has mapped. */
+let mappedBytes = 0;
 
 /**
- * Appends records to a hot file: one write each, in the page cache when it returns, so that a killed process loses
- * none. `sync` makes them durable; after a failed sync nothing more is written (`ERR_POISONED`).
+ * Appends records to a hot file: one write each, or, where the file grows fast and the system allows, a copy into its
+ * end as memory. Both are in the page cache when `append` returns, so that a killed process loses nothing. `sync` makes
+ * them durable; after a failed sync nothing more is written (`ERR_POISONED`).
  */
 export class JournalWriter {
   readonly path: string;
@@ -29,12 +37,19 @@ export class JournalWriter {
   #nameDurable = false;
   #marked = true;
   #failed: unknown;
+  /** The end of the file as memory, from where the last step began. */
+  #map: FileMap | undefined;
+  #mapBytes = 0;
+  #mayMap = true;
+  /** Goes on where another file that grew fast was full. */
+  #fast: boolean;
+  #grownMs = performance.now();
   #syncing: Promise<void> | undefined;
 
   private constructor(
     disk: Disk,
     file: DiskFile,
-    state: { directory: string; end: number; rows: number; sizeBytes: number },
+    state: { directory: string; end: number; rows: number; sizeBytes: number; fast?: boolean },
   ) {
     this.#disk = disk;
     this.#file = file;
@@ -43,6 +58,7 @@ export class JournalWriter {
     this.#end = state.end;
     this.#rows = state.rows;
     this.#sizeBytes = state.sizeBytes;
+    this.#fast = state.fast ?? false;
   }
 
   /**
@@ -53,7 +69,7 @@ export class JournalWriter {
     disk: Disk,
     place: { directory: string; name: string },
     header: JournalHeader,
-    carried: readonly Uint8Array[] = [],
+    { carried = [], fast = false }: { carried?: readonly Uint8Array[]; fast?: boolean } = {},
   ): JournalWriter {
     const { directory, name } = place;
     const temporary = `${directory}/${name}.new`;
@@ -68,22 +84,31 @@ export class JournalWriter {
     } finally {
       file.close();
     }
-    const state = { directory, end: bytes.byteLength, rows: carried.length, sizeBytes: bytes.byteLength };
+    const state = {
+      directory,
+      end: bytes.byteLength,
+      rows: carried.length,
+      sizeBytes: bytes.byteLength,
+      fast,
+    };
     return new JournalWriter(disk, disk.open(`${directory}/${name}`, { access: "write" }), state);
   }
 
-  /** Goes on with a file that was recovered up to `end`; what lies behind was torn and is cut off. */
+  /** Goes on with a file that was recovered up to `end`; what was torn behind it is cut off, what is zeros stays. */
   static resume(
     disk: Disk,
     place: { directory: string; name: string },
     state: { end: number; rows: number; torn: boolean },
   ): JournalWriter {
     const file = disk.open(`${place.directory}/${place.name}`, { access: "write" });
-    file.truncate(state.end);
-    // Torn bytes must not come back behind rows that are written in their place.
-    if (state.torn) file.syncSync();
+    if (state.torn) {
+      file.truncate(state.end);
+      // Torn bytes must not come back behind rows that are written in their place.
+      file.syncSync();
+    }
     const { end, rows } = state;
-    const writer = new JournalWriter(disk, file, { directory: place.directory, sizeBytes: end, end, rows });
+    const sizeBytes = file.sizeBytes();
+    const writer = new JournalWriter(disk, file, { directory: place.directory, sizeBytes, end, rows });
     writer.#leaveSector();
     // What was read may only be in the page cache.
     writer.#marked = false;
@@ -104,6 +129,11 @@ export class JournalWriter {
     return this.#end;
   }
 
+  /** Whether it grows fast enough to be mapped. */
+  get mapped(): boolean {
+    return this.#map !== undefined;
+  }
+
   /**
    * Appends the record whose payload lies in `bytes` from `JOURNAL_RECORD_BYTES` to `end`; the bytes before it are
    * used for its header. On a failure the file is as before, and the same call may succeed later.
@@ -120,7 +150,9 @@ export class JournalWriter {
     sealRecord(bytes, view, end, { rows, ordinal: this.#rows, synced: this.#synced, kind });
     const next = this.#end + end;
     if (next > this.#sizeBytes) this.#grow(next);
-    this.#file.writeSync(bytes.subarray(0, end), this.#end);
+    if (this.#map === undefined || !this.#put(this.#map, view, end)) {
+      this.#file.writeSync(bytes.subarray(0, end), this.#end);
+    }
     this.#end = next;
     this.#rows += rows;
     this.#marked = false;
@@ -183,8 +215,15 @@ export class JournalWriter {
     this.#marked = true;
   }
 
+  /** No rows will follow: lets go of memory. */
+  fill(): void {
+    this.#unmap();
+    this.#mayMap = false;
+  }
+
   /** Everything durable, a mark that says so, and no room left over. */
   async close(): Promise<void> {
+    this.fill();
     try {
       if (this.#failed === undefined) {
         await this.sync();
@@ -198,14 +237,51 @@ export class JournalWriter {
 
   /** Lets go of the file without another write, once no sync is in flight. */
   async release(): Promise<void> {
+    this.#unmap();
     await this.#syncing?.catch(() => {});
     this.#file.close();
   }
 
+  /** Where the system cannot provide a page, the file is written from there on. */
+  #put(map: FileMap, source: DataView, sizeBytes: number): boolean {
+    if (map.put(source, sizeBytes, this.#end)) return true;
+    this.#unmap();
+    this.#mayMap = false;
+    return false;
+  }
+
   #grow(needed: number): void {
-    const step = Math.min(LARGEST_STEP_BYTES, Math.max(FIRST_STEP_BYTES, this.#sizeBytes));
-    this.#sizeBytes = Math.max(needed, this.#sizeBytes + step);
-    this.#file.truncate(this.#sizeBytes);
+    const nowMs = performance.now();
+    const fast =
+      this.#fast || (nowMs - this.#grownMs < MAPPED_WITHIN_MS && this.#sizeBytes >= MAPPED_FROM_BYTES);
+    const least = this.#fast ? MAPPED_FROM_BYTES : FIRST_STEP_BYTES;
+    const step = Math.min(LARGEST_STEP_BYTES, Math.max(least, this.#sizeBytes));
+    const sizeBytes = Math.ceil(Math.max(needed, this.#sizeBytes + step) / PAGE_BYTES) * PAGE_BYTES;
+    this.#fast = false;
+    this.#grownMs = nowMs;
+    this.#unmap();
+    if (!fast || !this.#mapTo(sizeBytes)) this.#file.truncate(sizeBytes);
+    this.#sizeBytes = sizeBytes;
+  }
+
+  #mapTo(sizeBytes: number): boolean {
+    const wanted = sizeBytes - this.#end;
+    if (!this.#mayMap || mappedBytes + wanted > SERIES_MAPPED_BYTES_MAX) return false;
+    this.#map = this.#file.map?.(this.#end, sizeBytes);
+    if (this.#map === undefined) {
+      this.#mayMap = false;
+      return false;
+    }
+    this.#mapBytes = wanted;
+    mappedBytes += wanted;
+    return true;
+  }
+
+  #unmap(): void {
+    this.#map?.close();
+    this.#map = undefined;
+    mappedBytes -= this.#mapBytes;
+    this.#mapBytes = 0;
   }
 
   #poisoned(): StoreError {

@@ -8,6 +8,7 @@ import { type Column, columnIndex, type Schema } from "./schema.ts";
 import { BLOCK_ROWS, type Bounds, type SegmentSummary } from "./segment-format.ts";
 import type { SealedSegment, Snapshot } from "./segment-list.ts";
 import { SegmentReader } from "./segment-reader.ts";
+import type { BlockCacheStats } from "./series-size.ts";
 import { adapt, nulls } from "./widen.ts";
 
 /** Which of a series' two times a question is about. */
@@ -36,6 +37,8 @@ export class ReadCache {
   readonly #readers = new Map<string, SegmentReader>();
   readonly #blocks = new Map<string, ColumnSlice>();
   #blockBytes = 0;
+  #hits = 0;
+  #misses = 0;
 
   constructor(disk: Disk, codec: ColumnCodec) {
     this.#disk = disk;
@@ -64,8 +67,12 @@ export class ReadCache {
     let block = this.#blocks.get(key);
     if (block === undefined) {
       block = make();
+      this.#misses++;
       this.#blockBytes += bytesOf(block);
-    } else this.#blocks.delete(key);
+    } else {
+      this.#hits++;
+      this.#blocks.delete(key);
+    }
     this.#blocks.set(key, block);
     while (this.#blockBytes > SERIES_CACHE_BYTES && this.#blocks.size > 1) {
       const [oldest, evicted] = this.#blocks.entries().next().value!;
@@ -73,6 +80,16 @@ export class ReadCache {
       this.#blockBytes -= bytesOf(evicted);
     }
     return block;
+  }
+
+  /** Blocks asked for one by one; ranges are read past the cache. */
+  stats(): BlockCacheStats {
+    return {
+      hits: this.#hits,
+      misses: this.#misses,
+      usedBytes: this.#blockBytes,
+      limitBytes: SERIES_CACHE_BYTES,
+    };
   }
 
   close(): void {

@@ -2,7 +2,7 @@ import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { type RecoveredHot, recoverHot } from "./hot-segment.ts";
 import { hotFileName } from "./segment-format.ts";
-import { checkGap, listSegments, readSealed, type SealedSegment } from "./segment-list.ts";
+import { checkGap, readSealed, type SealedSegment, segmentsAmong } from "./segment-list.ts";
 import type { Gap } from "./series-file.ts";
 
 export interface RecoveredSeries {
@@ -28,13 +28,14 @@ export function recoverSeries(
   gaps: readonly Gap[],
 ): RecoveredSeries {
   let dropped = false;
-  for (const name of disk.list(directory)) {
+  const listed = disk.list(directory);
+  for (const name of listed) {
     if (!name.endsWith(".new")) continue;
     disk.remove(`${directory}/${name}`);
     // A rename of the next file of that name must not find this one after a power cut.
     dropped = true;
   }
-  const names = listSegments(disk, directory);
+  const names = segmentsAmong(listed);
   const sealed = names
     .filter(({ kind }) => kind === "sealed")
     .map((name) => readSealed(disk, directory, name, storeId));

@@ -26,8 +26,12 @@ export interface Snapshot {
 
 /** Segment files of a directory, in order; a sealed one comes before a hot one of the same rows. */
 export function listSegments(disk: Disk, directory: string): SegmentName[] {
-  return disk
-    .list(directory)
+  return segmentsAmong(disk.list(directory));
+}
+
+/** The same of the names in a directory. */
+export function segmentsAmong(names: readonly string[]): SegmentName[] {
+  return names
     .map(parseSegmentName)
     .filter((name) => name !== undefined)
     .sort((a, b) => a.firstRow - b.firstRow || (a.kind === b.kind ? 0 : a.kind === "sealed" ? -1 : 1));

@@ -180,8 +180,7 @@ export class SegmentReader {
       const run = left.slice(first, end);
       const { offset } = this.columns[run[0]!]!;
       const last = this.columns[run.at(-1)!]!;
-      const bytes = new Uint8Array(last.offset + last.sizeBytes - offset);
-      this.#file.readSync(bytes, offset);
+      const bytes = this.#bytesAt(offset, last.offset + last.sizeBytes - offset);
       for (const place of run) {
         const { offset: at, sizeBytes } = this.columns[place]!;
         this.#keep(place, bytes.subarray(at - offset, at - offset + sizeBytes));
@@ -193,9 +192,13 @@ export class SegmentReader {
   #load(place: number): void {
     if (this.#bytes.has(place)) return;
     const { offset, sizeBytes } = this.columns[place]!;
-    const bytes = new Uint8Array(sizeBytes);
-    this.#file.readSync(bytes, offset);
-    this.#keep(place, bytes);
+    this.#keep(place, this.#bytesAt(offset, sizeBytes));
+  }
+
+  /** Memory that is about to be read into need not be cleared first. */
+  #bytesAt(offset: number, sizeBytes: number): Uint8Array {
+    const bytes = Buffer.allocUnsafeSlow(sizeBytes);
+    return bytes.subarray(0, this.#file.readSync(bytes, offset));
   }
 
   /** Checks a column's bytes and keeps them, with those of the columns it is decoded with. */
@@ -269,7 +272,7 @@ export function decodeFooter(
     const bounds: Bounds[] = [];
     let previous = 0n;
     for (let block = 0; block * BLOCK_ROWS < summary.rows; block++) {
-      const min = BigInt.asIntN(64, previous + unzigzag(source.varint64()));
+      const min = BigInt.asIntN(64, previous + source.zigzag64());
       bounds.push({ min, max: BigInt.asIntN(64, min + source.varint64()) });
       previous = min;
     }
@@ -277,10 +280,6 @@ export function decodeFooter(
   });
   source.finish();
   return { columns, blocks };
-}
-
-function unzigzag(value: bigint): bigint {
-  return BigInt.asIntN(64, (value >> 1n) ^ -(value & 1n));
 }
 
 function damaged(path: string, offset: number, what: string, column?: string): StoreError {

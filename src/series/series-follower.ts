@@ -6,6 +6,9 @@ import { readSeriesFile, SERIES_FILE, type SeriesDefinition } from "./series-fil
 /** A look at the directory may meet files that are just being sealed or evicted: then it looks again. */
 const ATTEMPTS = 20;
 
+/** File systems note changes by the tick of a clock, of up to some ten milliseconds; FAT's has two seconds. */
+const SETTLED_MS = 2500;
+
 /** Reads a series that another process (or nobody) writes: sealed segments, and the rows of hot files as they come. */
 export class SeriesFollower {
   readonly #disk: Disk;
@@ -16,6 +19,8 @@ export class SeriesFollower {
   #definitionFile = "";
   /** Names in the directory when its segments were looked at. */
   #listed: string | undefined;
+  /** When the directory had last changed by then; `undefined` where that does not tell whether it has changed since. */
+  #listedChangeMs: number | undefined;
   #sealed = new Map<string, SealedSegment>();
   #hot = new Map<string, HotReader>();
   #snapshot: Snapshot;
@@ -54,18 +59,31 @@ export class SeriesFollower {
   }
 
   #look(): Snapshot {
-    const listed = this.#disk.list(this.#directory).join("\n");
-    const sameFiles = listed === this.#listed;
-    if (!sameFiles) {
-      this.#listed = undefined;
-      if (this.#lookAtSegments()) this.#listed = listed;
-    }
+    const changeMs = this.#disk.stat(this.#directory)?.modifiedMs;
+    const untouched = changeMs !== undefined && changeMs === this.#listedChangeMs;
+    const sameFiles = untouched || this.#lookAtNames(changeMs);
     for (const reader of this.#hot.values()) reader.refresh();
-    // A hot file of another schema than the one known: the series was opened with a wider one.
-    const sameDefinition = !this.#lookAtDefinition();
+    // A hot file of another schema than the one known: the series was opened with a wider one. The definition's file is
+    // put in its place under another name, which the directory shows.
+    const sameDefinition = untouched || !this.#lookAtDefinition();
     // Nothing new: what was worked out from the snapshot stays good, too.
     if (!sameFiles || !sameDefinition || this.#hot.size > 0) this.#snapshot = this.#take();
     return this.#snapshot;
+  }
+
+  /** Whether the directory holds the files it held. */
+  #lookAtNames(changeMs: number | undefined): boolean {
+    this.#listedChangeMs = undefined;
+    const listed = this.#disk.list(this.#directory).join("\n");
+    const same = listed === this.#listed;
+    if (!same) {
+      this.#listed = undefined;
+      if (this.#lookAtSegments()) this.#listed = listed;
+    }
+    // A change within the same tick of the clock would not show.
+    const settled = changeMs !== undefined && Date.now() - changeMs > SETTLED_MS;
+    if (this.#listed !== undefined && settled) this.#listedChangeMs = changeMs;
+    return same;
   }
 
   /** Opens what is new among the segments, lets go of what is gone; whether all that is there could be opened. */

@@ -143,6 +143,8 @@ export function parseKeep(keep: string | number): Retention {
  * @throws ERR_CONFLICT naming the column that fits neither way
  */
 export function redefineSeries(found: SeriesDefinition, options: SeriesOptions): SeriesDefinition {
+  const { columns, ring, order, duplicates, derive } = options;
+  if ([columns, ring, order, duplicates, derive].every((named) => named === undefined)) return found;
   const key = options.key ?? found.schema.key;
   const knownKey = options.knownKey ?? found.schema.knownKey;
   const schema =

@@ -6,6 +6,7 @@ import { NAME_BYTES_MAX, SERIES_OPEN_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import { loadColumnCodec } from "./columns/column-codec.ts";
 import { ReadCache } from "./parts.ts";
+import type { SealBudget } from "./seal-pace.ts";
 import { Series } from "./series.ts";
 import {
   directoryName,
@@ -16,6 +17,7 @@ import {
 } from "./series-file.ts";
 import { SeriesFollower } from "./series-follower.ts";
 import { defineSeries, redefineSeries, type SeriesOptions } from "./series-options.ts";
+import { addUp, NO_READS, type SeriesSize, type SeriesTotals } from "./series-size.ts";
 import { SeriesWriter } from "./series-writer.ts";
 
 export interface SeriesStoreOptions {
@@ -28,6 +30,8 @@ export interface SeriesStoreOptions {
   nowUs: () => bigint;
   /** Told of background work (a flush, a seal) that failed while nobody was waiting for it. */
   onError?: ((error: unknown) => void) | undefined;
+  /** What background writing takes from; without one, seals do not wait. */
+  budget?: SealBudget | undefined;
 }
 
 /** The time series of a store. */
@@ -99,6 +103,34 @@ export class SeriesStore {
     }
   }
 
+  /** All series together: those that are not open are looked at one after the other, without decoding a row. */
+  async stats(): Promise<SeriesTotals> {
+    const sizes: SeriesSize[] = [];
+    let unreadable = 0;
+    const names = this.list();
+    for (const name of names) {
+      try {
+        sizes.push(await this.#sizeOf(name));
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error;
+        unreadable++;
+      }
+    }
+    const blockCache = (await this.#cache)?.stats() ?? NO_READS;
+    return addUp(sizes, { series: names.length, writing: this.#writers.size, unreadable, blockCache });
+  }
+
+  async #sizeOf(name: string): Promise<SeriesSize> {
+    const open = this.#writers.get(name);
+    if (open !== undefined) return open.size();
+    const series = this.#openReader(name);
+    try {
+      return series.size();
+    } finally {
+      await series.close();
+    }
+  }
+
   /** Closes every open series and what their reads keep. */
   async close(): Promise<void> {
     await Promise.all([...this.#open].map((series) => series.close()));
@@ -123,9 +155,9 @@ export class SeriesStore {
   }
 
   #openWriter(name: string, options: SeriesOptions): Series {
-    const { disk, storeId, pool, nowUs, onError } = this.#options;
+    const { disk, storeId, pool, nowUs, onError, budget } = this.#options;
     const directory = this.#directoryOf(name);
-    if (readSeriesFile(disk, directory) === undefined) {
+    if (disk.stat(`${directory}/${SERIES_FILE}`) === undefined) {
       if (options.columns === undefined) throw notThere(name, this.list());
       // A definition that is wrong leaves no directory behind.
       defineSeries(name, options, nowUs());
@@ -140,6 +172,7 @@ export class SeriesStore {
         flushIntervalMs: checkInterval(options.flushIntervalMs ?? 1000),
         profile: options.profile ?? "compact",
         onError: onError ?? (() => {}),
+        budget,
       });
       if (!sameDefinition(found, definition)) writeSeriesFile(disk, directory, definition);
       const onClose = () => {
@@ -174,7 +207,7 @@ export class SeriesStore {
 function sameDefinition(a: SeriesDefinition | undefined, b: SeriesDefinition): boolean {
   const text = (value: unknown) =>
     JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? `${item}n` : item));
-  return a !== undefined && text(a) === text(b);
+  return a === b || (a !== undefined && text(a) === text(b));
 }
 
 function checkInterval(flushIntervalMs: number): number {

@@ -13,6 +13,7 @@ import { evictable } from "./retention.ts";
 import { type BatchInput, batchRows, RowEncoder, type RowInput } from "./row-encoder.ts";
 import { columnIndex, type Schema, sameSchema } from "./schema.ts";
 import { type SealRequest, type SealResult, sealJob } from "./seal.job.ts";
+import { type SealBudget, SealPace } from "./seal-pace.ts";
 import { hotFileName, segmentFileName } from "./segment-format.ts";
 import { readSealed, type SealedSegment, type Snapshot } from "./segment-list.ts";
 import type { SeriesDefinition } from "./series-file.ts";
@@ -30,6 +31,8 @@ export interface WriterOptions {
   profile: "light" | "compact";
   /** Told of background work that failed while nobody was waiting for it. */
   onError: (error: unknown) => void;
+  /** Without one, seals do not wait. */
+  budget?: SealBudget | undefined;
 }
 
 interface Hot {
@@ -48,6 +51,7 @@ export class SeriesWriter {
   readonly #definition: SeriesDefinition;
   readonly #encoder: RowEncoder;
   readonly #admission: Admission;
+  readonly #releasedKey = () => this.#released();
   readonly #sealed: SealedSegment[];
   /** Full segments that wait to be sealed, oldest first. */
   readonly #full: (Hot & { rows: number })[] = [];
@@ -58,12 +62,16 @@ export class SeriesWriter {
   #snapshot: Snapshot | undefined;
   #endRow: number;
   #sealing: Promise<void> | undefined;
+  /** Whether the last full file was filled fast. */
+  #fast = false;
+  readonly #pace: SealPace;
   #closed = false;
 
   private constructor(place: WriterPlace, definition: SeriesDefinition, options: WriterOptions) {
     this.#place = place;
     this.#definition = definition;
     this.#options = options;
+    this.#pace = new SealPace(options.budget);
     this.#encoder = new RowEncoder(definition.schema);
     this.#flushTimer = new FlushTimer(options.flushIntervalMs, () => {
       this.#sync().catch((error: unknown) => options.onError(error));
@@ -118,7 +126,7 @@ export class SeriesWriter {
   append(row: RowInput): number | undefined {
     this.#requireOpen();
     const end = this.#encoder.encodeRow(row);
-    if (!this.#admission.admit(this.#encoder, end, () => this.#released())) return undefined;
+    if (!this.#admission.admit(this.#encoder, end, this.#releasedKey)) return undefined;
     try {
       this.#write(end, 1);
     } catch (error) {
@@ -182,10 +190,12 @@ export class SeriesWriter {
 
   /** Waits until no full segment waits to be sealed. @throws what kept one from being sealed */
   async settled(): Promise<void> {
-    while (this.#full.length > 0) {
-      this.#sealInBackground();
-      await this.#sealing;
-    }
+    await this.#pace.without(async () => {
+      while (this.#full.length > 0) {
+        this.#sealInBackground();
+        await this.#sealing;
+      }
+    });
   }
 
   /** Keeps rows from `row` on from eviction until released. */
@@ -232,6 +242,7 @@ export class SeriesWriter {
     if (this.#closed) return;
     this.#closed = true;
     this.#flushTimer.stop();
+    this.#pace.hurry();
     try {
       await this.#sealing?.catch(() => {});
       for (const { journal } of this.#full) await journal.close();
@@ -272,7 +283,7 @@ export class SeriesWriter {
     const hot = this.#room();
     const { bytes, view } = this.#encoder;
     hot.journal.append(bytes, view, end, rows);
-    hot.segment.apply({ kind: RECORD_KINDS.rows, bytes, view, at: JOURNAL_RECORD_BYTES, rows });
+    hot.segment.add(bytes, view, JOURNAL_RECORD_BYTES, rows);
     this.#endRow = hot.segment.endRow;
     this.#snapshot = undefined;
   }
@@ -295,10 +306,10 @@ export class SeriesWriter {
     const { disk, directory, storeId } = this.#place;
     const header = { storeId, firstRow: segment.firstRow, description: segment.description };
     const place = { directory, name: hotFileName(segment.firstRow) };
-    const journal = JournalWriter.create(disk, place, header, carried);
+    const journal = JournalWriter.create(disk, place, header, { carried, fast: this.#fast });
     for (const payload of carried) {
       const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-      segment.apply({ kind: RECORD_KINDS.rows, bytes: payload, view, at: 0, rows: 1 });
+      segment.add(payload, view, 0, 1);
     }
     return { segment, journal };
   }
@@ -323,8 +334,11 @@ export class SeriesWriter {
         ? this.#begin(new HotSegment(hot.segment.endRow, { schema, windowKeys }), carried)
         : undefined;
     const { rows } = hot.segment.rows;
-    if (rows > 0) this.#full.push({ ...hot, rows });
-    else {
+    if (rows > 0) {
+      this.#fast = hot.journal.mapped;
+      hot.journal.fill();
+      this.#full.push({ ...hot, rows });
+    } else {
       // Nothing in it: the next file may even take its name.
       this.#place.disk.remove(hot.journal.path);
       void hot.journal.release();
@@ -335,6 +349,7 @@ export class SeriesWriter {
   }
 
   #sealInBackground(): void {
+    this.#pace.filled(this.#full.length);
     if (this.#sealing !== undefined || this.#full.length === 0) return;
     this.#sealing = this.#sealAll().finally(() => {
       this.#sealing = undefined;
@@ -348,13 +363,17 @@ export class SeriesWriter {
       const { disk, directory, storeId, pool } = this.#place;
       const { firstRow } = hot.segment;
       const { rows } = hot;
+      await this.#pace.turn(this.#full.length);
+      if (this.#closed) return;
       // Rows carried out of its window must be durable where they are now before this file goes.
       const next = this.#full[1] ?? this.#hot;
       if (hot.segment.window !== undefined) await next?.journal.sync();
       const { profile } = this.#options;
       const { derive } = this.#definition;
       const request: SealRequest = { directory, storeId, firstRow, rows, profile, ...(derive && { derive }) };
-      await pool.run<SealResult>(sealJob, pool.inline ? { ...request, disk } : request);
+      const sent = pool.inline ? { ...request, disk } : request;
+      const { sizeBytes } = await pool.run<SealResult>(sealJob, sent);
+      this.#pace.charge(sizeBytes);
       const name = { name: segmentFileName(firstRow, rows), kind: "sealed" as const, firstRow, rows };
       this.#sealed.push(readSealed(disk, directory, name, storeId));
       this.#full.shift();

@@ -16,23 +16,14 @@ import {
   SeriesReads,
   type SeriesRow,
 } from "./series-reads.ts";
+import { rowsIn, type SeriesSize, sizeOf } from "./series-size.ts";
 import type { SeriesWriter } from "./series-writer.ts";
 
-/** What a series has and what it takes. */
-export interface SeriesStats {
+/** What a series has and what it takes. Rows are `firstRow` to `endRow - 1` unless damage took some. */
+export interface SeriesStats extends SeriesSize {
   name: string;
-  /** Rows that can be read; `firstRow` to `endRow - 1` unless damage took some. */
-  rows: number;
   firstRow: number;
   endRow: number;
-  /** Rows the ring had no room for any more. */
-  evictedRows: number;
-  /** Sealed segments. */
-  segments: number;
-  /** 8 bytes a value, numbers of lists each. */
-  rawBytes: number;
-  /** Segments with all headers, the rows of the hot one and `series.json`. */
-  storedBytes: number;
   columns: Record<string, { type: string; encoding: string; storedBytes: number }>;
 }
 
@@ -110,9 +101,7 @@ export class Series implements AsyncDisposable {
 
   /** Rows that can be read now. */
   count(): number {
-    const { endRow, firstRow, definition } = this.#snapshot();
-    const lost = definition.gaps.filter((gap) => gap.firstRow >= firstRow);
-    return endRow - firstRow - lost.reduce((sum, gap) => sum + gap.rows, 0);
+    return rowsIn(this.#snapshot());
   }
 
   /** The numbers of the oldest row and of the one to come. */
@@ -258,19 +247,11 @@ export class Series implements AsyncDisposable {
       total.encodings.add("hot");
       total.storedBytes += hotRows * rowBytes(column);
     }
-    const rows = this.count();
     return {
       name: this.name,
-      rows,
       firstRow,
       endRow,
-      evictedRows: firstRow,
-      segments: sealed.length,
-      rawBytes: rows * columns.reduce((sum, { listSize }) => sum + 8 * Math.max(1, listSize), 0),
-      storedBytes:
-        sealed.reduce((sum, { summary }) => sum + summary.sizeBytes, 0) +
-        (this.#writer?.hotBytes ?? this.#follower!.hotBytes) +
-        this.#parts.fileBytes(),
+      ...this.#sizeOf(snapshot),
       columns: Object.fromEntries(
         columns.map(({ name, type }) => {
           const { encodings, storedBytes } = totals.get(name)!;
@@ -278,6 +259,16 @@ export class Series implements AsyncDisposable {
         }),
       ),
     };
+  }
+
+  /** Rows and bytes, without what each column takes. */
+  size(): SeriesSize {
+    return this.#sizeOf(this.#snapshot(true));
+  }
+
+  #sizeOf(snapshot: Snapshot): SeriesSize {
+    const hotBytes = this.#writer?.hotBytes ?? this.#follower!.hotBytes;
+    return sizeOf(snapshot, { hotBytes, fileBytes: this.#parts.fileBytes() });
   }
 
   /** Makes what was appended durable and lets go of files and locks. Closing twice is fine. */

@@ -13,6 +13,17 @@ export interface StateOptions {
   nowUs: () => bigint;
 }
 
+/** Strategies' maps of a store. */
+export interface StateStats {
+  maps: number;
+  /** Of them, those that this object has open, */
+  openMaps: number;
+  /** and their entries. */
+  entries: number;
+  /** Logs of all of them, with the history they keep. */
+  storedBytes: number;
+}
+
 /** The store's state maps by name: each has a directory and a writer of its own. */
 export class State {
   readonly #options: StateOptions;
@@ -55,6 +66,19 @@ export class State {
   names(): string[] {
     const { disk, directory } = this.#options;
     return disk.list(directory).map(decodeURIComponent).sort();
+  }
+
+  stats(): StateStats {
+    const { disk, directory } = this.#options;
+    const open = [...this.#maps.values()];
+    let storedBytes = 0;
+    const names = disk.list(directory);
+    for (const name of names) {
+      const files = disk.list(`${directory}/${name}`).map((file) => `${directory}/${name}/${file}`);
+      storedBytes += files.reduce((sum, path) => sum + (disk.stat(path)?.sizeBytes ?? 0), 0);
+    }
+    const entries = open.reduce((sum, { map }) => sum + map.size, 0);
+    return { maps: names.length, openMaps: open.length, entries, storedBytes };
   }
 
   /** @throws `ERR_NOT_FOUND` naming those nearest */

@@ -1,4 +1,6 @@
 import type { StoreError } from "../errors.ts";
+import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
+import type { RecordPlaces } from "./record-places.ts";
 
 /**
  * An ordered, durable sequence of records: what critical state is built on. The write-ahead log on a local disk is
@@ -18,6 +20,11 @@ export interface Journal {
   read(lsn: bigint): Iterable<JournalEntry>;
   /** The same without an object for each record, which is what replaying a full log has no time for. */
   scan(lsn: bigint, visit: RecordVisitor): void;
+  /**
+   * Durable records from `lsn` on where they lie in the kernel's memory already, which opening a journal may have
+   * filled. `undefined` when they do not, or do not any more; `ERR_NOT_FOUND` when they were trimmed.
+   */
+  place?(lsn: bigint, kernel: RecoveryKernel): RecordPlaces | undefined;
   /** Gives up records below `lsn`; their space is reused when a whole segment is free. */
   trim(lsn: bigint): void;
   close(): Promise<void>;

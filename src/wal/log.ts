@@ -1,6 +1,7 @@
 import { invariant } from "../assert.ts";
 import type { DiskFile, DurableMethod } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { WAL_RECORD_BYTES_MAX } from "../limits.ts";
 import { createInlineCarrier, type WriteCarrier, type WriteOutcome, writeToAll } from "./carrier.ts";
 import {
@@ -23,7 +24,8 @@ import {
 } from "./journal.ts";
 import { type CountSummary, LatencyHistogram, type LatencySummary } from "./latency.ts";
 import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
-import { type RecoveredBlocks, readEntries, scanEntries } from "./read-log.ts";
+import { readEntries, scanEntries } from "./read-log.ts";
+import { placeRecords, type RecordPlaces, type RecoveredLog } from "./record-places.ts";
 import { SegmentKeeper } from "./segment-keeper.ts";
 import type { Segments } from "./segments.ts";
 import { createThreadCarrier } from "./thread-carrier.ts";
@@ -64,7 +66,7 @@ export interface LogParts {
   firstLsns: Map<number, number>;
   report: OpenReport;
   /** Blocks as recovery found them. */
-  recovered: RecoveredBlocks | undefined;
+  recovered: RecoveredLog | undefined;
 }
 
 /**
@@ -85,8 +87,8 @@ export class WriteAheadLog implements Journal {
   readonly #gathering: Gathering;
   readonly #keeper: SegmentKeeper;
   #copies: Segments[];
-  /** For the first reading, which is what replays the log. */
-  #recovered: RecoveredBlocks | undefined;
+  /** For the first placing, which is what replays the log. */
+  #recovered: RecoveredLog | undefined;
   #durableLsn: number;
   #inFlight: GatheredWrite | undefined;
   #carrier: WriteCarrier | undefined;
@@ -147,17 +149,20 @@ export class WriteAheadLog implements Journal {
   }
 
   *read(lsn: bigint): Generator<JournalEntry> {
-    yield* readEntries(this.#copies, this.#chain, this.#rangeFrom(lsn), this.#takeRecovered());
+    yield* readEntries(this.#copies, this.#chain, this.#rangeFrom(lsn));
   }
 
   scan(lsn: bigint, visit: RecordVisitor): void {
-    scanEntries(this.#copies, this.#chain, this.#rangeFrom(lsn), visit, this.#takeRecovered());
+    scanEntries(this.#copies, this.#chain, this.#rangeFrom(lsn), visit);
   }
 
-  #takeRecovered(): RecoveredBlocks | undefined {
+  place(lsn: bigint, kernel: RecoveryKernel): RecordPlaces | undefined {
     const recovered = this.#recovered;
     this.#recovered = undefined;
-    return recovered;
+    const { start } = this.#rangeFrom(lsn);
+    if (recovered?.kernel !== kernel) return undefined;
+    const count = this.#durableLsn + 1 - Number(lsn);
+    return placeRecords(recovered, { fromSequence: start, fromLsn: Number(lsn), count });
   }
 
   #rangeFrom(lsn: bigint): { start: number; through: number; lsn: bigint } {

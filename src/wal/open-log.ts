@@ -5,6 +5,7 @@ import type { Disk, DurableMethod } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { lockDirectory } from "../disk/lock.ts";
 import { StoreError } from "../errors.ts";
+import { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { WAL_SEGMENT_BLOCKS, WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
 import type { WriteCarrier } from "./carrier.ts";
 import { BLOCK_BYTES, STORE_ID_BYTES } from "./format.ts";
@@ -30,6 +31,8 @@ export interface LogOptions {
   sealAfterMs?: number;
   /** Carries grouped writes to the disk: on the log worker's thread by default. */
   createCarrier?: (options: ThreadCarrierOptions) => WriteCarrier;
+  /** Where recovery reads the log; whoever replays it finds the records there (`Journal.place`). */
+  kernel?: RecoveryKernel;
   /** Told of what does not stop the log: a mirror that was dropped, space that could not be reserved. */
   onWarning?: (warning: StoreError) => void;
 }
@@ -62,7 +65,8 @@ export function openLog(options: LogOptions): WriteAheadLog {
   const copies: Segments[] = [];
   try {
     const startedUs = performance.now() * 1000;
-    const recovery = recover({ disk, directories, storeId, segmentBlocks });
+    const kernel = options.kernel ?? new RecoveryKernel();
+    const recovery = recover({ disk, directories, storeId, segmentBlocks, kernel });
     for (const each of directories) {
       const durable = options.durable === undefined ? {} : { durable: options.durable };
       copies.push(new Segments({ disk, directory: each, segmentBlocks: recovery.segmentBlocks, ...durable }));
@@ -71,7 +75,7 @@ export function openLog(options: LogOptions): WriteAheadLog {
     const chain = openChain(copies, recovery, storeId);
     const recoveryUs = performance.now() * 1000 - startedUs;
     const report: OpenReport = { torn: recovery.torn, repaired, recoveryUs };
-    const { firstLsns, blocks: recovered } = recovery;
+    const { firstLsns, read: recovered } = recovery;
     return new WriteAheadLog({ options, lock, copies, chain, firstLsns, report, recovered });
   } catch (error) {
     for (const copy of copies) copy.close();

@@ -12,9 +12,6 @@ export interface LogPlace {
   storeId?: Uint8Array;
 }
 
-/** Blocks that recovery has checked, which need not be read again: one for each sequence from the first on. */
-export type RecoveredBlocks = readonly SoundBlock[];
-
 /**
  * Reads records in order, checking every block and that its epoch and LSN follow from the one before it (recovery
  * has followed the hashes). A block that one copy has lost comes from the other.
@@ -25,10 +22,9 @@ export function* readEntries(
   copies: readonly { disk: Disk; directory: string }[],
   place: LogPlace,
   range: { start: number; through: number; lsn: bigint },
-  recovered?: RecoveredBlocks,
 ): Generator<JournalEntry> {
   const assembler = new RecordAssembler();
-  for (const block of readBlocks(copies, place, range, recovered)) {
+  for (const block of readBlocks(copies, place, range)) {
     const entries = assembler.add(block.header, block.payload);
     if (entries === undefined) throw unreadable(block.header.sequence, place.segmentBlocks, undefined);
     for (const entry of entries) if (entry.lsn >= range.lsn) yield entry;
@@ -41,14 +37,13 @@ export function scanEntries(
   place: LogPlace,
   range: { start: number; through: number; lsn: bigint },
   visit: RecordVisitor,
-  recovered?: RecoveredBlocks,
 ): void {
   const assembler = new RecordAssembler();
   const from = Number(range.lsn);
   const wanted: RecordVisitor = (bytes, offset, end, lsn, timeUs) => {
     if (lsn >= from) visit(bytes, offset, end, lsn, timeUs);
   };
-  for (const block of readBlocks(copies, place, range, recovered)) {
+  for (const block of readBlocks(copies, place, range)) {
     if (assembler.visit(block.header, block.payload, wanted)) continue;
     throw unreadable(block.header.sequence, place.segmentBlocks, block.header.firstLsn);
   }
@@ -58,15 +53,11 @@ function* readBlocks(
   copies: readonly { disk: Disk; directory: string }[],
   { segmentBlocks, storeId }: LogPlace,
   range: { start: number; through: number },
-  recovered: RecoveredBlocks = [],
 ): Generator<SoundBlock> {
   const readers = copies.map((copy) => new SegmentReader(copy.disk, copy.directory, segmentBlocks));
-  const first = recovered[0]?.header.sequence ?? 0;
   const end = chainFrom(range.start);
   while (end.nextSequence <= range.through) {
-    let block = recovered[end.nextSequence - first];
-    if (block !== undefined && !links(end, block)) block = undefined;
-    block ??= readers
+    const block = readers
       .map((reader) => soundBlock(reader, end.nextSequence, storeId))
       .find((each) => each !== undefined && links(end, each));
     if (block === undefined) throw unreadable(end.nextSequence, segmentBlocks, end.nextLsn);

@@ -39,7 +39,8 @@ export function fuzzDecoders(workshop: Workshop, codec: Codec, seed: number, sec
     // Of weights that moved as foreseen: a replay declines what it does not foresee.
     const replay = { recipe: foreseen(anyRecipe(Math.max(count, 1), next)), bases };
     for (const encoding of ENCODINGS.values()) {
-      const encoded = encoding.encode(workshop, { bytes, element, bases, profile: "compact", replay });
+      const profile = next() % 2 === 0 ? "compact" : "fast";
+      const encoded = encoding.encode(workshop, { bytes, element, bases, profile, replay });
       if (encoded === undefined) continue;
       report.payloads++;
       const sound = { encoding: encoding.id, element, payload: encoded.payload, bases };

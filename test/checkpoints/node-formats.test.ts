@@ -66,7 +66,11 @@ describe("a manifest", () => {
     for (const each of cases) {
       const store = memoryNodes();
       const found = readManifest(store, await write(store, each));
-      expect(found.files).toEqual(each);
+      const plain = found.files.map((file) => ({
+        ...file,
+        chunks: file.chunks.map(({ digest, rawBytes }) => ({ digest, rawBytes })),
+      }));
+      expect(plain).toEqual(each);
     }
   });
 

@@ -55,14 +55,14 @@ describe("recompression", () => {
   it("makes older versions smaller, leaves the newest, and changes no bit of either", async () => {
     await seeded(async (random) => {
       const saved = await saveFast(random, "run", 4);
-      expect(await encodingsOf("run@3")).toContain("difference-pairs");
+      expect(await encodingsOf("run@3")).toContain("packed-difference");
       const plan = await store.checkpoints.recompress({ ref: "run", dryRun: true });
       expect(plan.chunks).toBeGreaterThan(4);
       expect(plan.rewritten).toBe(0);
       const result = await store.checkpoints.recompress({ ref: "run", ...quick });
       expect(result.rewritten).toBeGreaterThan(0);
       expect(result.writtenBytes).toBeLessThan(result.deadBytes);
-      expect(await encodingsOf("run@4")).toContain("difference-pairs");
+      expect(await encodingsOf("run@4")).toContain("packed-difference");
       await expectSaved("run", saved);
       await store.gc();
       await expectSaved("run", saved);

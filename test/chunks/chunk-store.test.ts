@@ -11,8 +11,14 @@ import { Random } from "../../src/disk/random.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { CHAIN_COST_FACTOR, CHAIN_DEPTH_MAX } from "../../src/limits.ts";
+import { TokenBucket } from "../../src/pace/token-bucket.ts";
 import { type Engine, openEngine } from "../../src/store.ts";
 import { rawFrame, writeFrames } from "./packs.ts";
+
+const unpaced = {
+  budget: new TokenBucket(Number.POSITIVE_INFINITY),
+  hurry: new AbortController().signal,
+};
 
 let disk: SimulatedDisk;
 let engine: Engine;
@@ -301,7 +307,7 @@ describe("the chunk store", () => {
       saved.push(digestOf(part));
       await save.end();
     });
-    await Promise.all([collectGarbage(engine.chunks, roots), ...saves]);
+    await Promise.all([collectGarbage(engine.chunks, roots, {}, unpaced), ...saves]);
     for (const digest of saved) expect(engine.chunks.read(digest).byteLength).toBe(100);
     expect(engine.chunks.index.get(dead[0]!)).toBeUndefined();
   });
@@ -317,7 +323,7 @@ describe("the chunk store", () => {
       chain.push(digest!);
     }
     const stray = await save(engine, [{ bytes: bytes(9000) }]);
-    const result = await collectGarbage(engine.chunks, keeping([chain[4]!]));
+    const result = await collectGarbage(engine.chunks, keeping([chain[4]!]), {}, unpaced);
     expect(result.reclaimedBytes).toBeGreaterThan(8000);
     expect(engine.chunks.read(chain[4]!)).toEqual(current);
     expect(engine.chunks.index.get(stray[0]!)).toBeUndefined();

@@ -1,5 +1,7 @@
+import { expect } from "vitest";
 import { digestOf } from "../../src/chunks/digest.ts";
-import type { FrameToWrite, PackWriter } from "../../src/chunks/pack-writer.ts";
+import { frameHeaderBytes } from "../../src/chunks/pack-format.ts";
+import { type FrameToWrite, type PackWriter, placeFrame, writeFrame } from "../../src/chunks/pack-writer.ts";
 
 /** A frame of raw chunks (encoding 0 is raw bytes), alone or with names of bases it does not use. */
 export function rawFrame(
@@ -21,4 +23,14 @@ export function rawFrame(
 export async function writeFrames(writer: PackWriter, frames: FrameToWrite[]): Promise<void> {
   for (const frame of frames) await writer.append(frame);
   await writer.sync();
+}
+
+/** A frame as it lies at `offset` of a pack. */
+export function placedFrame(frame: FrameToWrite, packId: bigint, offset: number): Buffer {
+  const bytes = Buffer.alloc(
+    frameHeaderBytes(frame.chunks.length, frame.bases.length) + frame.payload.byteLength,
+  );
+  expect(writeFrame(bytes, 0, frame)).toBe(bytes.byteLength);
+  placeFrame(bytes, packId, offset);
+  return bytes;
 }

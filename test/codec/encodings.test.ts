@@ -4,12 +4,12 @@ import { ELEMENTS, type Element, elementWidth } from "../../src/codec/element.ts
 import type { Workshop } from "../../src/codec/encoding.ts";
 import { lazyDelta, loadLz4, loadZstd } from "../../src/codec/libraries.ts";
 import { PayloadRooms } from "../../src/codec/payload.ts";
-import { differencePairs, ENCODINGS, residual } from "../../src/codec/table.ts";
+import { ENCODINGS, packedDifference, residual } from "../../src/codec/table.ts";
 import { loadKernels } from "../../src/kernels/kernels.ts";
 import { CHUNK_BYTES_MAX, CHUNK_ELEMENTS } from "../../src/limits.ts";
 import { chunkOf, SHAPES, stepped } from "./chunks.ts";
 import { referenceResidual } from "./reference.ts";
-import { referencePairs } from "./reference-pairs.ts";
+import { referencePacked } from "./reference-packed.ts";
 import { noise, property, SEED } from "./seeded.ts";
 
 let workshop: Workshop;
@@ -95,48 +95,136 @@ describe("every encoding", () => {
   });
 });
 
-describe("the difference-pairs encoding", () => {
+describe("the packed-difference encoding", () => {
   it("is decoded by plain TypeScript to the same bytes as by the kernels", () => {
     const next = noise(SEED);
     for (const element of ["u8", "i16", "f16", "bf16", "f32", "i64", "f64", "f8e4m3"] as const) {
       for (const shape of ["gaussian", "special", "sparse", "random", "ramp"] as const) {
-        const bytes = chunkOf(element, shape, 300 + (next() % 700), next(), next() % elementWidth(element));
+        const bytes = chunkOf(element, shape, 300 + (next() % 1900), next(), next() % elementWidth(element));
         for (const bases of basesOf(bytes, element, next()).filter((offered) => offered.length > 0)) {
-          const encoded = differencePairs.encode(workshop, { bytes, element, bases, profile: "compact" });
-          if (encoded === undefined) continue;
-          const input = { encoding: differencePairs.id, element, payload: encoded.payload, bases };
-          expect(Buffer.compare(referencePairs(input, bytes.length), bytes), `${element} ${shape}`).toBe(0);
+          for (const profile of ["fast", "compact"] as const) {
+            const encoded = packedDifference.encode(workshop, { bytes, element, bases, profile });
+            if (encoded === undefined) continue;
+            const input = { encoding: packedDifference.id, element, payload: encoded.payload, bases };
+            expect(Buffer.compare(referencePacked(input, bytes.length), bytes), `${element} ${shape}`).toBe(
+              0,
+            );
+          }
         }
       }
     }
   });
 
-  it("refuses shifts, escapes and ends that no encoder writes", () => {
-    const bytes = chunkOf("bf16", "gaussian", 400, 2);
-    const parent = stepped(bytes, 2, 2, 3);
-    const { payload } = differencePairs.encode(workshop, {
+  it("gives back differences of every size, packed, patched and whole, with and without a map", () => {
+    const next = noise(SEED);
+    const seen = new Set<string>();
+    for (const element of ["u16", "bf16", "f32", "u32", "f64"] as const) {
+      const width = elementWidth(element);
+      for (const unchanged of [0, 0.5, 0.9]) {
+        for (const rare of [0.001, 0.02]) {
+          const parent = chunkOf(element, "gaussian", 20_000, next());
+          const noiseBits = width > 2 && unchanged === 0 ? 12 : 0;
+          const bytes = moved(parent, width, { unchanged, rare, noiseBits }, next);
+          const profile = next() % 2 === 0 ? "fast" : "compact";
+          const { payload } = packedDifference.encode(workshop, {
+            bytes,
+            element,
+            bases: [parent],
+            profile,
+          })!;
+          const input = { encoding: packedDifference.id, element, payload, bases: [parent] };
+          const target = new Uint8Array(bytes.length);
+          packedDifference.decode(workshop, input, target);
+          expect(Buffer.compare(target, bytes), `${element} ${unchanged} ${rare}`).toBe(0);
+          expect(Buffer.compare(referencePacked(input, bytes.length), bytes)).toBe(0);
+          seen.add(payload[0]! >> 7 ? "mapped" : "unmapped");
+          if ((payload[0]! & 127) > 0) seen.add("low bytes");
+        }
+      }
+    }
+    expect([...seen].sort()).toEqual(["low bytes", "mapped", "unmapped"]);
+  });
+
+  it("gives fewer bits to lanes whose parent is larger, since their steps are fewer units", () => {
+    // Steps of one size: a unit of a lane of 2^-8 is 2^8 times smaller than that of 1.
+    const next = noise(SEED);
+    const parent = new Float32Array(CHUNK_ELEMENTS).map(() => (1 + next() / 2 ** 32) * 2 ** -(next() % 9));
+    const later = parent.map((w) => w + ((next() % 65) - 32) * 2 ** -23);
+    const encoded = packedDifference.encode(workshop, {
+      bytes: new Uint8Array(later.buffer),
+      element: "f32",
+      bases: [new Uint8Array(parent.buffer)],
+      profile: "fast",
+    })!;
+    // Seven bits for the largest, fifteen for the smallest: eleven on average, of 32.
+    expect(encoded.payload.length).toBeLessThan((CHUNK_ELEMENTS * 12.5) / 8);
+  });
+
+  it("refuses headers, patches and ends that no encoder writes", () => {
+    const bytes = chunkOf("bf16", "gaussian", 4000, 2);
+    const parent = moved(bytes, 2, { unchanged: 0, rare: 0.02, rareBits: 5 }, noise(SEED));
+    const element: Element = "bf16";
+    const encoded = packedDifference.encode(workshop, {
       bytes,
-      element: "bf16",
+      element,
       bases: [parent],
       profile: "compact",
-    })!;
+    });
+    const payload = encoded!.payload.slice();
     const decode = (damaged: Uint8Array, bases = [parent]) => {
-      const element: Element = "bf16";
-      const input = { encoding: differencePairs.id, element, payload: damaged, bases };
-      return () => differencePairs.decode(workshop, input, new Uint8Array(800));
+      const input = { encoding: packedDifference.id, element, payload: damaged, bases };
+      return () => packedDifference.decode(workshop, input, new Uint8Array(8000));
     };
-    expect(decode(Uint8Array.of(13, ...payload.subarray(1)))).toThrow(/shift of 13/);
+    const withByte = (at: number, byte: number) => payload.map((old, i) => (i === at ? byte : old));
+    expect(decode(payload)).not.toThrow();
     expect(decode(payload, [])).toThrow(/needs a base/);
+    expect(decode(withByte(0, 2))).toThrow(/2 low bytes/);
+    expect(decode(withByte(0, 129))).toThrow(/1 low bytes and a map/);
+    expect(decode(withByte(2, 1))).toThrow(/top exponent/);
+    expect(decode(withByte(3, 15))).toThrow(/width of 15/);
+    expect(decode(withByte(13, 255))).toThrow(/ends within its lanes/);
     expect(decode(Uint8Array.of(...payload, 0))).toThrow(/does not end/);
     for (let end = 0; end < payload.length; end++) expect(decode(payload.subarray(0, end))).toThrow();
-    // More escapes than are ever written: every nibble of the largest chunk of bytes is 15.
-    const all = Uint8Array.of(0, 2, 255, 0, 0, 0, 0, 0, 0);
-    const element: Element = "u8";
-    const input = { encoding: differencePairs.id, element, payload: all, bases: [parent] };
-    const largest = new Uint8Array(CHUNK_BYTES_MAX);
-    expect(() => differencePairs.decode(workshop, input, largest)).toThrow(/more escapes/);
+    // A patch past the last lane: every gap as wide as it gets.
+    const gapBytes = payload[11]! | (payload[12]! << 8);
+    expect(gapBytes).toBeGreaterThan(20);
+    const gapsAt = payload.length - 2 * gapBytes;
+    const far = payload.map((byte, i) => (i >= gapsAt && i < gapsAt + gapBytes && byte < 255 ? 254 : byte));
+    expect(decode(far)).toThrow(/past its last lane/);
   });
 });
+
+interface Movement {
+  /** Shares of all lanes. */
+  unchanged: number;
+  rare: number;
+  /** Up to how many bits more the rare ones are moved by. */
+  rareBits?: number;
+  /** How many bits more all are moved by. */
+  noiseBits?: number;
+}
+
+/** Lanes moved by up to 30 units, some not at all, and a few by any number of bits. */
+function moved(
+  bytes: Uint8Array,
+  width: number,
+  { unchanged, rare, rareBits, noiseBits }: Movement,
+  next: () => number,
+): Uint8Array {
+  const later = new Uint8Array(bytes);
+  const view = new DataView(later.buffer);
+  const share = () => next() / 2 ** 32;
+  for (let at = 0; at < later.length; at += width) {
+    if (share() < unchanged) continue;
+    let step = BigInt(next() % 61) - 30n;
+    if (share() < rare) step <<= BigInt(next() % (rareBits ?? 8 * width - 5));
+    step <<= BigInt(noiseBits ?? 0);
+    if (width === 8) view.setBigUint64(at, BigInt.asUintN(64, view.getBigUint64(at, true) + step), true);
+    else if (width === 4) view.setUint32(at, (view.getUint32(at, true) + Number(step)) >>> 0, true);
+    else view.setUint16(at, (view.getUint16(at, true) + Number(step)) & 0xffff, true);
+  }
+  return later;
+}
 
 describe("the residual encoding", () => {
   it("is decoded by plain TypeScript to the same bytes as by the kernels", () => {

@@ -19,6 +19,8 @@ const f32 = (values: number[]) => new Uint8Array(new Float32Array(values).buffer
 const text = (words: string) => new TextEncoder().encode(words);
 const ones = u16(repeated(16, 0x3f80));
 const steady = u16(repeated(32, 0x3f80));
+/** 1.0 and 0.5 in turn. */
+const HALVES = repeated(32, 0x3f80).map((lane, i) => lane - 0x80 * (i & 1));
 const stepped = u16([0x3f81, 0x3f7f, ...repeated(30, 0x3f80)]);
 
 /** The worked examples of docs/formats/encodings.md: what was once written must decode for ever. */
@@ -77,6 +79,13 @@ const GOLDEN: Golden[] = [
       "01 14 00 00 00 01 00 18 40 00 02 08 00 b0 2f 00 00 b0 2f 00 00 b0 2f 00 ff 8f 00 00 ff fc 00 fc",
   },
   {
+    encoding: "planes",
+    element: "u8",
+    chunk: new Uint8Array(64).map((_, i) => (i % 4 === 3 ? 1 : 0)),
+    bases: [],
+    payload: "04 00 01 11 02 00 00 02 00 00 02 00 00 02 00 00 88 88 88 88 88 88 88 88",
+  },
+  {
     encoding: "residual",
     element: "bf16",
     chunk: stepped,
@@ -93,11 +102,11 @@ const GOLDEN: Golden[] = [
       "02 05 00 00 00 bf 01 00 00 00 3f 02 00 20 01 00 00 20 01 20 01 20 00 eb 25 00 00 00 e6 e4 ff 01 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 04 64 31 00 00 01 00 80 00 08 80 00 08 80 00 08 80 00 de e3 ff 01 08 80 00 00 08 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00 00 80 00 00",
   },
   {
-    encoding: "difference-pairs",
+    encoding: "packed-difference",
     element: "bf16",
-    chunk: stepped,
-    bases: [steady],
-    payload: "00 00 12 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
+    chunk: u16(HALVES.map((lane, i) => lane + [1, -3, -1, 2][i & 3]! + (i === 31 ? 30 : 0))),
+    bases: [u16(HALVES)],
+    payload: "00 7f 00 32 54 76 98 ba dc ee ee 01 00 00 36 da 68 a3 8d 36 da 68 a3 0d 1f 08",
   },
 ];
 
@@ -128,7 +137,7 @@ describe("payloads of the first format", () => {
       "7 planes",
       "10 residual",
       "11 replay",
-      "12 difference-pairs",
+      "13 packed-difference",
       "32 patch",
     ]);
   });

@@ -49,6 +49,38 @@ export function describeDisk(name: string, makeDisk: () => DiskUnderTest): void 
       return content;
     };
 
+    it("shows what was put into a mapped file to others at once, and keeps it past the map", async () => {
+      const file = disk.open(at("mapped"), { access: "write", create: "must" });
+      file.writeSync(bytes(1, 2, 3), 0);
+      const map = file.map?.(3, 10_000);
+      const source = new DataView(Uint8Array.from({ length: 2000 }, (_, i) => (i * 7) & 255).buffer);
+      if (map === undefined) {
+        // Not everywhere: then the file can be written as before.
+        file.writeSync(new Uint8Array(source.buffer), 3);
+      } else {
+        expect(map.end).toBeGreaterThanOrEqual(10_000);
+        expect(file.sizeBytes()).toBe(map.end);
+        let position = 3;
+        for (const sizeBytes of [1, 5, 1000, 994]) {
+          const part = new DataView(source.buffer, position - 3);
+          expect(map.put(part, sizeBytes, position)).toBe(true);
+          position += sizeBytes;
+          expect(read("mapped").subarray(3, position)).toEqual(
+            new Uint8Array(source.buffer, 0, position - 3),
+          );
+          await file.sync();
+        }
+        expect(() => map.put(source, 2000, map.end - 1999)).toThrow("live map");
+        map.close();
+        map.close();
+        expect(() => map.put(source, 1, 3)).toThrow("live map");
+        file.truncate(2003);
+      }
+      file.close();
+      expect(read("mapped").subarray(0, 3)).toEqual(bytes(1, 2, 3));
+      expect(read("mapped").subarray(3, 2003)).toEqual(new Uint8Array(source.buffer));
+    });
+
     it("refuses to open what is not there, and to create what is", () => {
       expect(codeOf(() => disk.open(at("a"), { access: "read" }))).toBe("ERR_NOT_FOUND");
       expect(codeOf(() => disk.open(at("a"), { access: "write" }))).toBe("ERR_NOT_FOUND");

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { frequenciesOf, readFrequencies, writeFrequencies } from "../../src/codec/frequencies.ts";
 import { type Kernels, loadKernels } from "../../src/kernels/kernels.ts";
+import { canonicalCodes } from "../codec/reference-packed.ts";
 import { noise, SEED } from "../codec/seeded.ts";
 
 let kernels: Kernels;
@@ -90,3 +91,65 @@ describe("coded byte planes", () => {
     }
   });
 });
+
+describe("Huffman codes of a plane", () => {
+  const lengthsOf = () => {
+    const at = kernels.exports.huffmanLengths();
+    return kernels.memory.slice(at, at + 256);
+  };
+
+  it("are of the lengths that joining the two rarest over and over gives", () => {
+    const next = noise(SEED);
+    for (let round = 0; round < 200; round++) {
+      const kinds = 2 + (next() % 60);
+      // Frequencies of one order of magnitude: no code is near eleven bits.
+      const counts = new Uint32Array(256);
+      for (let i = 0; i < kinds; i++) counts[next() % 256] = 100 + (next() % 900);
+      counts[next() % 256] = 100;
+      if (counts.filter((count) => count > 0).length < 2) counts.fill(7, 0, 2);
+      new Uint32Array(kernels.memory.buffer, kernels.exports.frequencyTable(), 256).set(counts);
+      expect(kernels.exports.huffmanPlan(kernels.exports.frequencyTable())).toBe(plainHuffmanBits(counts));
+      const lengths = lengthsOf();
+      expect(lengths.every((length, byte) => length > 0 === counts[byte]! > 0)).toBe(true);
+    }
+  });
+
+  it("are complete and of eleven bits at most, however rare some bytes are", () => {
+    const fibonacci = [1, 1];
+    while (fibonacci.length < 24) fibonacci.push(fibonacci.at(-1)! + fibonacci.at(-2)!);
+    const next = noise(SEED);
+    const steep = Array.from({ length: 256 }, () => 1 + (next() % 2 ** (next() % 20)));
+    for (const counts of [fibonacci, steep, [1, 1_000_000], Array.from({ length: 256 }, () => 1)]) {
+      const table = new Uint32Array(kernels.memory.buffer, kernels.exports.frequencyTable(), 256);
+      table.fill(0).set(counts);
+      kernels.exports.huffmanPlan(kernels.exports.frequencyTable());
+      const lengths = [...lengthsOf()];
+      expect(Math.max(...lengths)).toBeLessThanOrEqual(11);
+      expect(lengths.reduce((sum, length) => sum + (length && 2 ** -length), 0)).toBe(1);
+      expect(kernels.exports.huffmanUse(1)).toBeTruthy();
+      expect(canonicalCodes(lengths, 0).size).toBe(counts.length);
+    }
+  });
+
+  it("are refused where they are not complete or too long", () => {
+    const { memory, exports } = kernels;
+    for (const wrong of [[], [1], [1, 2], [1, 1, 1], [12, 12], [1, 15]]) {
+      memory.fill(0, exports.huffmanLengths(), exports.huffmanLengths() + 256);
+      memory.set(wrong, exports.huffmanLengths());
+      expect(exports.huffmanUse(1)).toBeFalsy();
+    }
+  });
+});
+
+/** Bits of all codes together: every joining makes what is joined one bit longer. */
+function plainHuffmanBits(counts: Uint32Array): number {
+  const weights = [...counts].filter((count) => count > 0);
+  let bits = 0;
+  while (weights.length > 1) {
+    weights.sort((a, b) => b - a);
+    const joined = weights.pop()! + weights.pop()!;
+    bits += joined;
+    weights.push(joined);
+  }
+  return bits;
+}

@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openStore, type Store } from "../../index.ts";
+import { realDisk } from "../../src/disk/real-disk.ts";
 import { rowsOf } from "./open.ts";
 
 const SCRIPT = fileURLToPath(new URL("./fixtures/append.mjs", import.meta.url));
@@ -15,6 +16,20 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "varve-series-"));
 });
 afterEach(() => rmSync(directory, { recursive: true }));
+
+/** Whether hot files are mapped here: where koffi is installed, and the file system overwrites in place. */
+function canMap(): boolean {
+  const file = realDisk.open(`${mkdtempSync(join(tmpdir(), "varve-map-"))}/file`, {
+    access: "write",
+    create: "must",
+  });
+  try {
+    return file.map?.(0, 4096) !== undefined;
+  } finally {
+    file.close();
+    rmSync(dirname(file.path), { recursive: true });
+  }
+}
 
 interface Appender {
   child: ChildProcess;
@@ -71,6 +86,20 @@ describe("a process that appends", () => {
       expect(appended).toBeGreaterThan(6);
     },
   );
+
+  it.runIf(canMap())("loses no row that it put into a mapped hot file when it is killed", async () => {
+    for (let round = 0; round < 6; round++) {
+      const appender = startAppender("mapped");
+      await appender.ready;
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 60));
+      appender.child.kill("SIGKILL");
+      await appender.ended;
+      const store = await openStore(directory);
+      const { endRow } = await checkRows(store);
+      expect(endRow).toBeGreaterThan(appender.lastAck());
+      await store.close();
+    }
+  });
 
   it("is read, tailed and exported by others meanwhile, and refuses a second writer with its id", async () => {
     const appender = startAppender("seal");

@@ -8,14 +8,6 @@ import type { Session } from "../../session.ts";
 import { addRowFlags, type RowFlags, readRange } from "./rows.ts";
 
 const FORMATS = ["arrow", "parquet", "csv", "ndjson"] as const;
-const ENDINGS: Record<string, (typeof FORMATS)[number]> = {
-  arrow: "arrow",
-  feather: "arrow",
-  parquet: "parquet",
-  csv: "csv",
-  ndjson: "ndjson",
-  jsonl: "ndjson",
-};
 
 interface ExportFlags extends RowFlags {
   out: string;
@@ -38,14 +30,17 @@ export function addExport(series: Command, session: Session): void {
     .option("--force", "overwrite what is there")
     .action(async (name: string, flags: ExportFlags) => {
       const { out } = flags;
+      const { compressionOfName, formatOfName } = await session.library();
       const format =
-        flags.format === undefined ? formatOf(out) : parseChoice("--format", flags.format, FORMATS);
+        flags.format === undefined
+          ? (formatOfName(out) ?? "csv")
+          : parseChoice("--format", flags.format, FORMATS);
       let rows = 0;
       const size = await session.withStore({ readOnly: true }, async (store) => {
         const options: SeriesExportOptions = {
           ...readRange(flags, store.series.open(name, { readOnly: true })),
           format,
-          compression: /\.gz$/.test(out) ? "gzip" : /\.zst$/.test(out) ? "zstd" : "none",
+          compression: compressionOfName(out),
           signal: session.signal,
           onRows: (count) => {
             rows += count;
@@ -58,9 +53,4 @@ export function addExport(series: Command, session: Session): void {
         () => `${printable(name)}: ${plural(rows, "row")} in ${printable(out)} (${formatBytes(size)})\n`,
       );
     });
-}
-
-function formatOf(path: string): (typeof FORMATS)[number] {
-  const ending = /\.([a-z]+)(?:\.(?:gz|zst))?$/i.exec(path)?.[1]?.toLowerCase() ?? "";
-  return ENDINGS[ending] ?? "csv";
 }

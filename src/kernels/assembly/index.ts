@@ -8,10 +8,14 @@ export {
   coderSetup, encodedRawBits, encodedStream, encodedStreamBytes, encodedTables, encodedTablesBytes, residualDecode,
   residualEncode,
 } from "./coder";
+export { huffmanDecode, huffmanEncode, huffmanLengths, huffmanPlan, huffmanUse } from "./huffman";
+export { packedSetTop, packedSetup, packedTop } from "./packed/levels";
+export { packedBits, packedChanged, packedRead, packedWrite } from "./packed/pack";
 export {
-  pairsBits, pairsCountEscapes, pairsCountWhole, pairsEscapes, pairsJoin, pairsNibbles, pairsShift, pairsSplit, pairsWhole,
-  pairsWholeCount,
-} from "./pairs";
+  packedCountLanes, packedCountPatches, packedGapBytes, packedGaps, packedHighBytes, packedHighs, packedLaneBytes, packedLanes,
+  packedPatch,
+} from "./packed/patches";
+export { packedLowBytes, packedMapped, packedPlan, packedUnchanged, packedWidths } from "./packed/plan";
 export { sampleCost, sampleMark, samplePrepare, sampleThreshold } from "./sample";
 export {
   bytesDecode, bytesEncode, frequencyTable, histogram, sparseFill, sparseList, useFrequencies,

@@ -5,22 +5,22 @@
 
 // @ts-ignore: decorator
 @inline
-function even(a: v128, b: v128): v128 {
+export function even(a: v128, b: v128): v128 {
   return v128.shuffle<i8>(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 }
 // @ts-ignore: decorator
 @inline
-function odd(a: v128, b: v128): v128 {
+export function odd(a: v128, b: v128): v128 {
   return v128.shuffle<i8>(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 // @ts-ignore: decorator
 @inline
-function zipLow(a: v128, b: v128): v128 {
+export function zipLow(a: v128, b: v128): v128 {
   return v128.shuffle<i8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 // @ts-ignore: decorator
 @inline
-function zipHigh(a: v128, b: v128): v128 {
+export function zipHigh(a: v128, b: v128): v128 {
   return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 

@@ -25,22 +25,17 @@ export function turnBack(sizeBytes: usize, width: usize): void {
   }
 }
 
+/**
+ * Sign and magnitude as two's complement and back: both ways the bits below a set sign bit are inverted. That is the
+ * order of floats, and but for the top bit, which no difference sees, that of the formats' page.
+ */
 // @ts-ignore: decorator
 @inline
-function ordered<T>(x: v128, float: bool): v128 {
-  if (!float) return x;
+export function inOrder<T>(x: v128): v128 {
   const bits = <i32>(sizeof<T>() << 3) - 1;
-  const top = v128.splat<T>(<T>1 << <T>bits);
-  return v128.xor(x, v128.or(v128.shr<T>(x, bits), top));
-}
-
-// @ts-ignore: decorator
-@inline
-function unordered<T>(m: v128, float: bool): v128 {
-  if (!float) return m;
-  const bits = <i32>(sizeof<T>() << 3) - 1;
-  const top = v128.splat<T>(<T>1 << <T>bits);
-  return v128.xor(m, v128.or(v128.not(v128.shr<T>(m, bits)), top));
+  const signs = v128.shr<T>(x, bits);
+  return v128.xor(x, sizeof<T>() == 1 ? v128.shr<u8>(signs, 1) : sizeof<T>() == 2 ? v128.shr<u16>(signs, 1)
+    : sizeof<T>() == 4 ? v128.shr<u32>(signs, 1) : v128.shr<u64>(signs, 1));
 }
 
 // @ts-ignore: decorator
@@ -48,38 +43,45 @@ function unordered<T>(m: v128, float: bool): v128 {
 function differLanes<T>(sizeBytes: usize, float: bool): void {
   const bits = <i32>(sizeof<T>() << 3) - 1;
   for (let i: usize = 0; i < sizeBytes; i += 16) {
-    const r = v128.sub<T>(ordered<T>(v128.load(INPUT + i), float), ordered<T>(v128.load(BASE + i), float));
-    v128.store(INPUT + i, v128.xor(v128.shl<T>(r, 1), v128.shr<T>(r, bits)));
+    const x = v128.load(INPUT + i), p = v128.load(BASE + i);
+    const r = float ? v128.sub<T>(inOrder<T>(x), inOrder<T>(p)) : v128.sub<T>(x, p);
+    v128.store(OUTPUT + i, v128.xor(v128.shl<T>(r, 1), v128.shr<T>(r, bits)));
   }
+}
+
+/** The parent's lanes moved by what zigzags say. */
+// @ts-ignore: decorator
+@inline
+export function moved<T>(z: v128, p: v128, float: bool): v128 {
+  const bits = <i32>(sizeof<T>() << 3) - 1;
+  // All ones where the last bit was set.
+  const down = v128.shr<T>(v128.shl<T>(z, bits), bits);
+  const half = sizeof<T>() == 1 ? v128.shr<u8>(z, 1) : sizeof<T>() == 2 ? v128.shr<u16>(z, 1)
+    : sizeof<T>() == 4 ? v128.shr<u32>(z, 1) : v128.shr<u64>(z, 1);
+  const r = v128.xor(half, down);
+  return float ? inOrder<T>(v128.add<T>(inOrder<T>(p), r)) : v128.add<T>(p, r);
 }
 
 // @ts-ignore: decorator
 @inline
-function addLanes<T>(sizeBytes: usize, float: bool): void {
-  const one = v128.splat<T>(1);
-  const bits = <i32>(sizeof<T>() << 3) - 1;
+function moveLanes<T>(sizeBytes: usize, float: bool): void {
   for (let i: usize = 0; i < sizeBytes; i += 16) {
-    const z = v128.load(OUTPUT + i);
-    const low = v128.and(z, one);
-    // Logical shift right by one, then all ones where the last bit was set.
-    const half = v128.andnot(v128.shr<T>(z, 1), v128.splat<T>(<T>1 << <T>bits));
-    const r = v128.xor(half, v128.neg<T>(low));
-    v128.store(OUTPUT + i, unordered<T>(v128.add<T>(ordered<T>(v128.load(BASE + i), float), r), float));
+    v128.store(OUTPUT + i, moved<T>(v128.load(OUTPUT + i), v128.load(BASE + i), float));
   }
 }
 
-/** INPUT becomes the zigzag of its differences from BASE. */
+/** OUTPUT becomes the zigzag of INPUT's differences from BASE. */
 export function differ(sizeBytes: usize, width: usize, float: bool): void {
-  if (width == 1) differLanes<i8>(sizeBytes, float);
-  else if (width == 2) differLanes<i16>(sizeBytes, float);
-  else if (width == 4) differLanes<i32>(sizeBytes, float);
+  if (width == 2) float ? differLanes<i16>(sizeBytes, true) : differLanes<i16>(sizeBytes, false);
+  else if (width == 4) float ? differLanes<i32>(sizeBytes, true) : differLanes<i32>(sizeBytes, false);
+  else if (width == 1) differLanes<i8>(sizeBytes, float);
   else differLanes<i64>(sizeBytes, float);
 }
 
 /** OUTPUT, zigzags of differences, becomes the lanes. */
 export function addBack(sizeBytes: usize, width: usize, float: bool): void {
-  if (width == 1) addLanes<i8>(sizeBytes, float);
-  else if (width == 2) addLanes<i16>(sizeBytes, float);
-  else if (width == 4) addLanes<i32>(sizeBytes, float);
-  else addLanes<i64>(sizeBytes, float);
+  if (width == 2) float ? moveLanes<i16>(sizeBytes, true) : moveLanes<i16>(sizeBytes, false);
+  else if (width == 4) float ? moveLanes<i32>(sizeBytes, true) : moveLanes<i32>(sizeBytes, false);
+  else if (width == 1) moveLanes<i8>(sizeBytes, float);
+  else moveLanes<i64>(sizeBytes, float);
 }

@@ -14,8 +14,13 @@ const CELLS_MAX = 1024;
 /** What a bin costs beside its residuals: its place, its width and its frequencies. */
 const BIN_BITS = 40;
 
-const log2 = new Float64Array(65_537);
-for (let n = 1; n < log2.length; n++) log2[n] = Math.log2(n);
+let log2: Float64Array | undefined;
+
+/** Of whole numbers up to the rows of a page; made when it is first asked for: only encoders do. */
+function logarithms(): Float64Array {
+  log2 ??= Float64Array.from({ length: 65_537 }, (_, n) => (n === 0 ? 0 : Math.log2(n)));
+  return log2;
+}
 
 /**
  * The bins that make the residuals at `residual` take least, sorted by their lowest values. The residuals stay.
@@ -61,6 +66,7 @@ function joinCells(sorted: BigInt64Array, ends: number[]): Bin[] {
   const cost = new Float64Array(cells + 1).fill(Number.POSITIVE_INFINITY);
   const from = new Uint16Array(cells + 1);
   cost[0] = 0;
+  const log2 = logarithms();
   const total = log2[count]!;
   for (let j = 1; j <= cells; j++) {
     const end = ends[j - 1]!;

@@ -40,13 +40,8 @@ export class ByteSource {
 
   /** A LEB128 integer of 64 bits, as its bits. */
   varint64(): bigint {
-    // The first seven bytes are a safe integer: most numbers end there.
-    let low = 0;
-    for (let i = 0, scale = 1; i < 7; i++, scale *= 128) {
-      const byte = this.u8();
-      low += (byte & 127) * scale;
-      if (byte < 128) return BigInt(low);
-    }
+    const low = this.#low();
+    if (this.#bytes[this.#at - 1]! < 128) return BigInt(low);
     let value = BigInt(low);
     for (let shift = 49n; shift < 70n; shift += 7n) {
       const byte = this.u8();
@@ -57,6 +52,33 @@ export class ByteSource {
       }
     }
     throw this.corrupt("a number is over 64 bits");
+  }
+
+  /** A signed one: twice its value, or one less than twice what it is below 0. */
+  zigzag64(): bigint {
+    const low = this.#low();
+    if (this.#bytes[this.#at - 1]! < 128) return BigInt(low % 2 === 0 ? low / 2 : -(low + 1) / 2);
+    this.#at -= 7;
+    const value = this.varint64();
+    return BigInt.asIntN(64, (value >> 1n) ^ -(value & 1n));
+  }
+
+  /** The first seven bytes of a LEB128 integer, or fewer where it ends before: most do, and that much is a safe integer. */
+  #low(): number {
+    const bytes = this.#bytes;
+    const from = this.#at;
+    const end = Math.min(from + 7, this.#end);
+    let low = 0;
+    for (let at = from, scale = 1; at < end; at++, scale *= 128) {
+      const byte = bytes[at]!;
+      low += (byte & 127) * scale;
+      if (byte < 128 || at === from + 6) {
+        this.#at = at + 1;
+        return low;
+      }
+    }
+    this.#at = end;
+    throw this.corrupt("it ends too early");
   }
 
   /** A view of the next `sizeBytes`. */
