@@ -30,6 +30,8 @@ export interface SnapshotReport {
   /** Longest time between two turns of the event loop: with the snapshot, and with the same commits alone. */
   longestHoldMs: number;
   longestHoldWithoutMs: number;
+  /** The snapshot's own turns of it, in microseconds: how many, and how long. */
+  slices: { count: number; p50Us: number; p99Us: number; longestUs: number };
 }
 
 /** Log records a snapshot leaves to replay at most: as many as an opening ever finds at the default settings. */
@@ -114,9 +116,11 @@ export async function snapshotting(place: Place): Promise<SnapshotReport> {
     await pause(durationMs);
     await going.stop();
   });
+  const { count, p50, p99, max } = critical.stats().snapshots!.slicesUs;
   await critical.close();
   return {
     sizeBytes,
+    slices: { count, p50Us: p50, p99Us: p99, longestUs: max },
     durationMs: tenths(durationMs),
     commits,
     longestHoldMs: hundredths(holdMs),
