@@ -99,6 +99,10 @@ function fieldsOf(report: CriticalBenchReport): [string, string][] {
         `longest ${snapshot.slices.longestUs} µs`,
     ],
     [
+      "longest garbage collection",
+      `${snapshot.longestCollectionMs} ms in the snapshot, ${snapshot.longestCollectionWithoutMs} ms without one`,
+    ],
+    [
       "longest hold of the event loop",
       `${snapshot.longestHoldMs} ms in the snapshot, ${snapshot.longestHoldWithoutMs} ms in the same commits without one`,
     ],
