@@ -94,7 +94,7 @@ function fieldsOf(report: CriticalBenchReport): [string, string][] {
         `${formatCount(snapshot.commits)} commits meanwhile`,
     ],
     [
-      "the snapshots' own turns",
+      "the snapshot's own turns",
       `${formatCount(snapshot.slices.count)}, p50 ${snapshot.slices.p50Us} µs, p99 ${snapshot.slices.p99Us} µs, ` +
         `longest ${snapshot.slices.longestUs} µs`,
     ],

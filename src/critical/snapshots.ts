@@ -37,7 +37,7 @@ export interface SnapshotStats {
   lastError: string | undefined;
   /** Milliseconds from begin to verified. */
   durationMs: HistogramSummary;
-  /** Microseconds that its turns of the event loop took, what the collector and the scheduler took of them included. */
+  /** Microseconds that the newest one's turns of the event loop took, what the collector and the scheduler took of them included. */
   slicesUs: HistogramSummary;
 }
 
@@ -66,7 +66,7 @@ export class Snapshots {
   readonly #everyBytes: number;
   readonly #bytesPerSecond: number;
   readonly #durationMs = new Histogram();
-  readonly #slicesUs = new Histogram();
+  #slicesUs = new Histogram();
   #newest: SnapshotHeader | undefined;
   #slot: 0 | 1;
   #number: number;
@@ -144,6 +144,7 @@ export class Snapshots {
     const startMs = performance.now();
     const slot = this.#newest === undefined ? 0 : this.#slot === 0 ? 1 : 0;
     await warmUp(state);
+    this.#slicesUs = new Histogram();
     const writer = new SnapshotWriter(state, ++this.#number, { slicesUs: this.#slicesUs });
     writer.keepSpace = reserve.isDiskFull;
     const { logRecords, logBytes } = committer;
