@@ -120,7 +120,7 @@ export type { State, StateStats } from "./src/state/state.ts";
 export type { StateMap, StateMapOptions, StateUpdate, StateVersion } from "./src/state/state-map.ts";
 export type { LogInspection } from "./src/wal/inspect.ts";
 export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";
-export type { LogStats } from "./src/wal/log.ts";
+export type { LogStats } from "./src/wal/log-stats.ts";
 export type { OpenReport } from "./src/wal/open-log.ts";
 export {
   type ExportFileOptions,

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Critical } from "../../src/critical/critical.ts";
 import { NO_SNAPSHOTS, type Place } from "./place.ts";
-import { hundredths, longestHoldMs, median, pause, tenths, turn } from "./samples.ts";
+import { hundredths, longestCollectionMs, longestHoldMs, median, pause, tenths, turn } from "./samples.ts";
 import { key, order, RECORDS } from "./workload.ts";
 
 export interface OpeningReport {
@@ -30,6 +30,11 @@ export interface SnapshotReport {
   /** Longest time between two turns of the event loop: with the snapshot, and with the same commits alone. */
   longestHoldMs: number;
   longestHoldWithoutMs: number;
+  /** Longest garbage collection in the snapshot's time, and in that without one. */
+  longestCollectionMs: number;
+  longestCollectionWithoutMs: number;
+  /** The snapshot's own turns of it, in microseconds: how many, and how long. */
+  slices: { count: number; p50Us: number; p99Us: number; longestUs: number };
 }
 
 /** Log records a snapshot leaves to replay at most: as many as an opening ever finds at the default settings. */
@@ -103,24 +108,37 @@ export async function snapshotting(place: Place): Promise<SnapshotReport> {
   const startMs = performance.now();
   let sizeBytes = 0;
   let commits = 0;
-  const holdMs = await longestHoldMs(async () => {
+  let durationMs = 0;
+  const withSnapshot = async () => {
     const going = committing(critical);
     ({ sizeBytes } = await critical.snapshot());
     commits = await going.stop();
-  });
-  const durationMs = performance.now() - startMs;
-  const withoutMs = await longestHoldMs(async () => {
+    durationMs = performance.now() - startMs;
+  };
+  const without = async () => {
     const going = committing(critical);
     await pause(durationMs);
     await going.stop();
+  };
+  let holdMs = 0;
+  let withoutMs = 0;
+  const collectionMs = await longestCollectionMs(async () => {
+    holdMs = await longestHoldMs(withSnapshot);
   });
+  const collectionWithoutMs = await longestCollectionMs(async () => {
+    withoutMs = await longestHoldMs(without);
+  });
+  const { count, p50, p99, max } = critical.stats().snapshots!.slicesUs;
   await critical.close();
   return {
     sizeBytes,
+    slices: { count, p50Us: p50, p99Us: p99, longestUs: max },
     durationMs: tenths(durationMs),
     commits,
     longestHoldMs: hundredths(holdMs),
     longestHoldWithoutMs: hundredths(withoutMs),
+    longestCollectionMs: collectionMs,
+    longestCollectionWithoutMs: collectionWithoutMs,
   };
 }
 

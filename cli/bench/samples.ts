@@ -1,4 +1,4 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
+import { monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks";
 
 /** Microseconds. */
 export interface Spread {
@@ -69,5 +69,19 @@ export async function longestHoldMs(work: () => Promise<unknown>): Promise<numbe
   } finally {
     isRunning = false;
   }
+  return hundredths(longest);
+}
+
+/** The longest garbage collection while `work` runs, in ms. */
+export async function longestCollectionMs(work: () => Promise<unknown>): Promise<number> {
+  let longest = 0;
+  const observer = new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) longest = Math.max(longest, duration);
+  });
+  observer.observe({ entryTypes: ["gc"] });
+  await work();
+  // What was observed last is told in a later turn.
+  await pause(2);
+  observer.disconnect();
   return hundredths(longest);
 }

@@ -94,6 +94,15 @@ function fieldsOf(report: CriticalBenchReport): [string, string][] {
         `${formatCount(snapshot.commits)} commits meanwhile`,
     ],
     [
+      "the snapshot's own turns",
+      `${formatCount(snapshot.slices.count)}, p50 ${snapshot.slices.p50Us} µs, p99 ${snapshot.slices.p99Us} µs, ` +
+        `longest ${snapshot.slices.longestUs} µs`,
+    ],
+    [
+      "longest garbage collection",
+      `${snapshot.longestCollectionMs} ms in the snapshot, ${snapshot.longestCollectionWithoutMs} ms without one`,
+    ],
+    [
       "longest hold of the event loop",
       `${snapshot.longestHoldMs} ms in the snapshot, ${snapshot.longestHoldWithoutMs} ms in the same commits without one`,
     ],

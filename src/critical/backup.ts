@@ -51,10 +51,8 @@ export async function backupCritical(
   makeDurableDirectory(disk, `${directory}/history`);
   await warmUp(state);
   const { slot, number } = nextSlot(disk, directory);
-  const writer = new SnapshotWriter(state, number, {
-    fence: { kind, number: state.fences + 1, detail: `made by varve after LSN ${state.lsn}` },
-    logBase: state.lsn,
-  });
+  const fence = { kind, number: state.fences + 1, detail: `made by varve after LSN ${state.lsn}` };
+  const writer = new SnapshotWriter(state, number, { copy: { fence, logBase: state.lsn } });
   const lsn = writer.lsn;
   const boundary = history.boundary(lsn);
   boundary.catch(() => {});

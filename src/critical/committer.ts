@@ -6,7 +6,8 @@ import type { Annotations, RecordKind } from "./change.ts";
 import type { Clock } from "./clock.ts";
 import { encodeText, messagePack } from "./codec.ts";
 import { type CommitOptions, checkAnnotations, checkText } from "./commit-options.ts";
-import { Draft, nobody } from "./draft.ts";
+import { type Draft, nobody } from "./draft.ts";
+import { Drafts } from "./drafts.ts";
 import { Histogram } from "./histogram.ts";
 import type { RememberedCommit } from "./idempotency.ts";
 import { RecordWriter } from "./record-writer.ts";
@@ -38,8 +39,6 @@ const RECORD_OVERHEAD_BYTES = 32;
 const ANSWERS_A_TURN = 64;
 /** Commits that wait to be kept while synchronous ones leave the event loop no turn. */
 const LATE_MAX = 16;
-/** Drafts that wait for a commit. */
-const DRAFTS_MAX = 512;
 /** The log refuses at twice this, which must not happen: a refused record would leave a gap. */
 const QUEUED_BYTES_MAX = WAL_QUEUE_BYTES_MAX / 2;
 
@@ -71,9 +70,7 @@ export class Committer {
   #running = false;
   #closed = false;
   #poisoned: unknown;
-  /** Acknowledged, and not yet kept. */
-  #late: Draft[] = [];
-  readonly #drafts: Draft[] = [];
+  readonly #drafts: Drafts;
   readonly #inFlight = new Map<string, Promise<unknown>>();
 
   constructor(state: State, journal: Journal, clock: Clock, followers: Followers) {
@@ -82,6 +79,7 @@ export class Committer {
     this.#clock = clock;
     this.#followers = followers;
     this.#writer = new RecordWriter(state.values);
+    this.#drafts = new Drafts(state, this.#writer, (draft) => this.#keep(draft));
     this.#nextLsn = state.lsn + 1;
     this.#lastTimeUs = state.timeUs;
   }
@@ -167,7 +165,7 @@ export class Committer {
 
   #begin(kind: RecordKind, nowMs: number, options: CommitOptions | undefined): Draft {
     const nowUs = this.#clock(nowMs);
-    const draft = this.#drafts.pop() ?? new Draft();
+    const draft = this.#drafts.take();
     draft.begin(kind, this.#nextLsn, nowUs > this.#lastTimeUs ? nowUs : this.#lastTimeUs + 1);
     draft.startMs = nowMs;
     this.#writer.begin(kind, draft.lsn);
@@ -194,7 +192,7 @@ export class Committer {
       draft.check();
       return value;
     } catch (error) {
-      this.#takeBack(draft);
+      this.#drafts.takeBack(draft);
       if (error instanceof InvariantError) this.#poisoned = error;
       throw error;
     } finally {
@@ -203,19 +201,9 @@ export class Committer {
     }
   }
 
-  #takeBack(draft: Draft): void {
-    draft.rollback();
-    this.#release(draft);
-  }
-
-  #release(draft: Draft): void {
-    draft.clear();
-    if (this.#drafts.length < DRAFTS_MAX) this.#drafts.push(draft);
-  }
-
   /** The receipt of a transaction that changed nothing and waits for nobody. */
   #unwritten<T>(draft: Draft, value: T): Receipt<T> {
-    this.#release(draft);
+    this.#drafts.giveBack(draft);
     return { lsn: BigInt(this.#state.lsn), timeUs: BigInt(this.#state.timeUs), value };
   }
 
@@ -229,7 +217,7 @@ export class Committer {
     try {
       draft.valueBytes = encodeText(value);
     } catch (error) {
-      this.#takeBack(draft);
+      this.#drafts.takeBack(draft);
       throw error;
     }
   }
@@ -239,7 +227,7 @@ export class Committer {
     try {
       this.#writer.finish(draft);
     } catch (error) {
-      this.#takeBack(draft);
+      this.#drafts.takeBack(draft);
       throw error;
     }
   }
@@ -250,7 +238,7 @@ export class Committer {
     try {
       lsn = this.#journal.appendSync(draft).lsn;
     } catch (error) {
-      this.#takeBack(draft);
+      this.#drafts.takeBack(draft);
       throw this.#poison(error);
     }
     this.#appended(draft, Math.ceil((draft.end - draft.offset + 128) / PAGE_BYTES) * PAGE_BYTES);
@@ -258,7 +246,7 @@ export class Committer {
     // Records become durable in order: whatever was queued before is durable too.
     this.#publishThrough(draft.lsn - 1);
     this.#publish(draft);
-    if (this.#late.length >= LATE_MAX) this.keepLate();
+    if (this.#drafts.late >= LATE_MAX) this.keepLate();
   }
 
   #append(draft: Draft): void {
@@ -266,7 +254,7 @@ export class Committer {
     try {
       this.#journal.enqueue(draft, this.#waiter);
     } catch (error) {
-      this.#takeBack(draft);
+      this.#drafts.takeBack(draft);
       throw this.#poison(error);
     }
     const sizeBytes = draft.end - draft.offset;
@@ -378,34 +366,21 @@ export class Committer {
       this.#poisoned ??= error;
       throw error;
     } finally {
-      if (this.#late.push(draft) === 1) setImmediate(this.#keepSoon);
+      this.#drafts.keepSoon(draft);
     }
   }
 
-  readonly #keepSoon = (): void => this.keepLate();
-
-  /**
-   * Has what was acknowledged kept. Nobody waits for that: the next group is on its way to the disk first. What
-   * its records replaced is free then, unless a snapshot holds it.
-   */
+  /** Has everything kept that is acknowledged. */
   keepLate(): void {
-    const late = this.#late;
-    if (late.length === 0) return;
-    this.#late = [];
-    for (const draft of late) {
-      try {
-        this.#followers.keep(draft);
-      } catch (error) {
-        this.#poisoned ??= error;
-      }
-      if (this.#state.preserver === undefined) {
-        for (const change of draft.changes) {
-          if (change.kind === "put" && change.before !== undefined) this.#writer.reuse(change.before);
-        }
-      }
-      this.#release(draft);
+    this.#drafts.keepLate();
+  }
+
+  #keep(draft: Draft): void {
+    try {
+      this.#followers.keep(draft);
+    } catch (error) {
+      this.#poisoned ??= error;
     }
-    if (this.#state.preserver === undefined) this.#state.values.release();
   }
 
   #poison(error: unknown): unknown {

@@ -1,7 +1,7 @@
 import { isStoreError, StoreError } from "../errors.ts";
 import { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { LogFollower } from "../wal/follow-log.ts";
-import type { Journal, JournalEntry, RecordVisitor } from "../wal/journal.ts";
+import type { Journal } from "../wal/journal.ts";
 import { WriteAheadLog } from "../wal/log.ts";
 import { openLog } from "../wal/open-log.ts";
 import { type AuditReport, verifyAudit } from "./audit.ts";
@@ -18,7 +18,7 @@ import { KernelState } from "./kernel-state.ts";
 import { CriticalMap, type PastMap } from "./map.ts";
 import { type MigrationPlan, planMigration, upgradeEntries } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
-import { loadSnapshot, replay, replayJournal, replayRead } from "./recovery.ts";
+import { loadSnapshot, replay, replayJournal, replayRead, scanOf } from "./recovery.ts";
 import { Reserve } from "./reserve.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
@@ -424,16 +424,6 @@ export class Critical {
   #checkOpen(): void {
     if (this.#closed) throw new StoreError("ERR_CLOSED", "the critical partition is closed");
   }
-}
-
-/** Records a follower found, as replaying takes them. */
-function scanOf(entries: readonly JournalEntry[]): (visit: RecordVisitor) => void {
-  return (visit) => {
-    for (const { lsn, timeUs, payload } of entries) {
-      const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-      visit(bytes, 0, bytes.byteLength, Number(lsn), Number(timeUs));
-    }
-  };
 }
 
 function logPlace({ disk, directory, storeId }: CriticalOptions) {

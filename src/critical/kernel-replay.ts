@@ -1,5 +1,6 @@
 import { StoreError } from "../errors.ts";
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
+import { RECOVERY_LOG_BYTES_MAX, RECOVERY_RECORDS_MAX } from "../limits.ts";
 import type { Journal, RecordVisitor } from "../wal/journal.ts";
 import type { RecordPlaces } from "../wal/record-places.ts";
 import { ByteReader } from "./byte-reader.ts";
@@ -21,9 +22,6 @@ const SEQUENCE_WORDS = 4;
 const ADOPTED = 2;
 const DEFINED = 3;
 
-/** Records beyond so many bytes are read one by one: they would not find room in the kernel's memory. */
-const KERNEL_BYTES_MAX = 1 << 30;
-
 /**
  * Finds room in the kernel's memory for the records of a journal from an LSN on, unless they lie there already.
  *
@@ -31,9 +29,10 @@ const KERNEL_BYTES_MAX = 1 << 30;
  * @throws ERR_STORE_CORRUPT, ERR_NOT_FOUND as `Journal.scan`
  */
 export function placesOf(journal: Journal, lsn: bigint, kernel: RecoveryKernel): RecordPlaces | undefined {
+  const count = Math.max(0, Number(journal.durableLsn + 1n - lsn));
+  if (count > RECOVERY_RECORDS_MAX) return undefined;
   const placed = journal.place?.(lsn, kernel);
   if (placed !== undefined) return placed;
-  const count = Math.max(0, Number(journal.durableLsn + 1n - lsn));
   return copyRecords(kernel, Number(lsn), count, (visit) => journal.scan(lsn, visit));
 }
 
@@ -45,9 +44,10 @@ export function copyRecords(
   scan: (visit: RecordVisitor) => void,
 ): RecordPlaces | undefined {
   const { exports } = kernel;
+  if (count > RECOVERY_RECORDS_MAX) return undefined;
   const places = exports.beginRecords(firstLsn, count) >>> 0;
   let next = firstLsn;
-  let leftBytes = KERNEL_BYTES_MAX;
+  let leftBytes = RECOVERY_LOG_BYTES_MAX;
   scan((bytes, offset, end, lsn, timeUs) => {
     const sizeBytes = end - offset;
     leftBytes -= sizeBytes;

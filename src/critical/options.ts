@@ -1,6 +1,6 @@
 import type { Disk } from "../disk/disk.ts";
 import type { Journal } from "../wal/journal.ts";
-import type { LogStats } from "../wal/log.ts";
+import type { LogStats } from "../wal/log-stats.ts";
 import type { LogOptions } from "../wal/open-log.ts";
 import type { Clock } from "./clock.ts";
 import type { HistogramSummary } from "./histogram.ts";

@@ -9,15 +9,20 @@ const KEPT_BYTES_MAX = 2 << 20;
 /** Memory of sealed blocks that waits for the next ones. */
 const KEPT_MAX = 4;
 
+/** A block that fills in less is one of a burst, and grows on. */
+const BURST_MS = 50;
+
 interface Pending {
   writer: HistoryBlockWriter;
   memory: ByteWriter;
+  beganMs: number;
+  rawBytes: number;
 }
 
 /**
  * Committed records until they are sealed: written into the raw bytes of the history's next blocks as they come, so
- * that nothing of what a commit made or replaced is held for them. A block ends once it is full; those behind one
- * that waits already may become larger, so that sealing keeps up with a burst.
+ * that nothing of what a commit made or replaced is held for them. A block ends once it is full; in a burst it may
+ * become larger, which costs less for each record.
  */
 export class PendingBlocks {
   readonly #ended: Pending[] = [];
@@ -27,9 +32,12 @@ export class PendingBlocks {
   /** Takes a durable record that has been applied. */
   add(record: LogRecord): void {
     this.#open ??= this.#begin();
-    const { writer } = this.#open;
-    writer.add(record);
-    if (writer.isFull(this.#ended.length > 0 ? BLOCK_RAW_BYTES_BUSY : BLOCK_RAW_BYTES)) this.end();
+    const open = this.#open;
+    open.writer.add(record);
+    if (!open.writer.isFull(open.rawBytes)) return;
+    if (open.rawBytes === BLOCK_RAW_BYTES && performance.now() - open.beganMs < BURST_MS) {
+      open.rawBytes = BLOCK_RAW_BYTES_BUSY;
+    } else this.end();
   }
 
   /** Ends the block that is being filled, if there is one. */
@@ -81,6 +89,11 @@ export class PendingBlocks {
 
   #begin(): Pending {
     const memory = this.#free.pop() ?? createBlockMemory();
-    return { writer: new HistoryBlockWriter(memory), memory };
+    return {
+      writer: new HistoryBlockWriter(memory),
+      memory,
+      beganMs: performance.now(),
+      rawBytes: BLOCK_RAW_BYTES,
+    };
   }
 }

@@ -1,6 +1,6 @@
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
-import type { Journal, RecordVisitor } from "../wal/journal.ts";
+import type { Journal, JournalEntry, RecordVisitor } from "../wal/journal.ts";
 import type { RecordPlaces } from "../wal/record-places.ts";
 import type { History } from "./history.ts";
 import { copyRecords, KernelReplay, placesOf } from "./kernel-replay.ts";
@@ -166,4 +166,14 @@ export function replayJournal(
       },
     );
   }
+}
+
+/** Records a follower found, as replaying takes them. */
+export function scanOf(entries: readonly JournalEntry[]): (visit: RecordVisitor) => void {
+  return (visit) => {
+    for (const { lsn, timeUs, payload } of entries) {
+      const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+      visit(bytes, 0, bytes.byteLength, Number(lsn), Number(timeUs));
+    }
+  };
 }

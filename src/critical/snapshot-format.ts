@@ -1,4 +1,6 @@
 import { crc32c } from "@node-rs/crc32";
+import { StoreError } from "../errors.ts";
+import { SNAPSHOT_BYTES_MAX } from "../limits.ts";
 
 /**
  * A snapshot slot: the whole critical state right after one LSN. Integers are little-endian.
@@ -106,4 +108,16 @@ export function chainCrc(chain: number, chunkCrc: number): number {
   const link = Buffer.allocUnsafe(4);
   link.writeUInt32LE(chunkCrc, 0);
   return crc32c(link, chain);
+}
+
+/** A snapshot that no opening has room for is not written, and none is read. */
+export function tooLarge(sizeBytes: number): StoreError {
+  return new StoreError(
+    "ERR_LIMIT",
+    `a snapshot of critical state takes at most ${SNAPSHOT_BYTES_MAX} bytes`,
+    {
+      context: { limit: SNAPSHOT_BYTES_MAX, sizeBytes },
+      hint: "Remove entries that are not needed any more, or keep them in a series or in strategy state.",
+    },
+  );
 }

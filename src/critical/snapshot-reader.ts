@@ -1,6 +1,7 @@
 import { crc32c } from "@node-rs/crc32";
 import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import { SNAPSHOT_BYTES_MAX } from "../limits.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { KernelState } from "./kernel-state.ts";
 import { FENCE_KINDS } from "./record-format.ts";
@@ -15,6 +16,7 @@ import {
   headerVersion,
   SNAPSHOT_VERSION,
   type SnapshotHeader,
+  tooLarge,
 } from "./snapshot-format.ts";
 import { damaged } from "./snapshot-verify.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
@@ -60,6 +62,7 @@ export function readSnapshot(
     file.readSync(page, 0);
     const bodyBytes = decodeHeader(page)?.bodyBytes;
     if (bodyBytes === undefined) throw damaged(path, 0, "its header is not whole");
+    if (HEADER_BYTES + bodyBytes > SNAPSHOT_BYTES_MAX) throw tooLarge(HEADER_BYTES + bodyBytes);
     const sizeBytes = Math.min(file.sizeBytes(), HEADER_BYTES + bodyBytes);
     at = entries.kernel.take(sizeBytes);
     buffer = entries.kernel.memory.subarray(at, at + sizeBytes);

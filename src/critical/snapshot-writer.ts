@@ -1,7 +1,9 @@
 import { crc32c } from "@node-rs/crc32";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import { SNAPSHOT_BYTES_MAX } from "../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
+import type { Histogram } from "./histogram.ts";
 import type { RowRun, SteadyLeaf } from "./ordered-slots.ts";
 import { FENCE_KINDS } from "./record-format.ts";
 import type { Fence } from "./sequence.ts";
@@ -18,6 +20,7 @@ import {
   encodeHeader,
   HEADER_BYTES,
   type SnapshotHeader,
+  tooLarge,
 } from "./snapshot-format.ts";
 import { verifySnapshot } from "./snapshot-verify.ts";
 import type { State } from "./state.ts";
@@ -37,7 +40,6 @@ const SLICE_MS = 0.25;
 const WRITE_BYTES = 512 << 10;
 /** Encoded without a pause: well under a slice. */
 const CHUNK_ENTRIES_MAX = 128;
-const SNAPSHOT_BYTES_MAX = 4 * 2 ** 30;
 
 /** Snapshots and backups begun by this process. */
 let marks = 0;
@@ -67,13 +69,22 @@ export class SnapshotWriter implements Preserver {
   #chunks = 0;
   #chunksCrc = 0;
   #sliceEndMs = 0;
+  #sliceBeganMs = 0;
+  /** How long each of its turns of the event loop took, in microseconds; the constructor's is the first. */
+  readonly #slicesUs: Histogram | undefined;
   /** On a full disk a slot keeps what it has beyond its end: the next snapshot may need it. */
   keepSpace = false;
   /** Entries that had expired, met on the way. */
   readonly expired: { table: Table; key: string }[] = [];
 
   /** `copy`: what a copy of the store says instead of this one. */
-  constructor(state: State, number: number, copy?: { fence: Fence; logBase: number }) {
+  constructor(
+    state: State,
+    number: number,
+    { copy, slicesUs }: { copy?: { fence: Fence; logBase: number }; slicesUs?: Histogram } = {},
+  ) {
+    this.#slicesUs = slicesUs;
+    this.#beginSlice();
     this.#state = state;
     this.number = number;
     this.lsn = state.lsn;
@@ -81,6 +92,16 @@ export class SnapshotWriter implements Preserver {
     this.#tables = state.tables().map((table) => ({ table, leaves: table.order.leavesOrRows() }));
     this.#catalog = encodeCatalog(state, copy);
     state.preserver = this;
+    this.#endSlice();
+  }
+
+  #beginSlice(): void {
+    this.#sliceBeganMs = performance.now();
+    this.#sliceEndMs = this.#sliceBeganMs + SLICE_MS;
+  }
+
+  #endSlice(): void {
+    this.#slicesUs?.record((performance.now() - this.#sliceBeganMs) * 1000);
   }
 
   preserve(slot: Slot): void {
@@ -148,12 +169,14 @@ export class SnapshotWriter implements Preserver {
   }
 
   async #body(history: () => Promise<HistoryPosition | undefined>, signal?: AbortSignal): Promise<void> {
-    this.#sliceEndMs = performance.now() + SLICE_MS;
+    this.#beginSlice();
     await this.#chunk(CHUNK_CATALOG, () => this.#out.bytes(this.#catalog));
     for (const { table, leaves } of this.#tables) await this.#table(table, leaves, signal);
     if (this.#state.preserver === this) this.#state.preserver = undefined;
     await this.#idempotency();
+    this.#endSlice();
     const position = await history();
+    this.#beginSlice();
     if (position !== undefined) {
       await this.#chunk(CHUNK_HISTORY, () => {
         this.#out.text16(position.file);
@@ -272,17 +295,23 @@ export class SnapshotWriter implements Preserver {
     out.buffer.writeUInt32LE(crc, start + 4);
     this.#chunks++;
     this.#chunksCrc = chainCrc(this.#chunksCrc, crc);
-    if (out.position >= WRITE_BYTES) await this.#flush();
-    else if (performance.now() > this.#sliceEndMs)
+    if (out.position >= WRITE_BYTES) {
+      await this.#flush();
+      this.#beginSlice();
+    } else if (performance.now() > this.#sliceEndMs) {
+      this.#endSlice();
       await new Promise<void>((resolve) => setImmediate(resolve));
-    else return;
-    this.#sliceEndMs = performance.now() + SLICE_MS;
+      this.#beginSlice();
+    }
   }
 
   async #flush(): Promise<void> {
     const out = this.#out;
     if (out.position === 0) return;
-    await this.#file!.write(out.buffer.subarray(0, out.position), this.#written);
+    if (this.#written + out.position > SNAPSHOT_BYTES_MAX) throw tooLarge(SNAPSHOT_BYTES_MAX + 1);
+    const written = this.#file!.write(out.buffer.subarray(0, out.position), this.#written);
+    this.#endSlice();
+    await written;
     this.#written += out.position;
     out.position = 0;
   }

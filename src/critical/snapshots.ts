@@ -37,6 +37,8 @@ export interface SnapshotStats {
   lastError: string | undefined;
   /** Milliseconds from begin to verified. */
   durationMs: HistogramSummary;
+  /** Microseconds that the newest one's turns of the event loop took, what the collector and the scheduler took of them included. */
+  slicesUs: HistogramSummary;
 }
 
 const EVERY_RECORDS = 40_000;
@@ -64,6 +66,7 @@ export class Snapshots {
   readonly #everyBytes: number;
   readonly #bytesPerSecond: number;
   readonly #durationMs = new Histogram();
+  #slicesUs = new Histogram();
   #newest: SnapshotHeader | undefined;
   #slot: 0 | 1;
   #number: number;
@@ -141,7 +144,8 @@ export class Snapshots {
     const startMs = performance.now();
     const slot = this.#newest === undefined ? 0 : this.#slot === 0 ? 1 : 0;
     await warmUp(state);
-    const writer = new SnapshotWriter(state, ++this.#number);
+    this.#slicesUs = new Histogram();
+    const writer = new SnapshotWriter(state, ++this.#number, { slicesUs: this.#slicesUs });
     writer.keepSpace = reserve.isDiskFull;
     const { logRecords, logBytes } = committer;
     const position = history.boundary(writer.lsn);
@@ -212,6 +216,7 @@ export class Snapshots {
       logBytes: committer.logBytes,
       lastError: this.#lastError === undefined ? undefined : String(this.#lastError),
       durationMs: this.#durationMs.summary(),
+      slicesUs: this.#slicesUs.summary(),
     };
   }
 

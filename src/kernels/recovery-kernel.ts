@@ -47,9 +47,6 @@ export interface RecoveryExports {
   notesSoFar(): number;
 }
 
-/** Memory of one opening never exceeds this; what may need more is done without the kernel. */
-export const RECOVERY_BYTES_MAX = 2 ** 32 - 2 ** 24;
-
 /**
  * The kernel of one opening, with a memory of its own. What recovery reads goes into that memory, and what it finds
  * stays there for as long as anything refers to it. Any call may move the memory; once recovery has ended, none

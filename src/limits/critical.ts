@@ -33,6 +33,18 @@ export const IDEMPOTENCY_KEYS_MAX = 100_000;
 /** Opaque bytes of one cut record: positions of a few thousand series. */
 export const CUT_RECORD_BYTES_MAX = 256 << 10;
 
+/**
+ * Bytes of one snapshot: an opening has it in a memory of 4 GiB, together with the log behind it, a row for each entry
+ * and a hash table over the keys. A JavaScript map, which is where entries go that are used, ends before that.
+ */
+export const SNAPSHOT_BYTES_MAX = 2 ** 31;
+
+/** Log segments, and copied records, that an opening has in that memory; a longer log is read record by record. */
+export const RECOVERY_LOG_BYTES_MAX = 512 << 20;
+
+/** Records that it has there: a hundred times what the log holds when a snapshot is due. */
+export const RECOVERY_RECORDS_MAX = 4_000_000;
+
 /** Payload of one log record: a large transaction fits, and a write still spans at most two segments. */
 export const WAL_RECORD_BYTES_MAX = 2 << 20;
 

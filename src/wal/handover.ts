@@ -17,6 +17,8 @@ export const WORD = {
   /** Microseconds that the write to the log took, and in the next word to its mirror; 0 when it was not made. */
   logUs: 9,
   mirrorUs: 10,
+  /** The job that ended last: what a thread that does not block is woken by. */
+  ended: 11,
 } as const;
 
 export const TURN = {

@@ -1,4 +1,4 @@
-import { parentPort, workerData } from "node:worker_threads";
+import { workerData } from "node:worker_threads";
 import { realDisk } from "../disk/real-disk.ts";
 import { toErrorRecord } from "../errors.ts";
 import { type WriteOutcome, writeToAll } from "./carrier.ts";
@@ -43,8 +43,10 @@ function run(data: LogWorkerData): void {
     const job = words[WORD.job]!;
     report(handover, write(data, words, copies));
     Atomics.store(words, WORD.turn, TURN.done);
+    Atomics.store(words, WORD.ended, job);
+    Atomics.notify(words, WORD.ended);
+    // Somebody may block until then.
     Atomics.notify(words, WORD.turn);
-    parentPort!.postMessage(job);
   }
   for (const copy of copies) copy.close();
   lock.close();

@@ -1,5 +1,5 @@
 import { invariant } from "../assert.ts";
-import type { DiskFile, DurableMethod } from "../disk/disk.ts";
+import type { DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { WAL_RECORD_BYTES_MAX } from "../limits.ts";
@@ -22,7 +22,8 @@ import {
   type Waiter,
   writeOf,
 } from "./journal.ts";
-import { type CountSummary, LatencyHistogram, type LatencySummary } from "./latency.ts";
+import { LatencyHistogram } from "./latency.ts";
+import type { LogStats } from "./log-stats.ts";
 import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
 import { readEntries, scanEntries } from "./read-log.ts";
 import { placeRecords, type RecordPlaces, type RecoveredLog } from "./record-places.ts";
@@ -32,30 +33,6 @@ import { createThreadCarrier } from "./thread-carrier.ts";
 import { blocksFor, type Chain } from "./writer.ts";
 
 const SEAL_AFTER_MS = 1000;
-
-export interface LogStats {
-  /** How writes become durable on this file system. */
-  durability: DurableMethod | undefined;
-  epoch: number;
-  firstLsn: bigint;
-  durableLsn: bigint;
-  segmentBytes: number;
-  segments: number;
-  mirror: "none" | "in step" | "dropped";
-  writes: number;
-  records: number;
-  /** Blocks that only prove the ones before them. */
-  sealBlocks: number;
-  /** Bytes written to the log (a mirror gets as many again). */
-  deviceBytes: number;
-  /** From handing blocks to the disk until they are durable, on every copy: with O_DSYNC, write and sync are one. */
-  write: LatencySummary;
-  /** How many records shared one write. */
-  groupRecords: CountSummary;
-  /** Most records that shared one write. */
-  groupRecordsMax: number;
-  open: OpenReport;
-}
 
 /** What `openLog` has made ready. */
 export interface LogParts {

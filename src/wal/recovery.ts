@@ -2,7 +2,7 @@ import { invariant } from "../assert.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
-import { WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
+import { RECOVERY_LOG_BYTES_MAX, WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
 import { blockHash, HASH_BYTES } from "./block-hash.ts";
 import {
   advance,
@@ -47,9 +47,6 @@ export interface Recovery {
 /** Blocks that stay in memory while a log and its mirror are compared: a full log of the usual size. */
 const KEEP_BYTES = 32 << 20;
 
-/** A longer log, which had no snapshot for a long time, is read a segment at a time, and slower. */
-const KERNEL_BYTES_MAX = 1 << 30;
-
 interface Copy {
   directory: string;
   segments: number[];
@@ -88,7 +85,7 @@ export function recover(options: RecoverOptions): Recovery {
   const copies = options.directories.map((directory): Copy => {
     const segments = listSegments(options.disk, directory);
     const bytes = segments.length * segmentBlocks * BLOCK_BYTES;
-    const used = kernel !== undefined && bytes <= KERNEL_BYTES_MAX ? kernel : undefined;
+    const used = kernel !== undefined && bytes <= RECOVERY_LOG_BYTES_MAX ? kernel : undefined;
     used?.reserve(bytes + segments.length * BLOCK_BYTES);
     const reader = new SegmentReader(options.disk, directory, segmentBlocks, used ?? KEEP_BYTES);
     if (used !== undefined) plain = new PlainChain(used, reader, segmentBlocks, options.storeId);

@@ -34,6 +34,15 @@ export function createThreadCarrier(options: ThreadCarrierOptions): WriteCarrier
   return new ThreadCarrier(options);
 }
 
+/** ES2024, and in every version of Node.js that is supported. */
+const { waitAsync } = Atomics as unknown as {
+  waitAsync(
+    words: Int32Array,
+    index: number,
+    value: number,
+  ): { async: true; value: Promise<string> } | { async: false; value: string };
+};
+
 class ThreadCarrier implements WriteCarrier {
   readonly #worker: Worker;
   readonly #words: Int32Array;
@@ -44,6 +53,8 @@ class ThreadCarrier implements WriteCarrier {
   #lock: DiskFile | undefined;
   #done: ((outcome: WriteOutcome) => void) | undefined;
   #job = 0;
+  /** A wait for the end of a write is on its way. */
+  #isListening = false;
   /** An answer was taken in this turn of the event loop. */
   #hasAnswered = false;
   #died: StoreError | undefined;
@@ -60,7 +71,6 @@ class ThreadCarrier implements WriteCarrier {
     const data: LogWorkerData = { directories, segmentBlocks, durable, buffers, handover: memory };
     const script = options.script ?? new URL(builtFile(import.meta.url, "./log-worker.js"));
     this.#worker = new Worker(script, { name: "varve-log", workerData: data });
-    this.#worker.on("message", (job: number) => this.#arrived(job));
     this.#worker.on("error", (error) => this.#ended(error));
     this.#worker.on("exit", (code) => this.#ended(new Error(`the log worker ended with code ${code}`)));
     this.#worker.unref();
@@ -81,8 +91,28 @@ class ThreadCarrier implements WriteCarrier {
       return;
     }
     this.#worker.ref();
+    const endedBefore = Atomics.load(words, WORD.ended);
     Atomics.store(words, WORD.turn, TURN.ready);
     Atomics.notify(words, WORD.turn);
+    this.#listen(endedBefore);
+  }
+
+  /**
+   * Has `#arrived` called once a job other than this one has ended. A wait for a word of shared memory comes back
+   * sooner than a message, and costs less on both sides.
+   */
+  #listen(endedBefore: number): void {
+    if (this.#isListening) return;
+    this.#isListening = true;
+    const heard = () => {
+      this.#isListening = false;
+      const ended = Atomics.load(this.#words, WORD.ended);
+      if (ended === this.#job) this.#arrived(ended);
+      else if (this.#done !== undefined) this.#listen(ended);
+    };
+    const waited = waitAsync(this.#words, WORD.ended, endedBefore);
+    if (waited.async) void waited.value.then(heard);
+    else queueMicrotask(heard);
   }
 
   finish(): WriteOutcome | "taken-back" {

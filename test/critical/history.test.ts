@@ -14,6 +14,8 @@ async function filledStore(disk = new SimulatedDisk()) {
       reason: `change ${i} ${"x".repeat(200)}`,
       basedOn: ["00ff"],
     });
+    // Ends a block: the history has several links.
+    if (i === 300) await store.critical.snapshot();
   }
   await store.critical.snapshot();
   store.critical.commit((tx) => tx.delete(map, "k1"));

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Critical } from "../../src/critical/critical.ts";
+import { decodeHeader, encodeHeader, HEADER_BYTES } from "../../src/critical/snapshot-format.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
+import { SNAPSHOT_BYTES_MAX } from "../../src/limits.ts";
 import { openTestStore } from "./store.ts";
 
 function fill(critical: Critical, entries: number, from = 0): void {
@@ -113,6 +115,24 @@ describe("a snapshot", () => {
       expect(noticed, `bit ${bit}`).toBe(true);
       disk.flipBit(path, bit);
     }
+  });
+
+  it("is refused when it is larger than any opening has room for", async () => {
+    const store = openTestStore();
+    fill(store.critical, 3);
+    await store.critical.snapshot();
+    const file = store.disk.open("/store/critical/snapshot-a", { access: "write" });
+    const page = Buffer.alloc(HEADER_BYTES);
+    file.readSync(page, 0);
+    const say = (bodyBytes: number) =>
+      file.writeSync(encodeHeader({ ...decodeHeader(page)!, number: 9, bodyBytes }), 0);
+    const open = () => openTestStore({ disk: store.disk, journal: store.journal.crashed() });
+    // A byte that is not there is damage; one more than is allowed is no question of bytes.
+    say(SNAPSHOT_BYTES_MAX - HEADER_BYTES);
+    expect(open().critical.stats().recovery.damaged).toHaveLength(1);
+    say(SNAPSHOT_BYTES_MAX - HEADER_BYTES + 1);
+    expect(open).toThrow(expect.objectContaining({ code: "ERR_LIMIT" }));
+    file.close();
   });
 
   it("keeps the engine going when the disk is full, and says so", async () => {

@@ -32,6 +32,8 @@ export const EXPIRES: usize = 32;
 const EXPECTED: usize = 36;
 const TABLE_BYTES: usize = 40;
 const ROWS_INITIAL: u32 = 1024;
+/** Room for rows that the log may bring, behind the snapshot's. */
+const MORE_ROWS: u32 = 0x40000;
 
 /** Maps by number, and how many numbers there may be. */
 let tables: usize = 0;
@@ -139,7 +141,7 @@ export function loadRows(chunk: usize, end: usize): bool {
   let value = <u64>at + <u64>sumLengths(keyLengths, count);
   const have = load<u32>(table, COUNT);
   const capacity = load<u32>(table, EXPECTED);
-  if (load<u32>(table, CAPACITY) < capacity) reserveRows(table, capacity * 2);
+  if (load<u32>(table, CAPACITY) < capacity) reserveRows(table, capacity + min(capacity, MORE_ROWS));
   let row = <usize>load<u32>(table, ROWS) + <usize>have * ROW_BYTES;
   let key = at;
   for (let i: usize = 0; i < count; i++, row += ROW_BYTES) {

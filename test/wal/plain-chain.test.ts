@@ -1,0 +1,95 @@
+import { describe, expect, it } from "vitest";
+import { Random } from "../../src/disk/random.ts";
+import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
+import { isStoreError } from "../../src/errors.ts";
+import { RecoveryKernel } from "../../src/kernels/recovery-kernel.ts";
+import { readEntries } from "../../src/wal/read-log.ts";
+import { PLACE_BYTES, placeRecords } from "../../src/wal/record-places.ts";
+import { type Recovery, recover } from "../../src/wal/recovery.ts";
+import { listSegments, segmentName } from "../../src/wal/segments.ts";
+import { DIRECTORY, open, STORE_ID } from "./explore.ts";
+
+const seed = Number(process.env["VARVE_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
+const SEGMENT_BLOCKS = 16;
+const SEGMENT_BITS = SEGMENT_BLOCKS * 4096 * 8;
+
+/** A log of single commits, groups, records over several blocks, openings and seals, trimmed now and then. */
+async function randomLog(random: Random): Promise<SimulatedDisk> {
+  let disk = new SimulatedDisk({ seed: random.below(2 ** 31) });
+  disk.makeDirectory("/store");
+  disk.syncDirectory("/");
+  for (let openings = 1 + random.below(4); openings > 0; openings--) {
+    const log = open(disk, { segmentBlocks: SEGMENT_BLOCKS });
+    for (let writes = 1 + random.below(12); writes > 0; writes--) {
+      const record = () => ({
+        payload: Uint8Array.from({ length: random.below(random.below(4) === 0 ? 9000 : 300) }, () =>
+          random.below(256),
+        ),
+        timeUs: BigInt(random.below(2 ** 31)),
+      });
+      if (random.below(2) === 0) log.appendSync(record());
+      else await Promise.all(Array.from({ length: 1 + random.below(40) }, () => log.append(record())));
+      if (random.below(10) === 0) log.trim(log.durableLsn);
+    }
+    if (random.below(2) === 0) await log.close();
+    disk = disk.crashed();
+  }
+  return disk;
+}
+
+/** What recovery finds, or how it fails. */
+function found(disk: SimulatedDisk, kernel?: RecoveryKernel): { recovery?: Recovery; told: unknown } {
+  const options = { disk, directories: [DIRECTORY], storeId: STORE_ID, segmentBlocks: 8, kernel };
+  try {
+    const recovery = recover(options);
+    const { read: _, ...told } = recovery;
+    return { recovery, told };
+  } catch (error) {
+    if (!isStoreError(error)) throw error;
+    return { told: { code: error.code, message: error.message, context: error.context } };
+  }
+}
+
+const said = (lsn: bigint, timeUs: bigint, payload: Uint8Array) =>
+  `${lsn} at ${timeUs}: ${Buffer.from(payload).toString("base64")}`;
+
+/** The records from an LSN on, by the kernel's places. */
+function placed(kernel: RecoveryKernel, recovery: Recovery, fromLsn: number) {
+  const count = recovery.nextLsn - fromLsn;
+  const places = placeRecords(recovery.read!, { fromSequence: recovery.logStart, fromLsn, count });
+  if (places === undefined) return undefined;
+  const numbers = new Float64Array(kernel.memory.buffer, places.at, (count * PLACE_BYTES) / 8);
+  return Array.from({ length: count }, (_, index) => {
+    const [start, end, timeUs] = numbers.subarray((index * PLACE_BYTES) / 8) as unknown as number[];
+    return said(BigInt(fromLsn + index), BigInt(timeUs!), kernel.memory.subarray(start, end));
+  });
+}
+
+describe(`the chain as the kernel follows it (VARVE_SEED=${seed})`, () => {
+  it("is the chain as it is followed block by block, whatever has been damaged", async () => {
+    const random = new Random(seed);
+    let whole = 0;
+    for (let round = 0; round < 60; round++) {
+      const disk = await randomLog(random);
+      for (let flips = random.below(3); flips > 0; flips--) {
+        const segments = listSegments(disk, DIRECTORY);
+        const ordinal = segments[random.below(segments.length)]!;
+        disk.flipBit(`${DIRECTORY}/${segmentName(ordinal)}`, random.below(SEGMENT_BITS));
+      }
+      const kernel = new RecoveryKernel();
+      const plain = found(disk);
+      const { recovery, told } = found(disk, kernel);
+      expect(told).toEqual(plain.told);
+      if (recovery === undefined || recovery.isEmpty) continue;
+      const range = { start: recovery.logStart, through: recovery.nextSequence - 1, lsn: 0n };
+      const place = { ...recovery, storeId: STORE_ID };
+      const entries = [...readEntries([{ disk, directory: DIRECTORY }], place, range)];
+      if (entries.length === 0) continue;
+      whole++;
+      expect(placed(kernel, recovery, Number(entries[0]!.lsn))).toEqual(
+        entries.map(({ lsn, timeUs, payload }) => said(lsn, timeUs, payload)),
+      );
+    }
+    expect(whole).toBeGreaterThan(15);
+  });
+});
