@@ -14,6 +14,8 @@ export class ByteWriter {
   buffer: Buffer;
   /** Of the buffer's bytes. */
   view: DataView;
+  /** Bytes of the buffer. Asking a Buffer costs a call, which at every byte written was a twelfth of a commit. */
+  capacityBytes: number;
   /** Where the piece being written begins. */
   start = 0;
   position = 0;
@@ -30,13 +32,14 @@ export class ByteWriter {
     this.#allocate = allocate;
     this.buffer = allocate(initialBytes);
     this.view = viewOf(this.buffer);
+    this.capacityBytes = this.buffer.byteLength;
     this.#initialBytes = initialBytes;
     this.#limitBytes = limitBytes;
   }
 
   /** Makes room for `sizeBytes` more. @throws ERR_LIMIT */
   ensure(sizeBytes: number): void {
-    if (this.position + sizeBytes > this.buffer.byteLength) this.#grow(sizeBytes);
+    if (this.position + sizeBytes > this.capacityBytes) this.#grow(sizeBytes);
   }
 
   #grow(sizeBytes: number): void {
@@ -53,6 +56,7 @@ export class ByteWriter {
     this.buffer.copy(grown, 0, this.start, this.position);
     this.buffer = grown;
     this.view = viewOf(grown);
+    this.capacityBytes = grown.byteLength;
     this.start = 0;
     this.position = writtenBytes;
   }
@@ -66,6 +70,7 @@ export class ByteWriter {
   renew(): void {
     this.buffer = this.#allocate(this.#initialBytes);
     this.view = viewOf(this.buffer);
+    this.capacityBytes = this.buffer.byteLength;
     this.start = 0;
     this.position = 0;
   }

@@ -6,7 +6,7 @@ import type { Annotations, RecordKind } from "./change.ts";
 import type { Clock } from "./clock.ts";
 import { encodeText, messagePack } from "./codec.ts";
 import { type CommitOptions, checkAnnotations, checkText } from "./commit-options.ts";
-import { type Draft, nobody } from "./draft.ts";
+import type { Draft } from "./draft.ts";
 import { Drafts } from "./drafts.ts";
 import { Histogram } from "./histogram.ts";
 import type { RememberedCommit } from "./idempotency.ts";
@@ -122,9 +122,8 @@ export class Committer {
       if (!this.#mustWrite(draft)) return Promise.resolve(this.#unwritten(draft, draft.value as T));
       this.#encode(draft, draft.value);
       this.#append(draft);
+      this.#waiting = draft;
       const receipt = new Promise<Receipt<T>>(this.#capture);
-      draft.resolve = this.#resolve;
-      draft.reject = this.#reject;
       if (key !== undefined) this.#track(key, receipt);
       return receipt;
     } catch (error) {
@@ -132,12 +131,12 @@ export class Committer {
     }
   }
 
-  /** How the promise made last is settled: one function for all of them. */
-  #resolve: Draft["resolve"] = nobody;
-  #reject: Draft["reject"] = nobody;
+  /** Whose promise is made next: one function captures all of them. */
+  #waiting: Draft | undefined;
   readonly #capture = (resolve: (receipt: never) => void, reject: Draft["reject"]): void => {
-    this.#resolve = resolve as Draft["resolve"];
-    this.#reject = reject;
+    const draft = this.#waiting!;
+    draft.resolve = resolve as Draft["resolve"];
+    draft.reject = reject;
   };
 
   /** Writes a cut record, synchronously and durably. */

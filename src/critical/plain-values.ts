@@ -48,7 +48,7 @@ function write(value: unknown, out: ByteWriter, at: number, depth: number): numb
 
 /** Makes room behind `at`, which may move; returns where it is then. */
 function room(out: ByteWriter, at: number, sizeBytes: number): number {
-  if (at + sizeBytes <= out.buffer.byteLength) return at;
+  if (at + sizeBytes <= out.capacityBytes) return at;
   out.position = at;
   out.ensure(sizeBytes);
   return out.position;

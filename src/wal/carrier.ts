@@ -50,6 +50,8 @@ export interface CarriedWrite {
   bytes: Uint8Array;
   /** Which of the log's group buffers the bytes begin. */
   buffer: number;
+  /** How many records it holds. */
+  records: number;
 }
 
 /** Takes one write at a time to the disk, off the caller's thread. */

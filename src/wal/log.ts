@@ -33,6 +33,8 @@ import { createThreadCarrier } from "./thread-carrier.ts";
 import { blocksFor, type Chain } from "./writer.ts";
 
 const SEAL_AFTER_MS = 1000;
+/** A write of so many records or more is followed by two halves: of fewer, the wakings cost more than is hidden. */
+const SPLIT_RECORDS_MIN = 48;
 
 /** What `openLog` has made ready. */
 export interface LogParts {
@@ -70,6 +72,8 @@ export class WriteAheadLog implements Journal {
   #inFlight: GatheredWrite | undefined;
   #carrier: WriteCarrier | undefined;
   #isFlushScheduled = false;
+  /** So many gathered records do not wait for those that are still to come in this turn. */
+  #startAt = Number.POSITIVE_INFINITY;
   #poison: StoreError | undefined;
   #isClosed = false;
   #isSealed = true;
@@ -115,7 +119,12 @@ export class WriteAheadLog implements Journal {
   enqueue(record: JournalWrite, waiter: Waiter): void {
     this.#checkUsable(record.end - record.offset);
     this.#gathering.add(record, waiter);
-    if (this.#inFlight === undefined) this.#flushSoon();
+    if (this.#inFlight !== undefined) return;
+    if (this.#gathering.records < this.#startAt) this.#flushSoon();
+    else {
+      this.#startAt = Number.POSITIVE_INFINITY;
+      this.#startGathered();
+    }
   }
 
   /** The same as a promise. */
@@ -242,17 +251,27 @@ export class WriteAheadLog implements Journal {
     this.#carrier.start(write, this.#carried);
   }
 
-  /**
-   * The disk gets what has gathered before the callers of this group get their answers. What they make of those goes
-   * in one group too: waking the log worker twice as often, for half as many records, costs more than it gains.
-   */
+  /** The disk gets what has gathered before the callers of this group get their answers. */
   readonly #carried = (outcome: WriteOutcome): void => {
     const write = this.#inFlight!;
     this.#inFlight = undefined;
     this.#settle(write, outcome);
     if (this.#gathering.records > 0) this.#startGathered();
+    else this.#splitNext(write.records);
     this.#answer(write);
   };
+
+  /**
+   * Everybody waited for the same write. What half of them make of their answers goes to the disk while the other half
+   * is still at it, and from then on the halves take turns, so that neither the disk nor the callers wait for long.
+   */
+  #splitNext(records: number): void {
+    if (records < SPLIT_RECORDS_MIN) return;
+    this.#startAt = records >> 1;
+    setImmediate(() => {
+      this.#startAt = Number.POSITIVE_INFINITY;
+    });
+  }
 
   #createCarrier(): WriteCarrier {
     const { disk, durable } = this.#options;

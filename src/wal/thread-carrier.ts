@@ -16,6 +16,12 @@ import {
 
 /** How often a thread that waits for a write looks whether the worker still lives. */
 const LIVENESS_MS = 100;
+/**
+ * A write of so many records is looked after in every turn of the event loop: being woken takes longer than a turn,
+ * and who commits so much soon has more. Some hundred microseconds of turns with nothing else to do are the most it may cost.
+ */
+const POLLED_RECORDS_MIN = 16;
+const POLLS_MAX = 100;
 
 export interface ThreadCarrierOptions {
   disk: Disk;
@@ -55,6 +61,9 @@ class ThreadCarrier implements WriteCarrier {
   #job = 0;
   /** A wait for the end of a write is on its way. */
   #isListening = false;
+  /** The end of a write is looked for in the next turn of the event loop, and this many more times. */
+  #isPolling = false;
+  #pollsLeft = 0;
   /** An answer was taken in this turn of the event loop. */
   #hasAnswered = false;
   #died: StoreError | undefined;
@@ -94,8 +103,28 @@ class ThreadCarrier implements WriteCarrier {
     const endedBefore = Atomics.load(words, WORD.ended);
     Atomics.store(words, WORD.turn, TURN.ready);
     Atomics.notify(words, WORD.turn);
-    this.#listen(endedBefore);
+    if (write.records < POLLED_RECORDS_MIN) this.#listen(endedBefore);
+    else {
+      this.#pollsLeft = POLLS_MAX;
+      this.#pollSoon();
+    }
   }
+
+  #pollSoon(): void {
+    if (this.#isPolling) return;
+    this.#isPolling = true;
+    setImmediate(this.#poll);
+  }
+
+  /** Looks in each turn of the event loop whether the write has ended; after many in vain it listens. */
+  readonly #poll = (): void => {
+    this.#isPolling = false;
+    if (this.#done === undefined) return;
+    const ended = Atomics.load(this.#words, WORD.ended);
+    if (ended === this.#job) this.#settle(this.#outcome());
+    else if (--this.#pollsLeft > 0) this.#pollSoon();
+    else this.#listen(ended);
+  };
 
   /**
    * Has `#arrived` called once a job other than this one has ended. A wait for a word of shared memory comes back

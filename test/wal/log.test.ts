@@ -253,6 +253,64 @@ describe("the write-ahead log on a real disk", () => {
   });
 });
 
+describe("callers that wait for the same write", () => {
+  const CALLERS = 64;
+  const ROUNDS = 10;
+
+  /** Each of them appends again and again, `pause` after each answer; returns the answers in their order. */
+  async function keepAppending(
+    log: WriteAheadLog,
+    pause: () => Promise<void> | undefined,
+  ): Promise<bigint[]> {
+    const lsns: bigint[] = [];
+    const caller = async (name: number) => {
+      for (let round = 0; round < ROUNDS; round++) {
+        const { lsn } = await log.append(record(`${name}:${round}`));
+        lsns.push(lsn);
+        await pause();
+      }
+    };
+    await Promise.all(Array.from({ length: CALLERS }, (_, name) => caller(name)));
+    return lsns;
+  }
+
+  it("take turns in two halves when they come back at once", async () => {
+    const log = open();
+    const lsns = await keepAppending(log, () => undefined);
+    expect(lsns).toEqual(Array.from({ length: CALLERS * ROUNDS }, (_, index) => BigInt(index + 1)));
+    const { writes, groupRecordsMax } = log.stats();
+    expect(groupRecordsMax).toBe(CALLERS);
+    // One write of all, then two for every round.
+    expect(writes).toBe(1 + 2 * (ROUNDS - 1));
+    await log.close();
+    expect(open().durableLsn).toBe(BigInt(CALLERS * ROUNDS));
+  });
+
+  it("share one again when they come back together in a later turn of the event loop", async () => {
+    const log = open();
+    let together: Promise<void> | undefined;
+    await keepAppending(log, () => {
+      together ??= new Promise((resolve) => {
+        setTimeout(() => {
+          together = undefined;
+          resolve();
+        }, 5);
+      });
+      return together;
+    });
+    expect(log.stats().writes).toBe(ROUNDS);
+    await log.close();
+  });
+
+  it("are answered when the disk takes longer than the event loop is watched for it", async () => {
+    const script = new URL("./fixtures/slow-worker.mjs", import.meta.url);
+    const log = open({ createCarrier: (options) => createThreadCarrier({ ...options, script }) });
+    const lsns = await keepAppending(log, () => undefined);
+    expect(lsns.at(-1)).toBe(BigInt(CALLERS * ROUNDS));
+    await log.close();
+  });
+});
+
 describe("a log worker that dies in the middle of a write", () => {
   const script = new URL("./fixtures/dying-worker.mjs", import.meta.url);
   const dying = () => open({ createCarrier: (options) => createThreadCarrier({ ...options, script }) });
