@@ -14,7 +14,7 @@ export class ByteWriter {
   buffer: Buffer;
   /** Of the buffer's bytes. */
   view: DataView;
-  /** Bytes of the buffer. Asking a Buffer costs a call, which at every byte written was a twelfth of a commit. */
+  /** Bytes of the buffer. Asking a Buffer costs a call, which at every byte written was a twentieth of a commit. */
   capacityBytes: number;
   /** Where the piece being written begins. */
   start = 0;
