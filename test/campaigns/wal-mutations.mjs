@@ -9,6 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+const KERNEL = "src/kernels/assembly/recovery";
+
 const MUTANTS = [
   {
     name: "the checksum is not compared",
@@ -120,6 +122,44 @@ const MUTANTS = [
     from: "fitting.filter((_, index) => this.#copies[index]!.topEpoch === top);",
     to: "fitting.filter((_, index) => index <= top);",
   },
+  // The same rules once more in the kernel that follows the chain through blocks that need no judgement.
+  {
+    name: "the kernel does not compare the checksum",
+    file: `${KERNEL}/chain.ts`,
+    from: "if (load<u32>(checksums + place) != load<u32>(computed + place)) return i;",
+    to: "",
+  },
+  {
+    name: "the kernel does not look at the padding",
+    file: `${KERNEL}/chain.ts`,
+    from: "return isBlank(at + HEADER_BYTES + length, at + BLOCK_BYTES);",
+    to: "return length <= PAYLOAD_BYTES;",
+  },
+  {
+    name: "the kernel does not compare the chain's hash",
+    file: `${KERNEL}/chain.ts`,
+    from: "if (load<u32>(state, HASH_KNOWN) != 0) {",
+    to: "if (load<u32>(state, HASH_KNOWN) > 1) {",
+  },
+  {
+    name: "the kernel takes a block of another epoch",
+    file: `${KERNEL}/chain.ts`,
+    from: "if (own == 0 || (epoch != 0 && own != epoch)) return false;",
+    to: "if (own == 0 || epoch == 0xffffffff) return false;",
+  },
+  {
+    name: "the kernel takes a block out of its place",
+    file: `${KERNEL}/chain.ts`,
+    from: "if (sequence != load<u64>(state, NEXT_SEQUENCE)) return false;",
+    to: "",
+  },
+  {
+    name: "the kernel takes open blocks for data",
+    file: `${KERNEL}/chain.ts`,
+    from: "if (kind != KIND_DATA && kind != KIND_SEAL) return false;",
+    to: "",
+    also: [["return isBlank(at + HEADER_BYTES + length, at + BLOCK_BYTES);", "return true;"]],
+  },
 ];
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -153,7 +193,10 @@ function tryMutant({ file, from, to, also = [] }) {
       text = text.replace(before, () => after);
     }
     writeFileSync(join(copy, file), text);
-    const suites = ["format", "chain", "faults", "mirror", "crash"].map((name) => `test/wal/${name}`);
+    if (file.startsWith(KERNEL)) buildKernel(copy);
+    const suites = ["format", "chain", "plain-chain", "faults", "mirror", "crash"].map(
+      (name) => `test/wal/${name}`,
+    );
     const run = spawnSync("node_modules/.bin/vitest", ["run", "--bail=1", ...suites], {
       cwd: copy,
       encoding: "utf8",
@@ -164,4 +207,10 @@ function tryMutant({ file, from, to, also = [] }) {
   } finally {
     rmSync(copy, { recursive: true });
   }
+}
+
+function buildKernel(copy) {
+  cpSync(join(root, "scripts"), join(copy, "scripts"), { recursive: true });
+  const run = spawnSync(process.execPath, ["scripts/build-kernels.mjs"], { cwd: copy, encoding: "utf8" });
+  if (run.status !== 0) throw new Error(`the kernel does not compile:\n${run.stdout}${run.stderr}`);
 }
