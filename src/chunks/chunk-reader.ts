@@ -112,10 +112,10 @@ export class ChunkReader {
 
   #readGroup(group: readonly PatchedChunk[]): void {
     if (group.length === 0) return;
-    this.#decoded.beginOperation();
     this.#patches ??= new PatchFrames(this.#packs, PATCHES_TOGETHER_BYTES);
     try {
       for (const { chunk, base, payloads } of followRuns(this.index, this.#patches, group)) {
+        this.#decoded.beginOperation();
         const found = this.#findBase(base);
         this.#decodeInto(found.entry, found.digest, chunk.target, payloads.length > 0 ? 1 : 0);
         const apply = patcher(chunk.target);
