@@ -1,5 +1,5 @@
 import type { ChunkTarget } from "../src/chunks/decode.job.ts";
-import { JOB_BYTES } from "../src/limits.ts";
+import { DECODE_JOB_BYTES, JOB_BYTES } from "../src/limits.ts";
 import type { Engine } from "../src/store.ts";
 import { throwIfAborted } from "./aborted.ts";
 import type { ChunkRef, ManifestFile } from "./manifest-format.ts";
@@ -15,6 +15,9 @@ interface Piece {
   from: number;
   to: number;
 }
+
+/** Where fewer large jobs than this fall to a worker, small ones share the work better. */
+const JOBS_A_WORKER_MIN = 8;
 
 /** Reads any range of one file of a version, decoding its chunks in parallel straight into their place. */
 export class FileReader {
@@ -86,6 +89,9 @@ export class FileReader {
   /** The range as runs of whole chunks, up to a job's size, and single parts of chunks. */
   *#runs(offset: number, sizeBytes: number): Iterable<Piece[]> {
     const end = offset + sizeBytes;
+    // Enough jobs to keep every worker busy to the end come first.
+    const isLong = sizeBytes >= DECODE_JOB_BYTES * JOBS_A_WORKER_MIN * this.#engine.pool.size;
+    const jobBytes = isLong ? DECODE_JOB_BYTES : JOB_BYTES;
     let run: Piece[] = [];
     let runBytes = 0;
     for (let i = this.#chunkAt(offset); i < this.file.chunks.length && this.#offsets[i]! < end; i++) {
@@ -93,7 +99,7 @@ export class FileReader {
       const from = Math.max(0, offset - this.#offsets[i]!);
       const to = Math.min(chunk.rawBytes, end - this.#offsets[i]!);
       const whole = to - from === chunk.rawBytes;
-      if (run.length > 0 && (!whole || runBytes + chunk.rawBytes > JOB_BYTES)) {
+      if (run.length > 0 && (!whole || runBytes + chunk.rawBytes > jobBytes)) {
         yield run;
         run = [];
         runBytes = 0;

@@ -88,6 +88,12 @@ export interface SaveRequest extends SaveOptions {
   onStored?: (files: ManifestFile[]) => void;
 }
 
+/** Bytes that a save may have to store of a file: of touched rows these, which small as they are stay in the page cache. */
+function sizeToStore({ origin, sizeBytes }: SourceFile): number {
+  if (!("answers" in origin)) return sizeBytes;
+  return origin.answers.reduce((sum, { payload }) => sum + payload.byteLength, 0);
+}
+
 /**
  * Saves a version: chunks and manifest become durable, then the index knows them, then the ref moves. Resolves when
  * all of that would survive a power cut; a crash or an error anywhere before leaves the previous version current.
@@ -101,7 +107,8 @@ export async function saveVersion(
   engine.versions.refresh();
   const rule = parentRule(registry, request);
   const rawBytes = request.files.reduce((sum, file) => sum + file.sizeBytes, 0);
-  const save = await engine.chunks.beginSave(request.profile ?? "compact", rawBytes);
+  const bytesToStore = request.files.reduce((sum, file) => sum + sizeToStore(file), 0);
+  const save = await engine.chunks.beginSave(request.profile ?? "compact", bytesToStore);
   try {
     engine.versions.refresh();
     const onlyPatches = request.files.every(({ origin }) => "answers" in origin);

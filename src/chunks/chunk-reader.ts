@@ -1,15 +1,24 @@
 import { type Codec, loadCodec } from "../codec/codec.ts";
 import { elementOf } from "../codec/element.ts";
-import { applyPatch, PATCH_ID } from "../codec/encodings/patch.ts";
+import { applyPatch, PATCH_ID, patcher } from "../codec/encodings/patch.ts";
 import type { Disk } from "../disk/disk.ts";
 import { touchPages } from "../disk/touch-pages.ts";
 import { isStoreError, StoreError } from "../errors.ts";
-import { CHAIN_DEPTH_MAX, DECODED_CACHE_BYTES, PATCH_DEPTH_MAX } from "../limits.ts";
+import {
+  CHAIN_DEPTH_MAX,
+  DECODED_CACHE_BYTES,
+  PATCH_DEPTH_MAX,
+  PATCHES_TOGETHER_BYTES,
+  PATCHES_TOGETHER_MIN,
+} from "../limits.ts";
 import type { ChunkEntry, ChunkIndex } from "./chunk-index.ts";
 import { DecodedCache, type DecodedCacheStats } from "./decoded-cache.ts";
 import { digestKey, digestOf, digestText, sameDigest } from "./digest.ts";
 import type { FrameHeader } from "./pack-format.ts";
 import { type Frame, FrameBuffer, PackReader } from "./pack-reader.ts";
+import { PatchFrames } from "./patch-frames.ts";
+import { followRuns, type PatchedChunk } from "./patched-run.ts";
+import { patchesBytes } from "./restore-cost.ts";
 import { storedRuns, type WantedChunk } from "./stored-runs.ts";
 
 /** Runs of chunks that other threads read while one is hashed: as many as the system has I/O threads. */
@@ -35,6 +44,8 @@ export class ChunkReader {
   readonly #codec: Codec;
   readonly #decoded = new DecodedCache(DECODED_CACHE_BYTES);
   readonly #frames: FrameBuffer[] = [];
+  /** Room for runs of patches, from the first one on. */
+  #patches: PatchFrames | undefined;
 
   private constructor(index: ChunkIndex, packs: PackReader, codec: Codec) {
     this.index = index;
@@ -72,6 +83,51 @@ export class ChunkReader {
       } else this.#decodeInto(entry, digest, target, 0);
     });
     if (!checked) verify(digest, target);
+  }
+
+  /**
+   * Like `readInto` for chunks that are neighbours in what was saved: those at the end of long runs of patches are restored
+   * together, a group at a time.
+   */
+  readNeighboursInto(wanted: readonly { digest: Uint8Array; target: Uint8Array }[]): void {
+    let group: PatchedChunk[] = [];
+    let groupBytes = 0;
+    for (const { digest, target } of wanted) {
+      const entry = this.index.get(digest);
+      if (entry === undefined || entry.depth < PATCHES_TOGETHER_MIN || entry.rawBytes !== target.byteLength) {
+        this.readInto(digest, target);
+        continue;
+      }
+      const runBytes = patchesBytes(entry);
+      if (groupBytes + runBytes > PATCHES_TOGETHER_BYTES) {
+        this.#readGroup(group);
+        group = [];
+        groupBytes = 0;
+      }
+      group.push({ digest, entry, target });
+      groupBytes += runBytes;
+    }
+    this.#readGroup(group);
+  }
+
+  #readGroup(group: readonly PatchedChunk[]): void {
+    if (group.length === 0) return;
+    this.#patches ??= new PatchFrames(this.#packs, PATCHES_TOGETHER_BYTES);
+    try {
+      for (const { chunk, base, payloads } of followRuns(this.index, this.#patches, group)) {
+        this.#decoded.beginOperation();
+        const found = this.#findBase(base);
+        this.#decodeInto(found.entry, found.digest, chunk.target, payloads.length > 0 ? 1 : 0);
+        const apply = patcher(chunk.target);
+        for (let i = payloads.length - 2; i >= 0; i -= 2)
+          apply(this.#patches.bytes, payloads[i]!, payloads[i + 1]!);
+        verify(chunk.digest, chunk.target);
+      }
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+      // One by one, they are read once more where a pack was rewritten, and what is wrong is named.
+      for (const { digest, target } of group) this.readInto(digest, target);
+    }
   }
 
   /**

@@ -83,7 +83,7 @@ export class ChunkStore {
   }
 
   /**
-   * Begins a save: from here until its `end`, gc removes nothing it finds. One of more than `ASIDE_BYTES_MIN` raw bytes
+   * Begins a save: from here until its `end`, gc removes nothing it finds. One that stores up to `ASIDE_BYTES_MIN` bytes or more
    * goes around the page cache.
    */
   async beginSave(profile: "fast" | "compact", rawBytes = 0): Promise<ChunkSave> {

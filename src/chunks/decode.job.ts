@@ -23,11 +23,13 @@ export async function decodeChunks({ place, digests, sizes, target }: DecodeRequ
   const sizeBytes = sizes.reduce((sum, size) => sum + size, 0);
   const bytes = "bytes" in target ? target.bytes : scratch(sizeBytes);
   let at = 0;
-  sizes.forEach((rawBytes, i) => {
+  const wanted = sizes.map((rawBytes, i) => {
     const digest = digests.subarray(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES);
-    reader.readInto(digest, bytes.subarray(at, at + rawBytes));
+    const target = bytes.subarray(at, at + rawBytes);
     at += rawBytes;
+    return { digest, target };
   });
+  reader.readNeighboursInto(wanted);
   if ("bytes" in target) return;
   const file = disk.open(target.path, { access: "write" });
   try {

@@ -252,6 +252,11 @@ export class PackReader {
     return isChunk ? place.offset + headerBytes : undefined;
   }
 
+  /** Fills `target` with what a pack has from `offset` on, unchecked; returns how much that was. */
+  readRaw(packId: bigint, offset: number, target: Uint8Array): number {
+    return this.#file(packId).readSync(target, offset);
+  }
+
   /** The header of the frame at a place, checked; its payload is not read. */
   readHeader(packId: bigint, offset: number, frameBytes: number): FrameHeader {
     const file = this.#file(packId);

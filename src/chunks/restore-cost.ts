@@ -30,3 +30,8 @@ export function patchCostKiB(payloadBytes: number, baseKiB: number): number {
 
 /** Finding, reading and checking a small frame takes as long as reading this much. */
 const PATCH_READ_KIB = 2;
+
+/** About what the frames of a run of patches take, from what restoring the chunk at its end costs; rather more. */
+export function patchesBytes({ costKiB, depth }: { costKiB: number; depth: number }): number {
+  return Math.max(0, costKiB - depth * PATCH_READ_KIB) * 1024;
+}
