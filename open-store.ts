@@ -109,7 +109,13 @@ export class Store implements AsyncDisposable {
     const { pool } = this.#engine;
     const { onError } = this.#options;
     const { budget } = this.checkpoints;
-    this.#series ??= new (late.series.get().SeriesStore)({ ...this.#place("series"), pool, onError, budget });
+    this.#series ??= new (late.series.get().SeriesStore)({
+      ...this.#place("series"),
+      pool,
+      onError,
+      budget,
+      rehearse: true,
+    });
     return this.#series;
   }
 

@@ -25,6 +25,13 @@ export interface Quantiles {
   max: number;
 }
 
+export interface FirstReads {
+  median: number;
+  least: number;
+  most: number;
+  processes: number;
+}
+
 export interface SeriesBenchReport {
   /**
    * Microseconds of one append of five numbers, of the bare write of as many bytes, and of putting as many into a mapped
@@ -36,14 +43,24 @@ export interface SeriesBenchReport {
     floorUs: Quantiles;
     mappedFloorUs: Quantiles | undefined;
     seals: number;
+    /**
+     * The longest append within 64 rows of a segment's first, and the longest time between two looks at the clock of a loop
+     * that does nothing else for a second, right after: what the machine takes away by itself.
+     */
+    longestAtSealUs: number;
+    longestClockGapUs: number;
   };
   /** Nanoseconds a row of batches of 64 and 1,024 rows, the median batch. */
   batches: { rows: number; nsPerRow: number }[];
-  /** As-of reads in a series of so many rows: the first ones are those of new processes, the others medians of one. */
+  /**
+   * As-of reads in a series of so many rows: the first ones are those of new processes, the others medians of one.
+   * `first` comes a tenth of a second after the series was opened, `atOnce` in the same turn.
+   */
   asOf: {
     rows: number;
     openMs: number;
-    firstUs: { median: number; least: number; most: number; processes: number };
+    firstUs: FirstReads;
+    atOnceUs: FirstReads;
     newBlockUs: number;
     cachedUs: number;
   };
@@ -59,6 +76,7 @@ export interface SeriesBenchReport {
 
 const COLUMNS = { ts: "ts_ns", price: "f64", qty: "f64", id: "i64", side: "u8" } as const;
 const START = 1_723_161_255_088_176_367n;
+const SEGMENT_ROWS = 32_768;
 const BATCH_ROWS = 65_536;
 const FRESH_PROCESSES = 9;
 
@@ -81,13 +99,14 @@ export async function benchSeries(options: SeriesBenchOptions): Promise<SeriesBe
 
 async function benchAppend(place: Place, rows: number): Promise<SeriesBenchReport["append"]> {
   await using store = await openStore(place.path("append"), { create: true });
-  const series = store.series.open("s", { columns: COLUMNS, key: "ts", ring: { segmentRows: 32_768 } });
+  const series = store.series.open("s", { columns: COLUMNS, key: "ts", ring: { segmentRows: SEGMENT_ROWS } });
   const floor = openSync(place.path("floor"), "w");
   const bytes = new Uint8Array(72).fill(7);
   const mapped = realDisk.open(place.path("mapped"), { access: "write", create: "must" });
   const map = mapped.map?.(0, rows * bytes.length);
   const source = new DataView(bytes.buffer);
   const [varve, bare, put] = [new Float64Array(rows), new Float64Array(rows), new Float64Array(rows)];
+  let longestAtSealUs = 0;
   const row = { ts: { hi: Number(START >> 32n), lo: 0 }, price: 0, qty: 1, id: 0, side: 0 };
   for (let i = 0; i < rows; i++) {
     row.ts.lo = i * 1000;
@@ -102,6 +121,7 @@ async function benchAppend(place: Place, rows: number): Promise<SeriesBenchRepor
     map?.put(source, bytes.length, i * bytes.length);
     put[i] = (performance.now() - writtenMs) * 1000;
     varve[i] = (middleMs - startMs) * 1000;
+    if (i >= SEGMENT_ROWS && i % SEGMENT_ROWS < 64) longestAtSealUs = Math.max(longestAtSealUs, varve[i]!);
     bare[i] = (writtenMs - middleMs) * 1000;
     if (i % 4096 === 0) await turn();
   }
@@ -109,8 +129,26 @@ async function benchAppend(place: Place, rows: number): Promise<SeriesBenchRepor
   mapped.close();
   await series.settled();
   const { segments } = await series.stats();
-  const mappedFloorUs = map && quantiles(put);
-  return { rows, varveUs: quantiles(varve), floorUs: quantiles(bare), mappedFloorUs, seals: segments };
+  return {
+    rows,
+    varveUs: quantiles(varve),
+    floorUs: quantiles(bare),
+    mappedFloorUs: map && quantiles(put),
+    seals: segments,
+    longestAtSealUs: hundredths(longestAtSealUs),
+    longestClockGapUs: hundredths(longestClockGapUs()),
+  };
+}
+
+function longestClockGapUs(): number {
+  const endMs = performance.now() + 1000;
+  let longest = 0;
+  for (let last = performance.now(); last < endMs; ) {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+  }
+  return longest * 1000;
 }
 
 async function benchBatches(place: Place, rows: number): Promise<{ rows: number; nsPerRow: number }> {
@@ -156,7 +194,8 @@ async function benchAsOf(
     await series.seal();
   }
   const at = START + BigInt(Math.floor(rows * 0.37)) * 1000n + 500n;
-  const first = Array.from({ length: FRESH_PROCESSES }, () => firstAsOfUs(path, at)).sort((a, b) => a - b);
+  const firstUs = firstReads(path, at, 100);
+  const atOnceUs = firstReads(path, at, 0);
   await using store = await openStore(path, { readOnly: true });
   const openedMs = performance.now();
   const series = store.series.open("s", { readOnly: true });
@@ -173,27 +212,34 @@ async function benchAsOf(
   return {
     rows,
     openMs: hundredths(openMs),
-    firstUs: {
-      median: hundredths(median(first)),
-      least: hundredths(first[0]!),
-      most: hundredths(first.at(-1)!),
-      processes: first.length,
-    },
+    firstUs,
+    atOnceUs,
     newBlockUs: hundredths(median(elsewhere)),
     cachedUs: hundredths(median(cached)),
   };
 }
 
+function firstReads(path: string, tsNs: bigint, afterMs: number): FirstReads {
+  const samples = Array.from({ length: FRESH_PROCESSES }, () => firstAsOfUs(path, tsNs, afterMs));
+  samples.sort((a, b) => a - b);
+  return {
+    median: hundredths(median(samples)),
+    least: hundredths(samples[0]!),
+    most: hundredths(samples.at(-1)!),
+    processes: samples.length,
+  };
+}
+
 /**
- * The first as-of read of a new process, which has read nothing of the series but its first row: the kernels are
- * compiled, the code that finds a row has never run.
+ * The first read of a new process, in the middle of the series, so long after the series was opened: with time between
+ * them it has loaded its decoders and read newer segments ahead.
  */
-function firstAsOfUs(path: string, tsNs: bigint): number {
+function firstAsOfUs(path: string, tsNs: bigint, afterMs: number): number {
   const script = `
     const { openStore } = await import(${JSON.stringify(builtFile(import.meta.url, "../../index.ts").replace(/\.ts$/, ".js"))});
     const store = await openStore(${JSON.stringify(path)}, { readOnly: true });
     const series = store.series.open("s", { readOnly: true });
-    await series.first();
+    if (${afterMs} > 0) await new Promise((resolve) => setTimeout(resolve, ${afterMs}));
     const startMs = performance.now();
     await series.asOf(${tsNs}n);
     console.log((performance.now() - startMs) * 1000);

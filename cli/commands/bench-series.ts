@@ -34,6 +34,8 @@ export function addBenchSeries(bench: Command, session: Session): void {
 function renderReport({ append, batches, asOf, files }: SeriesBenchReport, style: Style): string {
   const quantiles = ({ p50, p99, p999, max }: SeriesBenchReport["append"]["varveUs"]) =>
     `p50 ${p50} µs, p99 ${p99} µs, p99.9 ${p999} µs, max ${max} µs`;
+  const spread = ({ median, least, most }: SeriesBenchReport["asOf"]["firstUs"]) =>
+    `${median} µs (${least} to ${most})`;
   const fields = renderFields(
     [
       [`append, ${formatCount(append.rows)} rows, ${append.seals} seals`, quantiles(append.varveUs)],
@@ -42,11 +44,16 @@ function renderReport({ append, batches, asOf, files }: SeriesBenchReport, style
         "as many into a mapped file",
         append.mappedFloorUs === undefined ? "" : quantiles(append.mappedFloorUs),
       ],
+      [
+        "longest append at a seal",
+        `${append.longestAtSealUs} µs (of a loop that reads the clock: ${append.longestClockGapUs} µs)`,
+      ],
       ...batches.map(({ rows, nsPerRow }) => [`batches of ${rows} rows`, `${nsPerRow} ns a row`] as const),
       [
-        `as-of in ${formatCount(asOf.rows)} rows, first of a process`,
-        `${asOf.firstUs.median} µs (${asOf.firstUs.least} to ${asOf.firstUs.most}; opened in ${asOf.openMs} ms)`,
+        `as-of in ${formatCount(asOf.rows)} rows, first of a process, 0.1 s after opening`,
+        `${spread(asOf.firstUs)}; opened in ${asOf.openMs} ms`,
       ],
+      ["the same at once", spread(asOf.atOnceUs)],
       ["as-of in a block not read before", `${asOf.newBlockUs} µs`],
       ["as-of in a cached block", `${asOf.cachedUs} µs`],
     ],

@@ -135,6 +135,11 @@ export interface DiskFile {
    */
   map?(position: number, end: number): FileMap | undefined;
   /**
+   * Whether `map` has at hand what it needs. Where it would have to be loaded first, which takes milliseconds once a
+   * process, asking begins that in a turn of its own. Without this method it always has.
+   */
+  readyToMap?(): boolean;
+  /**
    * A lock the kernel holds for this open file and frees the instant the process dies. `exclusive` needs write
    * access. Locks are advisory and belong to the open file: two opens in one process exclude each other.
    */

@@ -198,6 +198,10 @@ export class RealFile implements DiskFile {
     return this.#map;
   }
 
+  readyToMap(): boolean {
+    return SharedMap.ready();
+  }
+
   truncate(sizeBytes: number): void {
     invariant(this.#map === undefined || this.#map.closed, "a mapped file is not truncated");
     attempt(this.path, "truncate", () => fs.ftruncateSync(this.#fd, sizeBytes));

@@ -25,6 +25,10 @@ interface Calls {
 }
 
 let known: Calls | null | undefined;
+let askedMs: number | undefined;
+
+/** Who asks again so long after, and what was begun has not come: a caller who never lets the event loop turn. */
+const NO_TURN_MS = 100;
 
 function calls(): Calls | null {
   if (known !== undefined) return known;
@@ -38,6 +42,15 @@ function calls(): Calls | null {
     fallocate: library.func("int fallocate64(int fd, int mode, int64_t offset, int64_t length)"),
   };
   return known;
+}
+
+function load(): void {
+  try {
+    calls();
+  } catch {
+    // A C library that lacks one of them.
+    known = null;
+  }
 }
 
 /**
@@ -69,6 +82,15 @@ export class SharedMap implements FileMap {
     this.#sizeBytes = place.sizeBytes;
     this.end = place.start + place.sizeBytes;
     this.#memory = memory;
+  }
+
+  /** @see DiskFile.readyToMap */
+  static ready(): boolean {
+    if (known !== undefined) return true;
+    const nowMs = performance.now();
+    if (askedMs === undefined) setImmediate(load).unref();
+    askedMs ??= nowMs;
+    return nowMs - askedMs > NO_TURN_MS;
   }
 
   /** @see DiskFile.map */

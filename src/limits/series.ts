@@ -60,6 +60,12 @@ export const SERIES_CACHE_BYTES = 16 << 20;
 /** Sealed segments a store keeps open for reads: each holds a file and its encoded columns as far as they were read. */
 export const SERIES_OPEN_SEGMENTS_MAX = 32;
 
+/** Segments read ahead of the first read of a process, so that what it runs has run before. */
+export const SERIES_REHEARSAL_SEGMENTS = 8;
+
+/** Bytes of a segment beyond which it is not read ahead: the turn that reads it stays at a millisecond or two. */
+export const SERIES_REHEARSAL_SEGMENT_BYTES = 2 << 20;
+
 /** Bars of one resampling: a year of ten-second bars; more are asked for in parts. */
 export const SERIES_BARS_MAX = 4_000_000;
 

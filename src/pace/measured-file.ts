@@ -114,6 +114,9 @@ export class MeasuredFile implements DiskFile {
     const map = this.#file.map?.(position, end);
     return map && new MeasuredMap(map, this.#watch);
   }
+  readyToMap(): boolean {
+    return this.#file.readyToMap?.() ?? true;
+  }
   truncate(sizeBytes: number): void {
     this.#file.truncate(sizeBytes);
   }

@@ -267,6 +267,8 @@ export class JournalWriter {
   #mapTo(sizeBytes: number): boolean {
     const wanted = sizeBytes - this.#end;
     if (!this.#mayMap || mappedBytes + wanted > SERIES_MAPPED_BYTES_MAX) return false;
+    // Appends do not wait for a library to be loaded: until it is there, they are written.
+    if (this.#file.readyToMap?.() === false) return false;
     this.#map = this.#file.map?.(this.#end, sizeBytes);
     if (this.#map === undefined) {
       this.#mayMap = false;

@@ -107,6 +107,24 @@ export class SeriesReads {
     return found && this.#row(schema, found.part, found.row, options.columns);
   }
 
+  /** Resolves when reads have all they need but rows. */
+  async load(): Promise<void> {
+    await this.#cache();
+  }
+
+  /** The newest times of the newest sealed segments, newest first: of those that are in order and not large. */
+  sealedTimesNs(most: { segments: number; sizeBytes: number }): bigint[] {
+    const { sealed, definition } = this.#look();
+    const name = definition.schema.key;
+    if (name === undefined) return [];
+    const key = requireColumn(definition.schema, name);
+    return sealed
+      .slice(-most.segments)
+      .reverse()
+      .filter(({ summary }) => summary.key?.sorted === true && summary.sizeBytes <= most.sizeBytes)
+      .map(({ summary }) => keyToNs(key, summary.key!.max));
+  }
+
   async resample({ everyNs, price, size, fromNs, toNs }: ResampleOptions): Promise<Table> {
     const snapshot = this.#look();
     const { schema } = snapshot.definition;

@@ -32,6 +32,8 @@ export interface SeriesStoreOptions {
   onError?: ((error: unknown) => void) | undefined;
   /** What background writing takes from; without one, seals do not wait. */
   budget?: SealBudget | undefined;
+  /** Whether the first series that is opened with sealed rows may be read a little, ahead of the first read. */
+  rehearse?: boolean | undefined;
 }
 
 /** The time series of a store. */
@@ -40,6 +42,8 @@ export class SeriesStore {
   readonly #writers = new Map<string, Series>();
   readonly #open = new Set<Series>();
   #cache: Promise<ReadCache> | undefined;
+  readonly #closing = new AbortController();
+  #rehearsal: Promise<void> | undefined;
 
   constructor(options: SeriesStoreOptions) {
     this.#options = options;
@@ -79,6 +83,9 @@ export class SeriesStore {
     }
     const series = readOnly ? this.#openReader(name) : this.#openWriter(name, options);
     this.#open.add(series);
+    // What is wrong with a segment is told to whoever reads it in earnest.
+    if (this.#options.rehearse === true)
+      this.#rehearsal ??= series.rehearse(this.#closing.signal)?.catch(() => {});
     return series;
   }
 
@@ -133,6 +140,8 @@ export class SeriesStore {
 
   /** Closes every open series and what their reads keep. */
   async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#rehearsal;
     await Promise.all([...this.#open].map((series) => series.close()));
     const cache = await this.#cache;
     cache?.close();

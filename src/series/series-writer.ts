@@ -66,6 +66,8 @@ export class SeriesWriter {
   /** Whether the last full file was filled fast. */
   #fast = false;
   readonly #pace: SealPace;
+  /** Whether a worker was asked for: starting a thread is not for the append that fills a segment. */
+  #expectsSeal = false;
   #closed = false;
 
   private constructor(place: WriterPlace, definition: SeriesDefinition, options: WriterOptions) {
@@ -286,6 +288,9 @@ export class SeriesWriter {
     hot.segment.add(bytes, view, JOURNAL_RECORD_BYTES, rows);
     this.#endRow = hot.segment.endRow;
     this.#snapshot = undefined;
+    if (this.#expectsSeal || hot.segment.rows.rows * 2 < this.#definition.segmentRows) return;
+    this.#expectsSeal = true;
+    this.#place.pool.prepare();
   }
 
   /** The hot segment, with room for a row. */

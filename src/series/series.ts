@@ -3,6 +3,7 @@ import { StoreError } from "../errors.ts";
 import { arrowBatches } from "./arrow-input.ts";
 import type { ReadCache } from "./parts.ts";
 import type { RangeRead } from "./range-read.ts";
+import { rehearse } from "./rehearsal.ts";
 import type { BatchInput, RowInput } from "./row-encoder.ts";
 import { type Column, storageOf } from "./schema.ts";
 import type { Snapshot } from "./segment-list.ts";
@@ -179,6 +180,15 @@ export class Series implements AsyncDisposable {
    */
   asOf(tsNs: bigint, options: AsOfOptions = {}): Promise<SeriesRow | undefined> {
     return this.#reads.asOf(tsNs, options);
+  }
+
+  /**
+   * Reads a few of the newest sealed rows in turns of its own, once a process and not for every series, so that the first
+   * read finds its code compiled and the newest segments open. Ends early when `signal` aborts.
+   * @internal
+   */
+  rehearse(signal: AbortSignal): Promise<void> | undefined {
+    return rehearse(this.#reads, this.#definition, signal);
   }
 
   /** Bars of open, high, low, close, volume and count by event time; times without a row have no bar. */

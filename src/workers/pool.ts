@@ -33,6 +33,8 @@ export interface WorkerPool {
   readonly started: boolean;
   /** Starts the workers, so that the first job does not wait for them. */
   warm(): void;
+  /** Starts one with the event loop's next turn, where none runs: a job is about to come. */
+  prepare(): void;
   close(): Promise<void>;
 }
 
@@ -62,6 +64,7 @@ export function createWorkerPool(size: number): WorkerPool {
   const queue: Waiting[] = [];
   let nextId = 1;
   let closed = false;
+  let preparing = false;
 
   function start(): Slot {
     const worker = new Worker(new URL(builtFile(import.meta.url, "./worker.js")), {
@@ -137,6 +140,14 @@ export function createWorkerPool(size: number): WorkerPool {
       });
     },
     warm,
+    prepare() {
+      if (closed || preparing || slots.length > 0) return;
+      preparing = true;
+      setImmediate(() => {
+        preparing = false;
+        if (!closed && slots.length === 0) start();
+      }).unref();
+    },
     async broadcast(job, args, onReport) {
       if (closed) throw new StoreError("ERR_CLOSED", "the worker pool is closed");
       warm();
@@ -172,6 +183,7 @@ export function createInlinePool(): WorkerPool {
       return [await runHere(job, args, onReport)];
     },
     warm() {},
+    prepare() {},
     async close() {},
   };
 }

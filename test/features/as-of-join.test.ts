@@ -162,4 +162,87 @@ describe("an as-of join on random tables", () => {
       40,
     );
   });
+
+  const rowsOf = (list: readonly (readonly bigint[])[], names: string) => {
+    const width = names.split(",").length;
+    const empty = Array.from({ length: width }, () => "0::bigint").join(",");
+    const text = list.map((row) => `(${row.map((value) => `${value}::bigint`).join(",")})`).join(",");
+    return list.length === 0
+      ? `(select * from (select ${empty}) t(${names}) where false)`
+      : `(select * from (values ${text}) t(${names}))`;
+  };
+  const within = (tolerance: bigint | undefined) =>
+    tolerance === undefined ? "true" : `l.ts - r.ts <= ${tolerance}`;
+
+  it.skipIf(!hasDuck)(
+    `takes the last of ties, within a tolerance, as DuckDB's ASOF JOIN does${duckSkipped}`,
+    async () => {
+      const duck = await openDuck();
+      await checkAsync(
+        sides,
+        async ({ left, right, tolerance }) => {
+          const joined = joinTables(
+            table({ ts: left.map((row) => row.ts), k: left.map((row) => row.k) }),
+            table({
+              ts: right.map((row) => row.ts),
+              k: right.map((row) => row.k),
+              v: right.map((_, at) => BigInt(at)),
+            }),
+            { on: "ts", by: ["k"], ...(tolerance === undefined ? {} : { tolerance }) },
+          );
+          const l = rowsOf(
+            left.map(({ ts, k }, at) => [ts, k, BigInt(at)]),
+            "ts,k,x",
+          );
+          const r = rowsOf(
+            right.map(({ ts, k }, at) => [ts, k, BigInt(at)]),
+            "ts,k,x",
+          );
+          // Of equal instants DuckDB may take any row: it is shown the last of them.
+          const last = `(select * from ${r} qualify row_number() over (partition by k, ts order by x desc) = 1)`;
+          const sql = `select (case when ${within(tolerance)} then r.x end)::varchar
+          from ${l} l asof left join ${last} r on l.k = r.k and l.ts >= r.ts order by l.x`;
+          const found = (await duck.runAndReadAll(sql)).getRowsJson().map(([x]) => x);
+          expect(values(joined, "v").map((value) => (value === null ? null : String(value)))).toEqual(found);
+        },
+        40,
+      );
+    },
+  );
+
+  it.skipIf(!hasDuck)(`sees what was known at each instant, as DuckDB orders it${duckSkipped}`, async () => {
+    const duck = await openDuck();
+    await checkAsync(
+      sides,
+      async ({ left, right, tolerance }) => {
+        const joined = joinTables(
+          table({ ts: left.map((row) => row.ts), k: left.map((row) => row.k) }),
+          table({
+            ts: right.map((row) => row.ts),
+            known: right.map((row) => row.ts + row.late),
+            k: right.map((row) => row.k),
+            v: right.map((_, at) => BigInt(at)),
+          }),
+          { on: "ts", known: "known", by: ["k"], ...(tolerance === undefined ? {} : { tolerance }) },
+        );
+        const l = rowsOf(
+          left.map(({ ts, k }, at) => [ts, k, BigInt(at)]),
+          "ts,k,x",
+        );
+        const r = rowsOf(
+          right.map(({ ts, k, late }, at) => [ts, k, ts + late, BigInt(at)]),
+          "ts,k,known,x",
+        );
+        // An ASOF JOIN knows one inequality: two times are put in order by a window.
+        const sql = `with best as (
+            select l.x as lx, case when ${within(tolerance)} then r.x end as v,
+              row_number() over (partition by l.x order by r.ts desc, r.known desc, r.x desc) as n
+            from ${l} l join ${r} r on l.k = r.k and r.ts <= l.ts and r.known <= l.ts)
+          select best.v::varchar from ${l} l left join best on best.lx = l.x and best.n = 1 order by l.x`;
+        const found = (await duck.runAndReadAll(sql)).getRowsJson().map(([x]) => x);
+        expect(values(joined, "v").map((value) => (value === null ? null : String(value)))).toEqual(found);
+      },
+      40,
+    );
+  });
 });

@@ -78,6 +78,31 @@ describe("a series whose hot file is mapped", () => {
     await expectRows(series, 89);
   });
 
+  it("is written until maps can be had, so that no append waits for a library to be loaded", async () => {
+    const disk = simulatedDisk();
+    const puts = countPuts(disk);
+    const { open } = disk;
+    let ready = false;
+    let asked = 0;
+    disk.open = (path, options) =>
+      Object.assign(open.call(disk, path, options), {
+        readyToMap: () => {
+          asked++;
+          return ready;
+        },
+      });
+    const series = openSeries(disk).open("s", { columns, key: "ts", ring });
+    appendUpTo(series, 60);
+    expect(asked).toBeGreaterThan(0);
+    expect(puts()).toBe(0);
+    ready = true;
+    appendUpTo(series, 100);
+    expect(puts()).toBeGreaterThan(0);
+    expect(openSeries(disk.killed()).open("s").positions().endRow).toBe(100);
+    await expectRows(series, 100);
+    await series.close();
+  });
+
   it("holds every durable row, and a beginning of the others, after a power cut", async () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
     console.log(`mapped series crash seed ${seed}`);
