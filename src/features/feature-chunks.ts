@@ -1,8 +1,7 @@
 import { CHUNK_BYTES_MAX, FEATURE_MANIFEST_BYTES_MAX } from "../limits.ts";
 import { ByteSource } from "../series/columns/byte-source.ts";
-import { type FeatureManifest, MANIFEST_LIST_MAGIC } from "./format.ts";
+import { type FeatureManifest, MANIFEST_LIST_MAGIC, piecesOf } from "./format.ts";
 import { decodeManifest } from "./manifest-reader.ts";
-import { piecesOf } from "./placement.ts";
 
 /** Where chunks are read from: the chunk store, or what `check` rebuilt from the packs. */
 export interface ChunkSource {

@@ -2,10 +2,10 @@ import type { ChunkReader } from "../chunks/chunk-reader.ts";
 import { PlacedReader } from "../chunks/placed-reader.ts";
 import type { Disk } from "../disk/disk.ts";
 import { isManifestList, readFeatureManifest } from "./feature-chunks.ts";
-import type { FeatureTable } from "./format.ts";
+import { type FeatureTable, piecesOf } from "./format.ts";
 import { loadTable } from "./load-table.ts";
 import { decodeManifest } from "./manifest-reader.ts";
-import { decodePlacement, piecesOf, placesOf } from "./placement.ts";
+import { decodePlacement, placesOf } from "./placement-reader.ts";
 import type { FeatureVersion } from "./registry.ts";
 
 /** Where a version's chunks are: in packs, found by the index once that is open. */

@@ -8,7 +8,7 @@ export interface FeatureVersion {
   version: number;
   /** Digest of the manifest. */
   manifest: Uint8Array;
-  /** Where its chunks lay when it was published (placement.ts); absent in records of before. */
+  /** Where its chunks lay when it was published (placement-format.ts); absent in records of before. */
   placement: Uint8Array | undefined;
   /** When it was published. */
   timeUs: bigint;

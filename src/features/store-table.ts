@@ -24,10 +24,11 @@ import {
   MANIFEST_LIST_MAGIC,
   type Piece,
   PLAIN,
+  piecesOf,
   type TailGroup,
 } from "./format.ts";
 import { encodeManifest } from "./manifest-writer.ts";
-import { encodePlacement, piecesOf } from "./placement.ts";
+import { encodePlacement } from "./placement-writer.ts";
 import { cutRows, plainBytes } from "./row-chunks.ts";
 
 /**
