@@ -111,15 +111,12 @@ describe("where a feature table's chunks lie", () => {
     ]);
     const pieces = [a!, b!, patched!, packed!, elsewhere!];
     const bytes = encodePlacement(manifest!.digest, pieces, (digest) => known.get(digestKey(digest)));
-    expect(Buffer.from(bytes).toString("hex")).toBe(
-      "02" +
-        "0700000000000000" +
-        "0201000000000000" + // two packs
-        "018020ac02" + // the manifest: first pack, 4096, 300 bytes
-        "00020140" + // two pieces stored as they are
-        "010001c03ec801" + // one without a place, then one in a frame of 200 bytes
-        "00010240", // one in the second pack
-    );
+    const golden = "0207000000000000000201000000000000018020ac0200020140010001c03ec80100010240";
+    expect(Buffer.from(bytes).toString("hex")).toBe(golden);
+    const page = readFileSync(join(import.meta.dirname, "../../docs/formats/features.md"), "utf8");
+    const [, example] = /<!-- placement -->\s+```\n([\s\S]*?)```/.exec(page)!;
+    const shown = example!.split("\n").map((line) => line.split(/ {2,}/)[0]!.replaceAll(" ", ""));
+    expect(shown.join("")).toBe(golden);
     const places = [...placesOf(decodePlacement(bytes), pieces)];
     const expected = [a!, b!, packed!, elsewhere!].map(({ digest, rawBytes }) => {
       const { packId, offset, frameBytes } = known.get(digestKey(digest))!;
