@@ -32,7 +32,7 @@ export interface LoadOptions {
   expectFingerprint?: string;
 }
 
-export interface FeatureInfo extends Omit<FeatureVersion, "manifest"> {
+export interface FeatureInfo extends Omit<FeatureVersion, "manifest" | "placement"> {
   /** Digest of the manifest, hexadecimal: equal for equal tables. */
   manifest: string;
   /** Microseconds since `asOfUs` when it was asked. */
@@ -63,7 +63,7 @@ export class Features {
   readonly registry: FeatureRegistry;
   readonly #engine: Engine;
   readonly #cache: TableCache;
-  readonly #publishing = new Set<Promise<unknown>>();
+  readonly #inFlight = new Set<Promise<unknown>>();
   #closed = false;
 
   constructor(engine: Engine, options: { cacheBytes?: number } = {}) {
@@ -85,11 +85,7 @@ export class Features {
    */
   publish(name: string, table: AnyTable, options: PublishOptions = {}): Promise<PublishResult> {
     this.#requireOpen();
-    const step = this.#publish(name, table, { ...options });
-    this.#publishing.add(step);
-    const forget = () => this.#publishing.delete(step);
-    step.then(forget, forget);
-    return step;
+    return this.#untilClosed(this.#publish(name, table, { ...options }));
   }
 
   async #publish(name: string, given: AnyTable, options: PublishOptions): Promise<PublishResult> {
@@ -104,11 +100,12 @@ export class Features {
     try {
       versions.refresh();
       const parent = this.registry.newest(name);
-      const manifest = await storeTable(chunks, save, table, parent?.manifest);
+      const { manifest, placement } = await storeTable(chunks, save, table, parent?.manifest);
       await save.commit();
       const record = await this.registry.add({
         name,
         manifest,
+        placement,
         asOfUs: asOf,
         schemaVersion,
         fingerprint: fingerprintOf(table.columns, schemaVersion),
@@ -144,13 +141,25 @@ export class Features {
     const key = `${Buffer.from(record.manifest).toString("latin1")}\0${options.columns?.join("\0") ?? ""}`;
     const known = this.#cache.get(key);
     if (known !== undefined) return known;
-    const [chunks, { loadTable }] = await Promise.all([
-      this.#engine.openChunks(),
-      import("../src/features/load-table.ts"),
-    ]);
-    const table = await loadTable(chunks.reader, record.manifest, options.columns);
+    const table = await this.#untilClosed(this.#load(record, options.columns));
     this.#cache.put(key, table);
     return table;
+  }
+
+  async #load(record: FeatureVersion, columns: readonly string[] | undefined): Promise<Table> {
+    const { loadVersion } = await import("../src/features/load-version.ts");
+    const { disk, directory, openedChunks } = this.#engine;
+    const packsDirectory = `${directory}/chunks/packs`;
+    const open = async () => (await this.#engine.openChunks()).reader;
+    return loadVersion({ disk, packsDirectory, opened: openedChunks?.reader, open }, record, columns);
+  }
+
+  /** What `close` waits for. */
+  #untilClosed<T>(step: Promise<T>): Promise<T> {
+    this.#inFlight.add(step);
+    const forget = () => this.#inFlight.delete(step);
+    step.then(forget, forget);
+    return step;
   }
 
   /** The version that `load` would read. @throws `ERR_NOT_FOUND` */
@@ -214,7 +223,7 @@ export class Features {
     for (const record of this.registry.all()) visitFeatureVersion(chunks, record, visit);
   }
 
-  #info({ manifest, ...record }: FeatureVersion): FeatureInfo {
+  #info({ manifest, placement: _, ...record }: FeatureVersion): FeatureInfo {
     const ageUs = this.#engine.nowUs() - record.asOfUs;
     return { ...record, manifest: Buffer.from(manifest).toString("hex"), ageUs };
   }
@@ -226,10 +235,10 @@ export class Features {
     });
   }
 
-  /** Takes no more work and waits for publications in flight, however they end. */
+  /** Takes no more work and waits for publications and loads in flight, however they end. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled(this.#publishing);
+    await Promise.allSettled(this.#inFlight);
     this.#cache.clear();
   }
 }

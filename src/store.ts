@@ -44,6 +44,8 @@ export interface Engine {
   readonly pool: WorkerPool;
   /** The chunk store, once `openChunks` has resolved. */
   readonly chunks: ChunkStore;
+  /** The same, or `undefined` while it is not open. */
+  readonly openedChunks: ChunkStore | undefined;
   /** Opens the chunk store, unless it is open. */
   openChunks(): Promise<ChunkStore>;
   readonly versions: VersionStore;
@@ -104,6 +106,9 @@ export async function openEngine(directory: string, options: EngineOptions = {})
       get chunks() {
         return chunks.opened;
       },
+      get openedChunks() {
+        return chunks.openedSoFar;
+      },
       openChunks: () => chunks.open(),
       close,
     };
@@ -121,6 +126,10 @@ class LazyChunks {
 
   constructor(openNow: () => Promise<ChunkStore>) {
     this.#openNow = openNow;
+  }
+
+  get openedSoFar(): ChunkStore | undefined {
+    return this.#opened;
   }
 
   get opened(): ChunkStore {

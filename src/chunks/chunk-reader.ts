@@ -2,7 +2,6 @@ import { type Codec, loadCodec } from "../codec/codec.ts";
 import { elementOf } from "../codec/element.ts";
 import { applyPatch, PATCH_ID, patcher } from "../codec/encodings/patch.ts";
 import type { Disk } from "../disk/disk.ts";
-import { touchPages } from "../disk/touch-pages.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import {
   CHAIN_DEPTH_MAX,
@@ -16,13 +15,14 @@ import { DecodedCache, type DecodedCacheStats } from "./decoded-cache.ts";
 import { digestKey, digestOf, digestText, sameDigest } from "./digest.ts";
 import type { FrameHeader } from "./pack-format.ts";
 import { type Frame, FrameBuffer, PackReader } from "./pack-reader.ts";
+
 import { PatchFrames } from "./patch-frames.ts";
 import { followRuns, type PatchedChunk } from "./patched-run.ts";
 import { patchesBytes } from "./restore-cost.ts";
-import { storedRuns, type WantedChunk } from "./stored-runs.ts";
 
-/** Runs of chunks that other threads read while one is hashed: as many as the system has I/O threads. */
-const READS_AHEAD = 4;
+import { readRuns } from "./run-reading.ts";
+
+import { storedRuns, type WantedChunk } from "./stored-runs.ts";
 
 /** A chunk to encode another one against. */
 export interface Base {
@@ -140,21 +140,6 @@ export class ChunkReader {
     onRead: (chunk: WantedChunk, bytes: Uint8Array) => void = () => {},
   ): Promise<void> {
     const { runs, others } = storedRuns(this.index, wanted);
-    let next = 0;
-    const readRuns = async () => {
-      for (let run = runs[next++]; run !== undefined; run = runs[next++]) {
-        const places = run.chunks.map((chunk) => ({ chunk, digest: chunk.digest, target: chunk.target() }));
-        // Anything else than the right bytes goes the way that retries, decodes, or names what is wrong.
-        const rooms = run.chunks.flatMap((chunk) => chunk.room?.() ?? []);
-        const reading = this.#packs.readStoredRun({ ...run, chunks: places }).catch(() => []);
-        const [found] = await Promise.all([reading, touchPages(rooms)]);
-        places.forEach(({ chunk, digest, target }, at) => {
-          const isRight = found[at] === true && sameDigest(digestOf(target), digest);
-          if (!isRight) this.readInto(digest, target);
-          onRead(chunk, target);
-        });
-      }
-    };
     const readOthers = async () => {
       for (const chunk of others) {
         await new Promise(setImmediate);
@@ -163,8 +148,8 @@ export class ChunkReader {
         onRead(chunk, target);
       }
     };
-    const lanes = Array.from({ length: READS_AHEAD }, readRuns);
-    const ended = await Promise.allSettled([...lanes, readOthers()]);
+    const stored = readRuns(this.#packs, runs, onRead, (digest, target) => this.readInto(digest, target));
+    const ended = await Promise.allSettled([stored, readOthers()]);
     const failed = ended.find((each) => each.status === "rejected");
     if (failed !== undefined) throw failed.reason;
   }

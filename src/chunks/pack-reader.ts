@@ -1,5 +1,5 @@
 import { crc32c } from "@node-rs/crc32";
-import { RAW_ENCODING as STORED_ENCODING } from "../codec/codec.ts";
+import { raw } from "../codec/encodings/raw.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { CHUNK_BYTES_MAX, FRAME_BASES_MAX } from "../limits.ts";
@@ -158,8 +158,7 @@ function isStoredFrame(
   rawBytes: number,
 ): boolean {
   const header = decodeFrameHeader(headerBytes, packId, offset);
-  if (typeof header === "string" || header.encoding !== STORED_ENCODING || header.bases.length > 0)
-    return false;
+  if (typeof header === "string" || header.encoding !== raw.id || header.bases.length > 0) return false;
   return header.payloadBytes === rawBytes && sameDigest(header.chunks[0]!.digest, digest);
 }
 

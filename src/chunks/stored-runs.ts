@@ -1,4 +1,4 @@
-import type { ChunkIndex } from "./chunk-index.ts";
+import type { ChunkEntry } from "./chunk-index.ts";
 import { storedFrameBytes } from "./pack-reader.ts";
 
 /** A chunk, and memory for its raw bytes, of exactly their size: asked for once, when the chunk is about to be read. */
@@ -8,6 +8,11 @@ export interface WantedChunk {
   target(): Uint8Array;
   /** Fresh memory that is written to when the chunk has been read, to be touched meanwhile by another thread. */
   room?(): Uint8Array | undefined;
+}
+
+/** Where chunks lie, or are thought to. */
+export interface ChunkPlaces {
+  get(digest: Uint8Array): Pick<ChunkEntry, "packId" | "offset" | "frameBytes" | "rawBytes"> | undefined;
 }
 
 /** Stored chunks that lie one behind the other in a pack. */
@@ -26,10 +31,10 @@ const RUN_CHUNKS_MAX = 64;
 
 /**
  * Chunks that are stored as they are, as runs of neighbours in a pack, in the order in which they are wanted first; and
- * the others: in frames to be decoded, or not known to the index.
+ * the others: in frames to be decoded, or not known.
  */
 export function storedRuns(
-  index: Pick<ChunkIndex, "get">,
+  places: ChunkPlaces,
   wanted: readonly WantedChunk[],
 ): { runs: WantedRun[]; others: WantedChunk[] } {
   const runs: WantedRun[] = [];
@@ -38,7 +43,7 @@ export function storedRuns(
   let endsAt = 0;
   let runBytes = 0;
   for (const chunk of wanted) {
-    const entry = index.get(chunk.digest);
+    const entry = places.get(chunk.digest);
     const sizeBytes = chunk.rawBytes;
     const isStored =
       entry !== undefined && entry.rawBytes === sizeBytes && entry.frameBytes === storedFrameBytes(sizeBytes);

@@ -1,11 +1,18 @@
 import { CHUNK_BYTES_MAX, FEATURE_MANIFEST_BYTES_MAX } from "../limits.ts";
 import { ByteSource } from "../series/columns/byte-source.ts";
-import { type FeatureManifest, MANIFEST_LIST_MAGIC } from "./format.ts";
+import { type FeatureManifest, MANIFEST_LIST_MAGIC, piecesOf } from "./format.ts";
 import { decodeManifest } from "./manifest-reader.ts";
 
 /** Where chunks are read from: the chunk store, or what `check` rebuilt from the packs. */
 export interface ChunkSource {
   read(digest: Uint8Array): Uint8Array;
+}
+
+/** Whether these are not a manifest's bytes but the list of its pieces. */
+export function isManifestList(bytes: Uint8Array): boolean {
+  return (
+    Buffer.from(bytes.subarray(0, MANIFEST_LIST_MAGIC.length)).toString("latin1") === MANIFEST_LIST_MAGIC
+  );
 }
 
 /** A version's manifest, and the digests of the pieces of a large one. */
@@ -14,9 +21,7 @@ export function readFeatureManifest(
   digest: Uint8Array,
 ): { manifest: FeatureManifest; pieces: Uint8Array[] } {
   const bytes = chunks.read(digest);
-  if (Buffer.from(bytes.subarray(0, MANIFEST_LIST_MAGIC.length)).toString("latin1") !== MANIFEST_LIST_MAGIC) {
-    return { manifest: decodeManifest(bytes), pieces: [] };
-  }
+  if (!isManifestList(bytes)) return { manifest: decodeManifest(bytes), pieces: [] };
   const list = new ByteSource("feature manifest", bytes);
   list.bytes(MANIFEST_LIST_MAGIC.length);
   const sizeBytes = list.varint(FEATURE_MANIFEST_BYTES_MAX);
@@ -39,8 +44,5 @@ export function* featureChunks(chunks: ChunkSource, digest: Uint8Array): Iterabl
   const { manifest, pieces } = readFeatureManifest(chunks, digest);
   yield digest;
   yield* pieces;
-  for (const column of manifest.columns) {
-    for (const chunk of column.chunks) for (const piece of chunk.pieces) yield piece.digest;
-  }
-  for (const group of manifest.tail) for (const piece of group.pieces) yield piece.digest;
+  for (const piece of piecesOf(manifest)) yield piece.digest;
 }

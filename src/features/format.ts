@@ -93,6 +93,12 @@ export interface FeatureManifest {
   tail: TailGroup[];
 }
 
+/** All pieces a table is read from, in the order of the manifest. */
+export function* piecesOf({ columns, tail }: Pick<FeatureManifest, "columns" | "tail">): Iterable<Piece> {
+  for (const column of columns) for (const chunk of column.chunks) yield* chunk.pieces;
+  for (const group of tail) yield* group.pieces;
+}
+
 /** Where the row chunks of a table begin and end; what follows the last is the tail. */
 export function chunkBounds(rows: number): { bounds: [from: number, to: number][]; tailFrom: number } {
   const bounds: [number, number][] = [];

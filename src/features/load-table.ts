@@ -1,9 +1,7 @@
-import type { ChunkReader } from "../chunks/chunk-reader.ts";
 import type { WantedChunk } from "../chunks/stored-runs.ts";
 import { StoreError } from "../errors.ts";
 import { numbersOf, numberWidth } from "../series/columns/column.ts";
 import { EncodedChunks } from "./encoded-chunks.ts";
-import { readFeatureManifest } from "./feature-chunks.ts";
 import {
   type ColumnManifest,
   chunkBounds,
@@ -14,9 +12,16 @@ import {
   PLAIN,
 } from "./format.ts";
 import { TableMemory } from "./table-memory.ts";
-import { putTail, readTails } from "./tail-reader.ts";
+import { putTail, readTails, type TailColumn } from "./tail-reader.ts";
 
-export type Reader = Pick<ChunkReader, "read" | "readInto" | "readManyInto">;
+/** Where a table's chunks come from: by the index, or by the places noted of them. */
+export interface TableReader {
+  readInto(digest: Uint8Array, target: Uint8Array): void | Promise<void>;
+  readManyInto(
+    wanted: readonly WantedChunk[],
+    onRead?: (chunk: WantedChunk, bytes: Uint8Array) => void,
+  ): Promise<void>;
+}
 
 /**
  * Decodes a version's table, or the columns named, over one buffer: numbers are read or decoded straight into their
@@ -24,11 +29,10 @@ export type Reader = Pick<ChunkReader, "read" | "readInto" | "readManyInto">;
  * @throws `ERR_STORE_CORRUPT`; `ERR_NOT_FOUND` for a column there is not
  */
 export async function loadTable(
-  chunks: Reader,
-  digest: Uint8Array,
+  chunks: TableReader,
+  manifest: FeatureManifest,
   columns?: readonly string[],
 ): Promise<FeatureTable> {
-  const { manifest } = readFeatureManifest(chunks, digest);
   const chosen =
     columns === undefined ? manifest.columns : columns.map((name) => columnNamed(manifest, name));
   const { rows } = manifest;
@@ -45,12 +49,14 @@ export async function loadTable(
     });
   });
   // Both at once: what is plain comes while the codec is loaded and decodes.
-  await allOf([chunks.readManyInto(plain), readEncoded(chunks, encoded)]);
+  let tails: Map<string, TailColumn> | undefined;
+  const readTail = async () => {
+    if (tailFrom === rows) return;
+    tails = await readTails(manifest, rows - tailFrom, (piece, target) => chunks.readInto(piece, target));
+  };
+  await allOf([chunks.readManyInto(plain), readEncoded(chunks, encoded), readTail()]);
   const out = chosen.map((_, at) => memory.column(at));
-  if (tailFrom < rows) {
-    const tails = readTails(manifest, rows - tailFrom, (piece, target) => chunks.readInto(piece, target));
-    for (const column of out) putTail(column, tails.get(column.name)!, tailFrom);
-  }
+  if (tails !== undefined) for (const column of out) putTail(column, tails.get(column.name)!, tailFrom);
   chosen.forEach(({ name, textBytes }, at) => {
     const { offsets } = out[at]!;
     if (offsets === undefined || offsets[rows] === textBytes) return;
@@ -91,7 +97,7 @@ function plainPieces(
   throw corruptManifest(`a chunk of column ${JSON.stringify(name)} holds ${more} rows than its place`);
 }
 
-async function readEncoded(chunks: Reader, encoded: EncodedChunks): Promise<void> {
+async function readEncoded(chunks: TableReader, encoded: EncodedChunks): Promise<void> {
   const wanted = encoded.wanted();
   if (wanted.length === 0) return;
   const { loadColumnCodec } = await import("../series/columns/column-codec.ts");

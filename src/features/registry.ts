@@ -8,6 +8,8 @@ export interface FeatureVersion {
   version: number;
   /** Digest of the manifest. */
   manifest: Uint8Array;
+  /** Where its chunks lay when it was published (placement-format.ts); absent in records of before. */
+  placement: Uint8Array | undefined;
   /** When it was published. */
   timeUs: bigint;
   /** The instant its values were known: what a point-in-time read goes by. */
@@ -33,6 +35,7 @@ export type NewFeatureVersion = Omit<
 
 interface Stored {
   m: Uint8Array;
+  p?: Uint8Array;
   a?: number;
   s: number;
   f: string;
@@ -143,6 +146,7 @@ export class FeatureRegistry {
       name,
       version: Number(version),
       manifest: stored.m,
+      placement: stored.p,
       timeUs,
       asOfUs: stored.a === undefined ? timeUs : BigInt(stored.a),
       schemaVersion: stored.s,
@@ -169,6 +173,7 @@ export class FeatureRegistry {
 function toStored(version: NewFeatureVersion): Stored {
   return {
     m: version.manifest,
+    ...(version.placement === undefined ? {} : { p: version.placement }),
     ...(version.asOfUs === undefined ? {} : { a: Number(version.asOfUs) }),
     s: version.schemaVersion,
     f: version.fingerprint,

@@ -1,5 +1,6 @@
 import type { ChunkSave } from "../chunks/chunk-save.ts";
 import type { ChunkStore } from "../chunks/chunk-store.ts";
+import { digestKey } from "../chunks/digest.ts";
 import { loadCodec } from "../codec/codec.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import {
@@ -23,13 +24,15 @@ import {
   MANIFEST_LIST_MAGIC,
   type Piece,
   PLAIN,
+  piecesOf,
   type TailGroup,
 } from "./format.ts";
 import { encodeManifest } from "./manifest-writer.ts";
+import { encodePlacement } from "./placement-writer.ts";
 import { cutRows, plainBytes } from "./row-chunks.ts";
 
 /**
- * Stores a table's chunks and its manifest, and returns the manifest's digest. What the store has already costs
+ * Stores a table's chunks and its manifest, and returns the manifest's digest and where all lies. What the store has already costs
  * nothing; the tail and the manifest are stored against the parent's.
  * @throws `ERR_LIMIT`, `ERR_INVALID_ARGUMENT`
  */
@@ -38,7 +41,7 @@ export async function storeTable(
   save: ChunkSave,
   table: FeatureTable,
   parentDigest: Uint8Array | undefined,
-): Promise<Uint8Array> {
+): Promise<{ manifest: Uint8Array; placement: Uint8Array }> {
   checkTable(table);
   // What is small is stored as its difference from the parent's.
   await (await loadCodec()).loadDeltas();
@@ -49,7 +52,17 @@ export async function storeTable(
   for (const column of table.columns) columns.push(await storeColumn(save, codec, column, bounds));
   const tail = tailFrom === table.rows ? [] : await storeTail(save, table, tailFrom, parent?.tail ?? []);
   const bytes = encodeManifest({ rows: table.rows, columns, tail });
-  return putManifest(save, bytes, parentDigest);
+  const pieces = [...piecesOf({ columns, tail })];
+  const resembles = parent !== undefined && sharesHalf(pieces, parent);
+  const manifest = await putManifest(save, bytes, resembles ? parentDigest : undefined);
+  return { manifest, placement: encodePlacement(manifest, pieces, (digest) => save.entryOf(digest)) };
+}
+
+/** A manifest of other chunks is hardly smaller beside its parent's, and would have to be looked up with it. */
+function sharesHalf(pieces: readonly Piece[], parent: FeatureManifest): boolean {
+  const known = new Set([...piecesOf(parent)].map(({ digest }) => digestKey(digest)));
+  const shared = pieces.filter(({ digest }) => known.has(digestKey(digest)));
+  return shared.length * 2 >= pieces.length;
 }
 
 /** A parent that cannot be read costs bytes, not the publication. */
@@ -210,7 +223,10 @@ async function putManifest(
   bytes: Uint8Array,
   parent: Uint8Array | undefined,
 ): Promise<Uint8Array> {
-  if (bytes.byteLength <= CHUNK_BYTES_MAX) return save.put(bytes, parent === undefined ? [] : [parent]);
+  if (bytes.byteLength <= CHUNK_BYTES_MAX) {
+    // Digests do not compress: as it is, it is read without the codec.
+    return parent === undefined ? save.putAsIs(bytes) : save.put(bytes, [parent]);
+  }
   if (bytes.byteLength > FEATURE_MANIFEST_BYTES_MAX) {
     throw new StoreError(
       "ERR_LIMIT",

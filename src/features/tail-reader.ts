@@ -11,18 +11,18 @@ export interface TailColumn {
 }
 
 /** The tails of all columns, by name. @throws `ERR_STORE_CORRUPT` */
-export function readTails(
+export async function readTails(
   { columns, tail }: FeatureManifest,
   rows: number,
-  read: (digest: Uint8Array, target: Uint8Array) => void,
-): Map<string, TailColumn> {
+  read: (digest: Uint8Array, target: Uint8Array) => void | Promise<void>,
+): Promise<Map<string, TailColumn>> {
   const tails = new Map<string, TailColumn>();
   let next = 0;
   for (const group of tail) {
     const bytes = new Uint8Array(group.pieces.reduce((sum, piece) => sum + piece.rawBytes, 0));
     let at = 0;
     for (const { digest, rawBytes } of group.pieces) {
-      read(digest, bytes.subarray(at, at + rawBytes));
+      await read(digest, bytes.subarray(at, at + rawBytes));
       at += rawBytes;
     }
     const source = new ByteSource("feature tail", bytes);

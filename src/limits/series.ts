@@ -87,6 +87,9 @@ export const FEATURE_ROWS_MAX = 2 ** 31 - 1;
 /** Bytes of a feature version's manifest: 16,384 columns of a hundred million rows stay below. */
 export const FEATURE_MANIFEST_BYTES_MAX = 256 << 20;
 
+/** Where a feature table's chunks lay when it was published: a few runs; every process keeps the version log in memory. */
+export const FEATURE_PLACEMENT_BYTES_MAX = 1024;
+
 /** Names and notes of where a feature table came from. */
 export const FEATURE_SOURCES_MAX = 256;
 
