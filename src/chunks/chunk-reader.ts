@@ -15,13 +15,10 @@ import { DecodedCache, type DecodedCacheStats } from "./decoded-cache.ts";
 import { digestKey, digestOf, digestText, sameDigest } from "./digest.ts";
 import type { FrameHeader } from "./pack-format.ts";
 import { type Frame, FrameBuffer, PackReader } from "./pack-reader.ts";
-
 import { PatchFrames } from "./patch-frames.ts";
 import { followRuns, type PatchedChunk } from "./patched-run.ts";
 import { patchesBytes } from "./restore-cost.ts";
-
 import { readRuns } from "./run-reading.ts";
-
 import { storedRuns, type WantedChunk } from "./stored-runs.ts";
 
 /** A chunk to encode another one against. */
