@@ -38,7 +38,8 @@ describe("an opaque file", () => {
       const inserted = Buffer.concat([first.subarray(0, at), Buffer.from("inserted"), first.subarray(at)]);
       expect(await saveAndRestore(inserted)).toBeLessThan(40_000);
       const removed = Buffer.concat([inserted.subarray(0, 1000), inserted.subarray(501_000)]);
-      expect(await saveAndRestore(removed)).toBeLessThan(400_000);
+      // Cuts follow the content: where it was cut out, two of the largest chunks may be new before they fall together again.
+      expect(await saveAndRestore(removed)).toBeLessThan(2 * 262_144 + 40_000);
       const appended = Buffer.concat([removed, randomBytes(random, 100_000)]);
       expect(await saveAndRestore(appended)).toBeLessThan(500_000);
     });
