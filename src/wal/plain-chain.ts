@@ -1,22 +1,24 @@
 import { crc32c } from "@node-rs/crc32";
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import type { ChainEnd } from "./chain.ts";
-import { BLOCK_BYTES, STORE_ID_BYTES } from "./format.ts";
+import { BLOCK_BYTES, getUint64, STORE_ID_BYTES, setUint64 } from "./format.ts";
 import type { RecoveredLog } from "./record-places.ts";
 import type { SegmentReader } from "./segments.ts";
 
 /** Blocks the kernel looks at in one go. */
 const BATCH_BLOCKS = 64;
-/** Words of the kernel's state (assembly/recovery/chain.ts). */
+/** Where a block has the LSN of its first record (docs/formats/wal.md). */
+const FIRST_LSN_AT = 72;
+/** The kernel's state, in bytes (assembly/recovery/chain.ts). */
 const NEXT_SEQUENCE = 0;
-const NEXT_LSN = 2;
-const DURABLE_THROUGH = 4;
-const LOG_START = 6;
-const EPOCH = 8;
-const HASH_KNOWN = 9;
-const HASH = 10;
-const STORE_ID = 14;
-const STATE_WORDS = 18;
+const NEXT_LSN = 8;
+const DURABLE_THROUGH = 16;
+const LOG_START = 24;
+const EPOCH = 32;
+const HASH_KNOWN = 36;
+const HASH = 40;
+const STORE_ID = 56;
+const STATE_BYTES = 72;
 
 /**
  * Follows the chain through blocks that need no judgement, in the kernel's memory: data and seal blocks that are whole
@@ -37,14 +39,14 @@ export class PlainChain {
     this.#reader = reader;
     this.#segmentBlocks = segmentBlocks;
     kernel.exports.chainOfStore(storeId === undefined ? 0 : 1);
-    const at = kernel.exports.chainState() + STORE_ID * 4;
+    const at = kernel.exports.chainState() + STORE_ID;
     if (storeId !== undefined) kernel.memory.set(storeId.subarray(0, STORE_ID_BYTES), at);
   }
 
   /** Moves `end` on, at most to `limit`; returns whether it moved. */
   follow(end: ChainEnd, limit: number, firstLsns: Map<number, number>): boolean {
     const { exports } = this.#kernel;
-    const state = this.#kernel.words(exports.chainState(), STATE_WORDS);
+    const state = this.#view(exports.chainState(), STATE_BYTES);
     setState(state, end);
     const from = end.nextSequence;
     let next = from;
@@ -56,7 +58,7 @@ export class PlainChain {
       const wanted = Math.min(BATCH_BLOCKS, left, this.#reader.readyFrom(next));
       const taken = this.#followBatch(block.byteOffset, wanted);
       if (taken > 0 && !firstLsns.has(ordinal)) {
-        firstLsns.set(ordinal, numberAt(this.#kernel.words(block.byteOffset + 72, 2), 0));
+        firstLsns.set(ordinal, getUint64(this.#view(block.byteOffset, BLOCK_BYTES), FIRST_LSN_AT));
       }
       next += taken;
       more = taken === wanted;
@@ -64,6 +66,11 @@ export class PlainChain {
     if (next === from) return false;
     getState(state, end);
     return true;
+  }
+
+  #view(at: number, sizeBytes: number): DataView {
+    const { memory } = this.#kernel;
+    return new DataView(memory.buffer, memory.byteOffset + at, sizeBytes);
   }
 
   #followBatch(at: number, count: number): number {
@@ -86,30 +93,21 @@ export class PlainChain {
   }
 }
 
-function setState(state: Uint32Array, end: ChainEnd): void {
-  setNumber(state, NEXT_SEQUENCE, end.nextSequence);
-  setNumber(state, NEXT_LSN, end.nextLsn ?? 0);
-  setNumber(state, DURABLE_THROUGH, end.durableThrough);
-  setNumber(state, LOG_START, end.logStart);
-  state[EPOCH] = end.epoch;
-  state[HASH_KNOWN] = end.hash === undefined ? 0 : 1;
-  if (end.hash !== undefined) new Uint8Array(state.buffer, state.byteOffset + HASH * 4, 16).set(end.hash);
+function setState(state: DataView, end: ChainEnd): void {
+  setUint64(state, NEXT_SEQUENCE, end.nextSequence);
+  setUint64(state, NEXT_LSN, end.nextLsn ?? 0);
+  setUint64(state, DURABLE_THROUGH, end.durableThrough);
+  setUint64(state, LOG_START, end.logStart);
+  state.setUint32(EPOCH, end.epoch, true);
+  state.setUint32(HASH_KNOWN, end.hash === undefined ? 0 : 1, true);
+  if (end.hash !== undefined) new Uint8Array(state.buffer, state.byteOffset + HASH, 16).set(end.hash);
 }
 
-function getState(state: Uint32Array, end: ChainEnd): void {
-  end.nextSequence = numberAt(state, NEXT_SEQUENCE);
-  end.nextLsn = numberAt(state, NEXT_LSN);
-  end.durableThrough = numberAt(state, DURABLE_THROUGH);
-  end.logStart = numberAt(state, LOG_START);
-  end.epoch = state[EPOCH]!;
-  end.hash = new Uint8Array(state.buffer, state.byteOffset + HASH * 4, 16).slice();
-}
-
-function setNumber(words: Uint32Array, index: number, value: number): void {
-  words[index] = value >>> 0;
-  words[index + 1] = Math.floor(value / 2 ** 32);
-}
-
-function numberAt(words: Uint32Array, index: number): number {
-  return words[index + 1]! * 2 ** 32 + words[index]!;
+function getState(state: DataView, end: ChainEnd): void {
+  end.nextSequence = getUint64(state, NEXT_SEQUENCE);
+  end.nextLsn = getUint64(state, NEXT_LSN);
+  end.durableThrough = getUint64(state, DURABLE_THROUGH);
+  end.logStart = getUint64(state, LOG_START);
+  end.epoch = state.getUint32(EPOCH, true);
+  end.hash = new Uint8Array(state.buffer, state.byteOffset + HASH, 16).slice();
 }
