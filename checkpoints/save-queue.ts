@@ -124,18 +124,18 @@ export class SaveQueue {
         return capture;
       },
       file: async (before, onCaptured) => {
-        const answers = await capture!.answers;
+        const touched = await capture!.chunks;
         onCaptured();
         await before;
         const base = await tail.refs.catch((error: unknown) => {
           throw baseFailed(error);
         });
-        const origin = { answers, base, planned: source.chunks, ...(expected && { expected }) };
+        const origin = { touched, base, planned: source.chunks, ...(expected && { expected }) };
         return { ...source.file, origin };
       },
       keep: () => undefined,
       end: async () => {
-        await capture?.answers.catch(() => {});
+        await capture?.chunks.catch(() => {});
       },
     };
   }

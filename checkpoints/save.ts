@@ -90,8 +90,7 @@ export interface SaveRequest extends SaveOptions {
 
 /** Bytes that a save may have to store of a file: of touched rows these, which small as they are stay in the page cache. */
 function sizeToStore({ origin, sizeBytes }: SourceFile): number {
-  if (!("answers" in origin)) return sizeBytes;
-  return origin.answers.reduce((sum, { payload }) => sum + payload.byteLength, 0);
+  return "touched" in origin ? origin.touched.sizeBytes : sizeBytes;
 }
 
 /**
@@ -111,7 +110,7 @@ export async function saveVersion(
   const save = await engine.chunks.beginSave(request.profile ?? "compact", bytesToStore);
   try {
     engine.versions.refresh();
-    const onlyPatches = request.files.every(({ origin }) => "answers" in origin);
+    const onlyPatches = request.files.every(({ origin }) => "touched" in origin);
     const ancestors = onlyPatches ? [] : readAncestors(engine, registry, request.ref, rule);
     const stored = await storeFiles(engine, save, request, new Bases(ancestors));
     request.onCaptured?.();
@@ -199,7 +198,7 @@ async function storeFiles(
     const { kind, name, sizeBytes, layout, origin } = file;
     if ("capture" in origin) await origin.capture.captured;
     const chunks =
-      "answers" in origin ? await storeTouched(file, origin, save) : await storeChunks(file, options);
+      "touched" in origin ? await storeTouched(file, origin, save) : await storeChunks(file, options);
     requireUnchanged(engine, file);
     stored.push({ kind, name, sizeBytes, ...(layout === undefined ? {} : { layout }), chunks });
   }

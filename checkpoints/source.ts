@@ -4,7 +4,7 @@ import type { KeptSpool } from "../src/capture/spool-files.ts";
 import type { PlannedChunk } from "./chunk-plan.ts";
 import type { ChunkRef, FileKind, StoredLayout } from "./manifest-format.ts";
 import type { OptimizerSettings } from "./optimizer/settings.ts";
-import type { TouchedAnswer } from "./touched.job.ts";
+import type { TouchedChunks } from "./touched-chunks.ts";
 
 /** A file on its way into a version: from the disk, made of captured tensors, or a few bytes in memory. */
 export interface SourceFile {
@@ -38,7 +38,7 @@ export interface CapturedOrigin {
 
 /** Tensors of which only named rows were captured: the rest is what the save before has. */
 export interface TouchedOrigin {
-  answers: TouchedAnswer[];
+  touched: TouchedChunks;
   /** The chunks of the save that the rows are relative to. */
   base: ChunkRef[];
   planned: PlannedChunk[];

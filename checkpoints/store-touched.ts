@@ -1,12 +1,13 @@
 import { invariant } from "../src/assert.ts";
-import type { ChunkSave } from "../src/chunks/chunk-save.ts";
+import type { ChunkSave, PatchToAppend } from "../src/chunks/chunk-save.ts";
 import { sameDigest } from "../src/chunks/digest.ts";
+import type { EncodeRun } from "../src/chunks/encode-run.ts";
 import { StoreError } from "../src/errors.ts";
-import { JOB_BYTES } from "../src/limits.ts";
+import { CHUNK_BYTES_MAX } from "../src/limits.ts";
+import { ChunkLister } from "./listed-chunk.ts";
 import type { ChunkRef } from "./manifest-format.ts";
 import type { SourceFile, TouchedOrigin } from "./source.ts";
 import { writtenTooEarly } from "./store-chunks.ts";
-import type { TouchedAnswer } from "./touched.job.ts";
 
 /** Stores the touched chunks and says which chunks the whole file has now, in file order. */
 export async function storeTouched(
@@ -14,36 +15,63 @@ export async function storeTouched(
   origin: TouchedOrigin,
   save: ChunkSave,
 ): Promise<ChunkRef[]> {
-  const refs = [...origin.base];
+  const { touched, base } = origin;
   if (origin.expected !== undefined) requireExpected(file, origin, origin.expected);
-  const patches = origin.answers.filter((answer) => !answer.whole);
+  const patches: number[] = [];
+  for (let i = 0; i < touched.count; i++) if (!touched.isWhole(i)) patches.push(i);
   const compared = origin.expected === undefined ? oneOf(patches) : patches;
-  for (const answer of compared) requireRows(file, origin, save, answer);
-  for (const answer of patches) {
-    const { element, rawBytes } = origin.planned[answer.chunk]!;
-    const base = origin.base[answer.chunk]!.digest;
-    const done = await save.appendPatch({ ...answer, rawBytes, element, base });
-    if (!done) throw baseGone(file.name);
-    refs[answer.chunk] = { digest: answer.digest, rawBytes };
+  for (const i of compared) requireRows(file, origin, save, i);
+  if (!(await save.appendPatches(patchesOf(origin, patches)))) throw baseGone(file.name);
+  await storeWhole(origin, save);
+  const refs = [...base];
+  const lister = new ChunkLister();
+  for (let i = 0; i < touched.count; i++) {
+    const chunk = touched.chunk(i);
+    refs[chunk] = lister.list(touched.digest(i), base[chunk]!.rawBytes);
   }
-  await storeWhole(origin, save, refs);
   return refs;
 }
 
-/** Chunks that start over, encoded like those of any save. */
-async function storeWhole(origin: TouchedOrigin, save: ChunkSave, refs: ChunkRef[]): Promise<void> {
-  const buffer = new SharedArrayBuffer(JOB_BYTES);
-  for (const { chunk, digest, payload, whole } of origin.answers) {
-    if (!whole) continue;
-    const { element, rawBytes } = origin.planned[chunk]!;
-    const bytes = new Uint8Array(buffer, 0, rawBytes);
-    bytes.set(payload);
-    const run = await save.encode({ bytes }, [{ rawBytes, element, bases: [] }]);
-    invariant(sameDigest(run.digest(0), digest), "a chunk is hashed alike on every thread");
-    await save.append(run);
-    refs[chunk] = { digest, rawBytes };
+function* patchesOf({ touched, base }: TouchedOrigin, places: readonly number[]): Iterable<PatchToAppend> {
+  for (const i of places) yield { frame: touched.frame(i), base: base[touched.chunk(i)]!.digest };
+}
+
+/** Chunks that start over, encoded like those of any save: several at once, since each save has a few. */
+async function storeWhole({ touched, planned }: TouchedOrigin, save: ChunkSave): Promise<void> {
+  const encoding: { run: Promise<EncodeRun>; place: number }[] = [];
+  const buffers: SharedArrayBuffer[] = [];
+  const append = async () => {
+    const { run, place } = encoding[0]!;
+    const encoded = await run;
+    encoding.shift();
+    invariant(
+      sameDigest(encoded.digest(0), touched.digest(place)),
+      "a chunk is hashed alike on every thread",
+    );
+    await save.append(encoded);
+  };
+  try {
+    let begun = 0;
+    for (let i = 0; i < touched.count; i++) {
+      if (!touched.isWhole(i)) continue;
+      if (encoding.length === WHOLE_AT_ONCE) await append();
+      const { element, rawBytes } = planned[touched.chunk(i)]!;
+      const slot = begun++ % WHOLE_AT_ONCE;
+      buffers[slot] ??= new SharedArrayBuffer(CHUNK_BYTES_MAX);
+      const bytes = new Uint8Array(buffers[slot], 0, rawBytes);
+      bytes.set(touched.payload(i));
+      const run = save.encode({ bytes }, [{ rawBytes, element, bases: [] }]);
+      encoding.push({ run, place: i });
+    }
+    while (encoding.length > 0) await append();
+  } finally {
+    // A job must not outlive the memory it reads.
+    await Promise.allSettled(encoding.map(({ run }) => run));
   }
 }
+
+/** Enough to keep the threads busy, few enough to bound the memory. */
+const WHOLE_AT_ONCE = 6;
 
 function oneOf<T>(all: T[]): T[] {
   const chosen = all[Math.floor(Math.random() * all.length)];
@@ -53,22 +81,29 @@ function oneOf<T>(all: T[]): T[] {
 /** The base with the named rows replaced must be what was captured, or a row was left out. */
 function requireRows(
   file: SourceFile,
-  { base }: TouchedOrigin,
+  { touched, base }: TouchedOrigin,
   save: ChunkSave,
-  { chunk, digest, payload }: TouchedAnswer,
+  place: number,
 ): void {
-  if (sameDigest(save.patchedDigest(base[chunk]!.digest, payload), digest)) return;
+  const chunk = touched.chunk(place);
+  if (sameDigest(save.patchedDigest(base[chunk]!.digest, touched.payload(place)), touched.digest(place)))
+    return;
   throw rowsLeftOut(tensorsOf(file, base, chunk));
 }
 
 /** Strict mode: what was captured is what was there at the call, and nothing else had changed. */
-function requireExpected(file: SourceFile, origin: TouchedOrigin, expected: Uint8Array[]): void {
-  const captured = new Map(origin.answers.map((answer) => [answer.chunk, answer.digest]));
+function requireExpected(
+  file: SourceFile,
+  { touched, base }: TouchedOrigin,
+  expected: readonly Uint8Array[],
+): void {
+  const captured = new Map<number, Uint8Array>();
+  for (let i = 0; i < touched.count; i++) captured.set(touched.chunk(i), touched.digest(i));
   expected.forEach((digest, chunk) => {
-    const touched = captured.get(chunk);
-    if (sameDigest(touched ?? origin.base[chunk]!.digest, digest)) return;
-    const tensors = tensorsOf(file, origin.base, chunk);
-    throw touched === undefined ? rowsLeftOut(tensors) : writtenTooEarly(tensors);
+    const now = captured.get(chunk);
+    if (sameDigest(now ?? base[chunk]!.digest, digest)) return;
+    const tensors = tensorsOf(file, base, chunk);
+    throw now === undefined ? rowsLeftOut(tensors) : writtenTooEarly(tensors);
   });
 }
 

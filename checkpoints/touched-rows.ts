@@ -47,9 +47,13 @@ export function markTouched(source: TensorSource, touched: readonly Touched[]): 
     if (numbers.length === 0) continue;
     const count = span.shape[0] ?? 1;
     const rowBytes = span.sizeBytes / count;
-    const set = { offset: span.offset, rowBytes, bits: markBits(tensor, numbers, count) };
+    const bits = markBits(tensor, numbers, count);
+    if (rowBytes === 0) continue;
+    const set = { offset: span.offset, rowBytes, bits };
     markChunks(source.chunks, span, set, numbers, chunks);
-    rows.push(set);
+    const known = rows.find(({ offset }) => offset === span.offset);
+    if (known === undefined) rows.push(set);
+    else for (let i = 0; i < bits.length; i++) known.bits[i]! |= bits[i]!;
     sizeBytes += numbers.length * rowBytes;
   }
   return { rows, chunks, sizeBytes };

@@ -1,7 +1,7 @@
 import { invariant } from "../assert.ts";
 import { type Codec, RAW_ENCODING } from "../codec/codec.ts";
-import { type Element, elementCode } from "../codec/element.ts";
-import { applyPatch, PATCH_ID } from "../codec/encodings/patch.ts";
+import { elementCode } from "../codec/element.ts";
+import { applyPatch } from "../codec/encodings/patch.ts";
 import type { DiskFile } from "../disk/disk.ts";
 import { PATCH_DEPTH_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
@@ -18,7 +18,8 @@ import { type ChunkToEncode, EncodeRun, RUN_BYTES } from "./encode-run.ts";
 import { costOfFrame, depthOfFrame, FRAME_COST_KIB_MAX } from "./pack-format.ts";
 import type { PackScan } from "./pack-scan.ts";
 import type { FrameToWrite, PackWriter } from "./pack-writer.ts";
-import { patchCostKiB, restoreCostKiB } from "./restore-cost.ts";
+import { digestOfPatch, linkPatch, rawBytesOfPatch } from "./patch-frame.ts";
+import { restoreCostKiB } from "./restore-cost.ts";
 
 /** Memory of runs kept for the next ones: as many as a save has in flight on two cores. */
 const RUNS_MAX = 6;
@@ -32,13 +33,10 @@ interface CurrentPack {
   isNew: boolean;
 }
 
-/** A chunk of which only what differs from another one is at hand. */
-export interface PatchedChunk {
-  digest: Uint8Array;
-  rawBytes: number;
-  element: Element;
+/** A patch's frame, as `writePatchFrame` wrote it, and the chunk that it is made against. */
+export interface PatchToAppend {
+  frame: Buffer;
   base: Uint8Array;
-  payload: Uint8Array;
 }
 
 /**
@@ -120,21 +118,26 @@ export class ChunkSave {
         this.#requireKnown(digest);
         continue;
       }
-      const { writer } = this.#pack ?? (await this.#openPack());
-      const offset = writer.add(frame);
-      this.storedBytes += frame.byteLength;
-      this.newChunks += 1;
-      this.#appended.set(digest, {
-        packId: writer.packId,
-        offset,
-        frameBytes: frame.byteLength,
-        ordinal: 0,
-        depth: depthOfFrame(frame),
-        costKiB: costOfFrame(frame),
-        rawBytes: run.rawBytes(i),
-      });
-      if (writer.isFull) await writer.flush();
+      const pack = this.#pack ?? (await this.#openPack());
+      this.#add(pack, digest, frame, run.rawBytes(i));
+      if (pack.writer.isFull) await pack.writer.flush();
     }
+  }
+
+  /** Gives a frame of one chunk, which waits for its place alone, the next place in the pack. */
+  #add({ writer }: CurrentPack, digest: Uint8Array, frame: Uint8Array, rawBytes: number): void {
+    const offset = writer.add(frame);
+    this.storedBytes += frame.byteLength;
+    this.newChunks += 1;
+    this.#appended.set(digest, {
+      packId: writer.packId,
+      offset,
+      frameBytes: frame.byteLength,
+      ordinal: 0,
+      depth: depthOfFrame(frame),
+      costKiB: costOfFrame(frame),
+      rawBytes,
+    });
   }
 
   /** A thread that looked later than this one may know of what another process has committed since. */
@@ -145,22 +148,29 @@ export class ChunkSave {
   }
 
   /**
-   * Appends a chunk as a patch of one that the store has; what the patch makes of that is the caller's to know. Says
-   * whether it could: the base may be gone, or its chain too long for one more.
+   * Appends chunks as patches of chunks that the store has; what a patch makes of that is the caller's to know. Their
+   * frames are written to. Says whether it could append all: a base may be gone, or its chain too long for one more.
    */
-  async appendPatch({ digest, rawBytes, element, base, payload }: PatchedChunk): Promise<boolean> {
-    if (this.#has(digest)) return true;
-    const entry = this.#appended.get(base) ?? this.#store.index.get(base);
-    if (entry === undefined || entry.rawBytes !== rawBytes || entry.depth >= PATCH_DEPTH_MAX) return false;
-    await this.#appendFrame({
-      encoding: PATCH_ID,
-      element: elementCode(element),
-      chunks: [{ digest, rawBytes }],
-      bases: [base],
-      depth: entry.depth + 1,
-      costKiB: patchCostKiB(payload.byteLength, entry.costKiB),
-      payload,
+  async appendPatches(patches: Iterable<PatchToAppend>): Promise<boolean> {
+    let all = true;
+    await this.#inTurn(async () => {
+      all = await this.#appendLinked(patches);
     });
+    return all;
+  }
+
+  async #appendLinked(patches: Iterable<PatchToAppend>): Promise<boolean> {
+    for (const { frame, base } of patches) {
+      const digest = digestOfPatch(frame);
+      if (this.#has(digest)) continue;
+      const rawBytes = rawBytesOfPatch(frame);
+      const entry = this.entryOf(base);
+      if (entry === undefined || entry.rawBytes !== rawBytes || entry.depth >= PATCH_DEPTH_MAX) return false;
+      linkPatch(frame, base, entry);
+      const pack = this.#pack ?? (await this.#openPack());
+      this.#add(pack, digest, frame, rawBytes);
+      if (pack.writer.isFull) await pack.writer.flush();
+    }
     return true;
   }
 

@@ -1,15 +1,10 @@
 import { crc32c } from "@node-rs/crc32";
 import { PATCH_ID } from "../codec/encodings/patch.ts";
 import { shortCrc } from "./crc-of-place.ts";
-import { DIGEST_BYTES } from "./digest.ts";
-import { FRAME_FIXED_BYTES, FRAME_MAGIC, frameHeaderBytes } from "./pack-format.ts";
+import { FRAME_MAGIC } from "./pack-format.ts";
 import type { PackReader } from "./pack-reader.ts";
+import { PATCH_BASE_AT, PATCH_DIGEST_AT, PATCH_HEADER_BYTES, PATCH_RAW_BYTES_AT } from "./patch-frame.ts";
 
-/** Bytes of a patch's frame before its payload: it holds one chunk and names one base. */
-const HEADER_BYTES = frameHeaderBytes(1, 1);
-const DIGEST_AT = FRAME_FIXED_BYTES;
-const RAW_BYTES_AT = DIGEST_AT + DIGEST_BYTES;
-const BASE_AT = RAW_BYTES_AT + 4;
 /** Magic of a frame, as bytes: what follows is compared byte by byte, without a view of its own. */
 const MAGIC = [0, 8, 16, 24].map((shift) => (FRAME_MAGIC >>> shift) & 0xff);
 
@@ -47,7 +42,7 @@ export class PatchFrames {
 
   /** Where the payload of the frame at hand begins, */
   get payloadStart(): number {
-    return this.#at + HEADER_BYTES;
+    return this.#at + PATCH_HEADER_BYTES;
   }
 
   /** where it ends, */
@@ -57,17 +52,17 @@ export class PatchFrames {
 
   /** where the name of its base is, */
   get baseAt(): number {
-    return this.#at + BASE_AT;
+    return this.#at + PATCH_BASE_AT;
   }
 
   /** where the digest of its chunk is, */
   get digestAt(): number {
-    return this.#at + DIGEST_AT;
+    return this.#at + PATCH_DIGEST_AT;
   }
 
   /** and how large that chunk is. */
   get rawBytes(): number {
-    return uint32(this.bytes, this.#at + RAW_BYTES_AT);
+    return uint32(this.bytes, this.#at + PATCH_RAW_BYTES_AT);
   }
 
   /** Reads a stretch of a pack; its first frame is at hand when this says that it is a patch and undamaged. */
@@ -99,12 +94,12 @@ export class PatchFrames {
     this.#at = start;
     this.#end = start + read;
     this.#atEndOfPack = read < wanted;
-    return read >= HEADER_BYTES;
+    return read >= PATCH_HEADER_BYTES;
   }
 
   /** Whether what comes next is the undamaged frame of one patch: it is at hand then. What is missing of it is read. */
   isPatch(): boolean {
-    if (this.#at + HEADER_BYTES > this.#end && !this.#more(HEADER_BYTES)) return false;
+    if (this.#at + PATCH_HEADER_BYTES > this.#end && !this.#more(PATCH_HEADER_BYTES)) return false;
     const { bytes } = this;
     let at = this.#at;
     if (bytes[at] !== MAGIC[0] || bytes[at + 1] !== MAGIC[1]) return false;
@@ -114,11 +109,11 @@ export class PatchFrames {
     this.#place.writeUInt32LE(this.#offset % 2 ** 32, 8);
     this.#place.writeUInt32LE(Math.floor(this.#offset / 2 ** 32), 12);
     const seed = shortCrc(this.#place, 0, 16, 0);
-    if (shortCrc(bytes, at + 8, at + HEADER_BYTES, seed) !== uint32(bytes, at + 4)) return false;
-    const frameBytes = HEADER_BYTES + uint32(bytes, at + 12);
+    if (shortCrc(bytes, at + 8, at + PATCH_HEADER_BYTES, seed) !== uint32(bytes, at + 4)) return false;
+    const frameBytes = PATCH_HEADER_BYTES + uint32(bytes, at + 12);
     if (at + frameBytes > this.#end && !this.#more(frameBytes)) return false;
     at = this.#at;
-    const payload = bytes.subarray(at + HEADER_BYTES, at + frameBytes);
+    const payload = bytes.subarray(at + PATCH_HEADER_BYTES, at + frameBytes);
     return crc32c(payload, seed) === uint32(bytes, at + 8);
   }
 

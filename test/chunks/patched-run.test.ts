@@ -4,15 +4,16 @@ import { ChunkReader } from "../../src/chunks/chunk-reader.ts";
 import { digestOf, SHORT_DIGEST_BYTES } from "../../src/chunks/digest.ts";
 import { MemoryIndex } from "../../src/chunks/memory-index.ts";
 import { PackReader } from "../../src/chunks/pack-reader.ts";
+import { payloadOfPatch } from "../../src/chunks/patch-frame.ts";
 import { PatchFrames } from "../../src/chunks/patch-frames.ts";
 import { followRuns } from "../../src/chunks/patched-run.ts";
-import { encodePatch } from "../../src/codec/encodings/patch.ts";
 import type { Random } from "../../src/disk/random.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { PATCH_DEPTH_MAX } from "../../src/limits.ts";
 import { type Engine, openEngine } from "../../src/store.ts";
 import { seeded } from "../checkpoints/seeded.ts";
+import { patchFrame } from "./patch-frames.ts";
 
 const PACKS = "/s/chunks/packs";
 const CHUNK_BYTES = 1000;
@@ -58,13 +59,10 @@ async function learn(
       random.fill(bytes.subarray(from * unit, (from + runs[0]!.units) * unit));
       // Never the bytes that were there: those would be no new chunk.
       bytes[from * unit] = before ^ (1 + random.below(255));
-      const payload = encodePatch(bytes, unit, runs).slice();
-      const digest = digestOf(bytes);
-      const base = digests[at]!;
-      const patch = { digest, rawBytes: CHUNK_BYTES, element: "bytes", base, payload } as const;
-      expect(await save.appendPatch(patch)).toBe(true);
-      digests[at] = digest;
-      payloads[at]!.push(payload);
+      const frame = patchFrame(bytes, unit, runs);
+      expect(await save.appendPatches([{ frame, base: digests[at]! }])).toBe(true);
+      digests[at] = digestOf(bytes);
+      payloads[at]!.push(payloadOfPatch(frame));
     }
     await save.commit();
     await save.end();
@@ -150,9 +148,8 @@ describe("chunks at the end of runs of patches, restored with their neighbours",
       reader.readNeighboursInto(wanted);
       expectRead(wanted, table.chunks);
       const save = await engine.chunks.beginSave("fast");
-      const patch = { digest: digestOf(new Uint8Array(1)), rawBytes: CHUNK_BYTES, element: "bytes" } as const;
-      const payload = Uint8Array.of(1, 0);
-      expect(await save.appendPatch({ ...patch, base: table.digests[0]!, payload })).toBe(false);
+      const frame = patchFrame(random.fill(new Uint8Array(CHUNK_BYTES)), 1, []);
+      expect(await save.appendPatches([{ frame, base: table.digests[0]! }])).toBe(false);
       await save.end();
       reader.close();
     });

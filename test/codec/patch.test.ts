@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { applyPatch, encodePatch, type PatchRun } from "../../src/codec/encodings/patch.ts";
+import { applyPatch } from "../../src/codec/encodings/patch.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { CHUNK_BYTES_MAX } from "../../src/limits.ts";
 import { seeded } from "../checkpoints/seeded.ts";
+import { type PatchRun, patchOf } from "./patches.ts";
 
 /** The worked example of docs/formats/encodings.md. */
 const EXAMPLE = Uint8Array.from([2, 2, 1, 1, 1, 1, 0xaa, 0xbb, 0xcc, 0xdd]);
@@ -14,7 +15,7 @@ describe("a patch", () => {
       { from: 1, units: 1 },
       { from: 3, units: 1 },
     ];
-    expect([...encodePatch(chunk, 2, runs)]).toEqual([...EXAMPLE]);
+    expect([...patchOf(chunk, 2, runs)]).toEqual([...EXAMPLE]);
     const target = new Uint8Array(10);
     applyPatch(EXAMPLE, target);
     expect(target).toEqual(chunk);
@@ -34,7 +35,7 @@ describe("a patch", () => {
           random.fill(chunk.subarray(from * unit, (from + count) * unit));
           from += count;
         }
-        const payload = encodePatch(chunk, unit, runs).slice();
+        const payload = patchOf(chunk, unit, runs);
         applyPatch(payload, base);
         expect(Buffer.compare(base, chunk)).toBe(0);
       }

@@ -13,11 +13,12 @@ import { PackWriter } from "../../src/chunks/pack-writer.ts";
 import { restoreCostKiB } from "../../src/chunks/restore-cost.ts";
 import { RAW_ENCODING } from "../../src/codec/codec.ts";
 import { elementCode } from "../../src/codec/element.ts";
-import { encodePatch, PATCH_ID } from "../../src/codec/encodings/patch.ts";
+import { PATCH_ID } from "../../src/codec/encodings/patch.ts";
 import { realDisk } from "../../src/disk/real-disk.ts";
 import { openEngine } from "../../src/store.ts";
 import { STORE_FORMAT_VERSION, writeStoreFile } from "../../src/store-file.ts";
 import { VersionStore } from "../../src/versions/version-store.ts";
+import { patchOf } from "../codec/patches.ts";
 
 /** The worked examples of docs/formats, made by the code that makes them in a store. All have this id and time. */
 export const storeId = Buffer.from("000102030405060708090a0b0c0d0e0f", "hex");
@@ -47,7 +48,7 @@ export function packExample(): Promise<Record<string, Uint8Array>> {
     const { first, second } = exampleChunks();
     const writer = PackWriter.create(realDisk, directory, storeId, packId, timeUs)!;
     const frameOf = (bytes: Uint8Array, bases: Uint8Array[], basesKiB: number) => {
-      const patched = { encoding: PATCH_ID, payload: encodePatch(bytes, 4, [{ from: 2, units: 1 }]) };
+      const patched = { encoding: PATCH_ID, payload: patchOf(bytes, 4, [{ from: 2, units: 1 }]) };
       const { encoding, payload } = bases.length > 0 ? patched : { encoding: RAW_ENCODING, payload: bytes };
       const costKiB = restoreCostKiB(payload.byteLength, bytes.byteLength, basesKiB);
       const chunks = [{ digest: digestOf(bytes), rawBytes: bytes.byteLength }];

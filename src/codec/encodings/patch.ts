@@ -13,10 +13,13 @@ import type { Encoding } from "../encoding.ts";
  */
 export const PATCH_ID = 32;
 
-export interface PatchRun {
-  /** In units from the chunk's start. */
-  from: number;
-  units: number;
+/** Stretches of a chunk, in ascending order, that do not touch. */
+export interface PatchRuns {
+  /** Bytes that every bound is a multiple of. */
+  unit: number;
+  count: number;
+  /** Where each begins and ends, in bytes from the chunk's start, one after the other. */
+  bounds: Int32Array;
 }
 
 export const patch: Encoding = {
@@ -35,23 +38,62 @@ export const patch: Encoding = {
   },
 };
 
-/** The payload for runs in ascending order that do not touch; `chunk` holds their new bytes. */
-export function encodePatch(chunk: Uint8Array, unit: number, runs: PatchRun[]): Uint8Array {
-  const dataBytes = runs.reduce((sum, run) => sum + run.units * unit, 0);
-  const payload = new Uint8Array(VARINT_BYTES * (2 + 2 * runs.length) + dataBytes);
-  let at = putVarint(payload, 0, unit);
-  at = putVarint(payload, at, runs.length);
+/** The most a patch of these runs may take. */
+export function patchBytesMax({ count, bounds }: PatchRuns): number {
+  let dataBytes = 0;
+  for (let i = 0; i < count; i++) dataBytes += bounds[i * 2 + 1]! - bounds[i * 2]!;
+  return VARINT_BYTES * (2 + 2 * count) + dataBytes;
+}
+
+/** Writes the payload for runs of a chunk, which holds their new bytes, at `at` of `target`; returns where it ends. */
+export function writePatch(target: Uint8Array, at: number, chunk: Uint8Array, runs: PatchRuns): number {
+  const { unit, count, bounds } = runs;
+  let to = putVarint(target, at, unit);
+  to = putVarint(target, to, count);
   let end = 0;
-  for (const run of runs) {
-    at = putVarint(payload, at, run.from - end);
-    at = putVarint(payload, at, run.units);
-    end = run.from + run.units;
+  for (let i = 0; i < count; i++) {
+    const from = bounds[i * 2]!;
+    to = putVarint(target, to, (from - end) / unit);
+    end = bounds[i * 2 + 1]!;
+    to = putVarint(target, to, (end - from) / unit);
   }
-  for (const { from, units } of runs) {
-    payload.set(chunk.subarray(from * unit, (from + units) * unit), at);
-    at += units * unit;
+  return chunk.byteOffset % 4 === 0 && unit % 4 === 0
+    ? gatherWords(target, to, chunk, runs)
+    : gatherBytes(target, to, chunk, runs);
+}
+
+/** Rows are short: word by word they are gathered sooner than by a call each. They move to their place together. */
+function gatherWords(
+  target: Uint8Array,
+  at: number,
+  chunk: Uint8Array,
+  { count, bounds }: PatchRuns,
+): number {
+  const words = new Int32Array(chunk.buffer, chunk.byteOffset, chunk.byteLength >>> 2);
+  makeRoom(chunk.byteLength);
+  const gathered = dataWords;
+  let size = 0;
+  for (let i = 0; i < count; i++) {
+    const end = bounds[i * 2 + 1]! >>> 2;
+    for (let from = bounds[i * 2]! >>> 2; from < end; from++) gathered[size++] = words[from]!;
   }
-  return payload.subarray(0, at);
+  target.set(dataBytes.subarray(0, size * 4), at);
+  return at + size * 4;
+}
+
+function gatherBytes(
+  target: Uint8Array,
+  at: number,
+  chunk: Uint8Array,
+  { count, bounds }: PatchRuns,
+): number {
+  let to = at;
+  for (let i = 0; i < count; i++) {
+    const [from, end] = [bounds[i * 2]!, bounds[i * 2 + 1]!];
+    target.set(chunk.subarray(from, end), to);
+    to += end - from;
+  }
+  return to;
 }
 
 /**
@@ -77,10 +119,7 @@ export function patcher(target: Uint8Array): ApplyPatch {
 }
 
 function copyWords(data: Uint8Array, words: Int32Array, runs: number): void {
-  if (dataBytes.byteLength < data.byteLength) {
-    dataBytes = new Uint8Array(Math.ceil(data.byteLength / 4096) * 4096);
-    dataWords = new Int32Array(dataBytes.buffer);
-  }
+  makeRoom(data.byteLength);
   dataBytes.set(data);
   const [source, list] = [dataWords, runList];
   let at = 0;
@@ -102,9 +141,15 @@ function copyBytes(data: Uint8Array, target: Uint8Array, runs: number): void {
 
 /** Where the runs of the patch that was read last begin and end, in bytes of the chunk; one a thread, like the words. */
 let runList = new Int32Array(512);
-/** A patch's new bytes, moved to where they are words. */
+/** A patch's new bytes, where they are words. */
 let dataBytes = new Uint8Array(0);
 let dataWords = new Int32Array(0);
+
+function makeRoom(sizeBytes: number): void {
+  if (dataBytes.byteLength >= sizeBytes) return;
+  dataBytes = new Uint8Array(Math.ceil(sizeBytes / 4096) * 4096);
+  dataWords = new Int32Array(dataBytes.buffer);
+}
 
 /** Reads a patch's list of runs, and checks all of it, before anything is written. */
 function readRuns(payload: Uint8Array, start: number, end: number, chunkBytes: number) {
