@@ -317,10 +317,11 @@ export class ChunkSave {
   }
 
   async #release({ writer, startBytes, startFrames, isNew }: CurrentPack): Promise<void> {
+    await writer.settle();
     if (isNew) return this.#store.packs.discard(writer);
     if (writer.sizeBytes > startBytes || writer.failed) {
       try {
-        writer.cutBack(startBytes, startFrames);
+        await writer.cutBack(startBytes, startFrames);
       } catch {
         // The space is lost until gc finds it; the save's own error is the one to tell.
       }

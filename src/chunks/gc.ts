@@ -74,7 +74,7 @@ export async function collectGarbage(
       lock.close();
     }
   } finally {
-    collection.close();
+    await collection.close();
   }
 }
 
@@ -284,9 +284,10 @@ class Collection {
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#reader.close();
     for (const writer of this.#writers) {
+      await writer.settle();
       if (this.#copiesKnown) writer.close();
       else this.#store.packs.discard(writer);
     }

@@ -75,7 +75,7 @@ export class PackDirectory {
       await writer.seal();
     } catch (error) {
       if (!isStoreError(error)) throw error;
-      writer.cutBack(sizeBytes, frameCount);
+      await writer.cutBack(sizeBytes, frameCount);
     } finally {
       writer.close();
     }

@@ -98,8 +98,9 @@ function wholeSectors(sizeBytes: number): number {
 /**
  * Appends frames to one pack file that it holds locked.
  *
- * Frames are gathered in memory and written a megabyte at a time; nothing is durable before `sync` returns. Any
- * failed write or sync is final for this writer: the pack is left to its durable part and never written again.
+ * Frames are gathered in memory and written a megabyte at a time, one write while the next is gathered; nothing is durable
+ * before `sync` returns. Any failed write or sync is final for this writer: the pack is left to its durable part and never
+ * written again.
  */
 export class PackWriter {
   readonly packId: bigint;
@@ -114,6 +115,10 @@ export class PackWriter {
   /** The same memory, to write numbers into. */
   #fields: Buffer = Buffer.alloc(0);
   #gatheredBytes = 0;
+  /** Memory that takes what is gathered while the other is being written. */
+  #spare: Uint8Array = new Uint8Array(0);
+  /** The write under way, or the last one: nothing more is written once one has failed. */
+  #writing: Promise<void> = Promise.resolve();
   /** Whether whole pages go around the page cache. */
   aside = false;
   #failed = false;
@@ -159,6 +164,7 @@ export class PackWriter {
     return this.#writtenBytes + this.#gatheredBytes;
   }
 
+  /** Whether a write or sync has failed; of a write under way, known once it has ended. */
   get failed(): boolean {
     return this.#failed;
   }
@@ -203,12 +209,13 @@ export class PackWriter {
 
   /** Memory for what is gathered, allocated with the first. */
   get #room(): Buffer {
-    if (this.#gathered.byteLength === 0) {
-      this.#gathered = allocatePages(WRITE_BYTES + FRAME_BYTES_MAX);
-      const { buffer, byteOffset, byteLength } = this.#gathered;
-      this.#fields = Buffer.from(buffer, byteOffset, byteLength);
-    }
+    if (this.#gathered.byteLength === 0) this.#gatherIn(allocatePages(WRITE_BYTES + FRAME_BYTES_MAX));
     return this.#fields;
+  }
+
+  #gatherIn(memory: Uint8Array): void {
+    this.#gathered = memory;
+    this.#fields = Buffer.from(memory.buffer, memory.byteOffset, memory.byteLength);
   }
 
   /** Where in memory what was gathered ends. */
@@ -221,27 +228,49 @@ export class PackWriter {
     return this.#writtenBytes % PAGE_BYTES;
   }
 
-  /** Hands what was gathered to the operating system; aside, what fills whole pages, or stripes. */
+  /**
+   * Begins to hand what was gathered to the operating system; aside, what fills whole pages, or stripes. Resolves when
+   * the next may be gathered, which is before it is written.
+   * @throws what the write before failed with
+   */
   async flush(): Promise<void> {
+    await this.#writing;
     invariant(!this.#failed, "a failed pack is not written again");
-    const toPage = (PAGE_BYTES - this.#start) % PAGE_BYTES;
-    if (this.aside && this.#gatheredBytes >= WRITE_BYTES) {
-      if (toPage > 0) await this.#write(toPage, false);
-      const alignBytes = Math.min(this.#file.stripeBytes ?? PAGE_BYTES, WRITE_BYTES);
-      const past = this.sizeBytes % alignBytes;
-      if (this.#gatheredBytes > past) await this.#write(this.#gatheredBytes - past, true);
-    } else if (this.#gatheredBytes > 0) await this.#write(this.#gatheredBytes, false);
+    const aside = this.aside && this.#gatheredBytes >= WRITE_BYTES;
+    const alignBytes = aside ? Math.min(this.#file.stripeBytes ?? PAGE_BYTES, WRITE_BYTES) : 1;
+    const past = this.sizeBytes % alignBytes;
+    if (this.#gatheredBytes > past) this.#beginWrite(this.#gatheredBytes - past, aside);
   }
 
-  /** Writes the first bytes of what was gathered; the rest moves to where it belongs then. */
-  async #write(sizeBytes: number, aside: boolean): Promise<void> {
-    const start = this.#start;
-    const bytes = this.#gathered.subarray(start, start + sizeBytes);
-    await this.#final(() => this.#file.write(bytes, this.#writtenBytes, { aside }));
+  /** Begins to write the first bytes of what was gathered; the rest moves to where it belongs then, in the other memory. */
+  #beginWrite(sizeBytes: number, aside: boolean): void {
+    const [memory, start, position] = [this.#gathered, this.#start, this.#writtenBytes];
+    const next = this.#spare.byteLength > 0 ? this.#spare : allocatePages(memory.byteLength);
     this.#writtenBytes += sizeBytes;
     this.#gatheredBytes -= sizeBytes;
     const from = start + sizeBytes;
-    this.#gathered.copyWithin(this.#start, from, from + this.#gatheredBytes);
+    next.set(memory.subarray(from, from + this.#gatheredBytes), this.#start);
+    this.#gatherIn(next);
+    this.#spare = memory;
+    this.#writing = this.#final(() =>
+      this.#writeOut(memory.subarray(start, start + sizeBytes), position, aside),
+    );
+    // Told to whoever flushes or syncs next.
+    this.#writing.catch(() => {});
+  }
+
+  /** What does not begin with a page goes through the page cache as far as the next one. */
+  async #writeOut(bytes: Uint8Array, position: number, aside: boolean): Promise<void> {
+    const inPage = position % PAGE_BYTES;
+    const toPage = aside && inPage > 0 ? Math.min(bytes.byteLength, PAGE_BYTES - inPage) : 0;
+    if (toPage > 0) await this.#file.write(bytes.subarray(0, toPage), position, { aside: false });
+    if (toPage < bytes.byteLength)
+      await this.#file.write(bytes.subarray(toPage), position + toPage, { aside });
+  }
+
+  /** Waits for a write under way, however it ends: before that the file may be neither cut nor closed. */
+  async settle(): Promise<void> {
+    await Promise.allSettled([this.#writing]);
   }
 
   /** Makes everything appended so far durable, and ends its last sector: what follows leaves it alone. */
@@ -253,7 +282,9 @@ export class PackWriter {
 
   async #syncFile(): Promise<void> {
     await this.flush();
-    if (this.#gatheredBytes > 0) await this.#write(this.#gatheredBytes, false);
+    await this.#writing;
+    if (this.#gatheredBytes > 0) this.#beginWrite(this.#gatheredBytes, false);
+    await this.#writing;
     await this.#final(() => this.#file.sync());
   }
 
@@ -267,7 +298,8 @@ export class PackWriter {
   }
 
   /** Drops everything after `sizeBytes`, where the pack stood when the failed save began. Best effort. */
-  cutBack(sizeBytes: number, frameCount: number): void {
+  async cutBack(sizeBytes: number, frameCount: number): Promise<void> {
+    await this.settle();
     this.#gatheredBytes = 0;
     this.#writtenBytes = Math.min(this.#writtenBytes, sizeBytes);
     this.#frameCount = frameCount;

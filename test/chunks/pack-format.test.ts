@@ -147,7 +147,7 @@ describe("reading a pack", () => {
       expect(scan.frames.length).toBe(frames.length);
       expect(scan.goodBytes).toBeLessThanOrEqual(writer.sizeBytes);
       // Where half of it is cut off again, writing goes on in the middle of a page.
-      writer.cutBack(scan.frames[6]!.offset, 6);
+      await writer.cutBack(scan.frames[6]!.offset, 6);
       await writer.append(rawFrame([new Uint8Array(2_000_000 % 262_144).fill(9)]));
       await writer.sync();
       writer.close();
