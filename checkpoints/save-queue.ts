@@ -35,6 +35,8 @@ interface Taking {
   file(before: Promise<void> | undefined, onCaptured: () => void): Promise<SourceFile>;
   /** What was captured is stored; what the next save may be encoded against is kept. */
   keep(): KeptSpool | undefined;
+  /** What the save before kept is needed no more. */
+  giveUp(kept: KeptSpool): void;
   end(): Promise<void>;
 }
 
@@ -104,6 +106,7 @@ export class SaveQueue {
         return { ...file, origin: { capture: capture!, plan, before: kept, ...(expected && { expected }) } };
       },
       keep: () => captures.keep(capture!),
+      giveUp: (kept) => captures.drop(kept),
       end: async () => capture?.end(),
     };
   }
@@ -134,6 +137,8 @@ export class SaveQueue {
         return { ...source.file, origin };
       },
       keep: () => undefined,
+      // Rows follow on rows: nothing of a learner's is encoded against what was captured whole.
+      giveUp: (kept) => captures.discard(kept),
       end: async () => {
         await capture?.chunks.catch(() => {});
       },
@@ -197,7 +202,7 @@ export class SaveQueue {
             ...options,
             onStored: ([first]) => tail.resolve(first!.chunks),
           });
-          if (tailBefore?.kept !== undefined) captures.drop(tailBefore.kept);
+          if (tailBefore?.kept !== undefined) taking.giveUp(tailBefore.kept);
           tail.kept = taking.keep();
           return result;
         } catch (error) {

@@ -11,6 +11,7 @@ import {
 import type { WorkerPool } from "../workers/pool.ts";
 import { Capture } from "./capture.ts";
 import type { CapturePlan } from "./capture-plan.ts";
+import { removeSpoolJob } from "./remove-spool.job.ts";
 import { type KeptSpool, SpoolFiles } from "./spool-files.ts";
 import { StagingPool } from "./staging-pool.ts";
 
@@ -136,6 +137,14 @@ export class Captures {
   /** Gives up what `keep` returned. */
   drop(kept: KeptSpool): void {
     this.#spools.drop(kept);
+  }
+
+  /** The same where no save will need it again: its file goes. */
+  discard(kept: KeptSpool): void {
+    const { pool, disk } = this.#options;
+    this.#spools.discard(kept, (path) => {
+      return pool.run(removeSpoolJob, pool.inline ? { path, disk } : { path });
+    });
   }
 
   /** Counts a capture. */

@@ -31,6 +31,8 @@ export class SpoolFiles {
   /** Oldest first. */
   readonly #kept: { kept: KeptSpool; spool: SpoolFile }[] = [];
   #keptBytes = 0;
+  /** Paths of closed files that are about to be removed. */
+  readonly #leaving = new Set<string>();
   #swept = false;
 
   constructor(disk: Disk, directory: string) {
@@ -55,11 +57,34 @@ export class SpoolFiles {
   }
 
   drop(kept: KeptSpool | undefined): void {
+    const spool = this.#take(kept);
+    if (spool !== undefined) this.release(spool);
+  }
+
+  /**
+   * Gives up a kept spool for good. Its pages would be written to the device half a minute later, to no end and in the way
+   * of whoever saves then.
+   *
+   * @param remove removes a file that is closed, soon, and resolves when it has
+   */
+  discard(kept: KeptSpool, remove: (path: string) => Promise<void>): void {
+    const spool = this.#take(kept);
+    if (spool === undefined) return;
+    spool.file.close();
+    this.#leaving.add(spool.path);
+    remove(spool.path).then(
+      () => this.#leaving.delete(spool.path),
+      // Removed when the store is closed.
+      () => {},
+    );
+  }
+
+  #take(kept: KeptSpool | undefined): SpoolFile | undefined {
     const at = this.#kept.findIndex((each) => each.kept === kept);
-    if (at < 0) return;
-    const [dropped] = this.#kept.splice(at, 1);
-    this.#keptBytes -= dropped!.kept.sizeBytes;
-    this.release(dropped!.spool);
+    if (at < 0) return undefined;
+    const [taken] = this.#kept.splice(at, 1);
+    this.#keptBytes -= taken!.kept.sizeBytes;
+    return taken!.spool;
   }
 
   acquire(): SpoolFile {
@@ -103,5 +128,7 @@ export class SpoolFiles {
   close(): void {
     while (this.#kept.length > 0) this.dropOldest(undefined);
     for (const spool of this.#idle.splice(0)) this.#remove(spool);
+    for (const path of this.#leaving) this.#disk.remove(path);
+    this.#leaving.clear();
   }
 }

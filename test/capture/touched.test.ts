@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -90,6 +90,43 @@ describe("a save that names the touched rows", () => {
         for (const { durable, wanted } of saved) await expectVersion((await durable).version, wanted);
         const check = await store.check({ readData: true });
         expect(check.problems).toEqual([]);
+      });
+    });
+  }
+
+  it("takes a tensor named more than once, by rows that overlap, as named once", async () => {
+    await seeded(async (random) => {
+      await open({ workers: 0, strict: true });
+      const model: Model = allocate();
+      await store.checkpoints.save("m", model).durable;
+      for (let i = 0; i < 20; i++) {
+        const touched = Array.from({ length: 4 }, () => learn(model, random, 40)).flat();
+        for (const { tensor, rows } of touched) for (const row of rows) writeRow(model[tensor]!, row, random);
+        const { version } = await store.checkpoints.save("m", model, { touched: [...touched, ...touched] })
+          .durable;
+        await expectVersion(version, copyOf(model));
+      }
+    });
+  });
+
+  for (const workers of [0, 2]) {
+    it(`leaves no scratch file behind that the next saves have no use for, with ${workers} workers`, async () => {
+      await seeded(async (random) => {
+        await open({ workers, stagingBytes: 1 << 20 });
+        const spools = () => readdirSync(join(directory, "store", "spool"));
+        const model = store.checkpoints.allocate({ table: { dtype: "F32", shape: [50_000, 16] } });
+        await store.checkpoints.save("m", model).durable;
+        expect(spools().length).toBe(1);
+        writeRow(model.table, 7, random);
+        await store.checkpoints.save("m", model, { touched: [{ tensor: "table", rows: [7] }] }).durable;
+        await expect.poll(spools).toEqual([]);
+        writeRow(model.table, 9, random);
+        await store.checkpoints.save("m", model).durable;
+        writeRow(model.table, 11, random);
+        const { version } = await store.checkpoints.save("m", model, {
+          touched: [{ tensor: "table", rows: [11] }],
+        }).durable;
+        await expectVersion(version, copyOf(model));
       });
     });
   }

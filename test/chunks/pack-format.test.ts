@@ -258,3 +258,38 @@ describe("reading a pack", () => {
     expect(placedFrame(rawFrame([Buffer.alloc(1)]), packId, 64).byteLength).toBe(frameHeaderBytes(1, 0) + 1);
   });
 });
+
+describe("a pack that is written while more of it is gathered", () => {
+  const megabyte = () => rawFrame([new Uint8Array(1 << 20).fill(1)]);
+
+  it("tells of a failed write at the next one or at the sync, and is never written again", async () => {
+    for (const failed of [0, 1, 2]) {
+      const disk = new SimulatedDisk();
+      const writer = PackWriter.create(disk, "", storeId, packId, 1n)!;
+      disk.inject({ on: "write", path, after: failed, effect: { kind: "EIO" } });
+      const problem = await (async () => {
+        for (let i = 0; i < 3; i++) await writer.append(megabyte());
+        await writer.sync();
+      })().catch((error: unknown) => error);
+      expect(isStoreError(problem, "ERR_IO"), String(problem)).toBe(true);
+      expect(writer.failed).toBe(true);
+      await expect(writer.sync()).rejects.toBe(problem);
+      await writer.cutBack(PACK_HEADER_BYTES, 0);
+      writer.close();
+    }
+  });
+
+  it("is neither cut nor closed under a write", async () => {
+    const disk = new SimulatedDisk();
+    const writer = PackWriter.create(disk, "", storeId, packId, 1n)!;
+    for (let i = 0; i < 3; i++) await writer.append(megabyte());
+    await writer.cutBack(PACK_HEADER_BYTES, 0);
+    const frame = rawFrame([new Uint8Array(100).fill(2)]);
+    await writer.append(frame);
+    await writer.sync();
+    writer.close();
+    const scan = scanPack(disk, "", packId, storeId, { readData: true });
+    expect(scan.damage).toEqual([]);
+    expect(scan.frames.map(({ header }) => header.chunks[0]!.digest)).toEqual([frame.chunks[0]!.digest]);
+  });
+});
