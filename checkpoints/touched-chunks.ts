@@ -9,7 +9,7 @@ export interface CapturedChunks {
   blocks: ArrayBuffer[];
 }
 
-export const CAPTURED_FIELDS = 5;
+const CAPTURED_FIELDS = 5;
 
 /** Touched chunks as they were captured, in file order; what is handed out are views. */
 export class TouchedChunks {
