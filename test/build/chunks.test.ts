@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -42,6 +42,13 @@ describe("the built package", () => {
       const job = (await load(path))[name] as { url: string; name: string };
       expect(job.url).toBe(pathToFileURL(join(dist, path)).href);
       expect((await load(path))[job.name]).toBeTypeOf("function");
+    }
+  });
+
+  it("has lines that can be read: one is printed with every error that nobody caught", () => {
+    for (const name of readdirSync(join(dist, "chunks")).filter((each) => each.endsWith(".js"))) {
+      const lines = readFileSync(join(dist, "chunks", name), "utf8").split("\n");
+      expect(Math.max(...lines.map((line) => line.length)), name).toBeLessThan(8000);
     }
   });
 
