@@ -100,6 +100,7 @@ function checkObject(value: object, depth: number): void {
   if (prototype === Object.prototype || prototype === null) {
     for (const name in value) {
       if (name === "__proto__") throw unstorable("a property named __proto__");
+      if (!isWellFormed(name)) throw unstorable("a property whose name has a lone surrogate");
       checkStorable((value as Record<string, unknown>)[name], depth + 1);
     }
     return;

@@ -9,10 +9,16 @@ export interface CommitOptions extends Annotations {
 
 /** A text that goes into the record: not empty, and bounded. @throws ERR_INVALID_ARGUMENT */
 export function checkText(what: string, text: unknown): void {
-  if (typeof text === "string" && text.length > 0 && Buffer.byteLength(text) <= ANNOTATION_BYTES_MAX) return;
+  const whole =
+    typeof text === "string" &&
+    text.length > 0 &&
+    Buffer.byteLength(text) <= ANNOTATION_BYTES_MAX &&
+    // A lone surrogate would come back as another character, and two idempotency keys as one.
+    (text as unknown as { isWellFormed(): boolean }).isWellFormed();
+  if (whole) return;
   throw new StoreError(
     "ERR_INVALID_ARGUMENT",
-    `${what} must be a string of 1 to ${ANNOTATION_BYTES_MAX} bytes`,
+    `${what} must be a string of 1 to ${ANNOTATION_BYTES_MAX} bytes without lone surrogates`,
     { context: { what, limitBytes: ANNOTATION_BYTES_MAX } },
   );
 }

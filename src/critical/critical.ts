@@ -218,6 +218,7 @@ export class Critical {
         { context: { map: table.name, version: schema.version, openVersion: table.schema.version } },
       );
     }
+    if (table.schema === undefined && schema.version > 1) table.forgetDecoded();
     table.schema = schema;
     if (schema.version > 1 && !this.readOnly) void this.#upgradeInBackground(table);
   }

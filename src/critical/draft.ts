@@ -49,8 +49,12 @@ export class Draft implements LogRecord, RecordPlace {
     this.timeUs = timeUs;
   }
 
-  /** A change of a key; `add` makes it one of this record's. */
+  /**
+   * A change of a key; `add` makes it one of this record's. One too many is refused here: once it covers its key it must
+   * be among those that a rollback takes back.
+   */
   mapChange(kind: MapChange["kind"], table: Table, key: string, after: Entry | undefined): MapChange {
+    if (this.changes.length >= TRANSACTION_CHANGES_MAX) throw tooManyChanges();
     const spare = this.#spare.pop();
     if (spare === undefined) return new MapChange(kind, table, key, after);
     spare.kind = kind;
@@ -61,12 +65,7 @@ export class Draft implements LogRecord, RecordPlace {
   }
 
   add(change: Change): void {
-    if (this.changes.length >= TRANSACTION_CHANGES_MAX) {
-      throw new StoreError("ERR_LIMIT", `a transaction of more than ${TRANSACTION_CHANGES_MAX} changes`, {
-        context: { limit: TRANSACTION_CHANGES_MAX },
-        hint: "Split it into several commits.",
-      });
-    }
+    if (this.changes.length >= TRANSACTION_CHANGES_MAX) throw tooManyChanges();
     this.changes.push(change);
   }
 
@@ -124,4 +123,11 @@ export class Draft implements LogRecord, RecordPlace {
     this.resolve = nobody;
     this.reject = nobody;
   }
+}
+
+function tooManyChanges(): StoreError {
+  return new StoreError("ERR_LIMIT", `a transaction of more than ${TRANSACTION_CHANGES_MAX} changes`, {
+    context: { limit: TRANSACTION_CHANGES_MAX },
+    hint: "Split it into several commits.",
+  });
 }

@@ -28,6 +28,15 @@ export class MapSchema {
         `map ${mapName}: version must be a whole number from 1 to ${VERSION_MAX}`,
       );
     }
+    if (options.schema !== undefined && typeof options.schema["~standard"]?.validate !== "function") {
+      throw invalid(
+        `map ${mapName}: its schema is no Standard Schema validator`,
+        "Give one of zod (3.24 or newer), valibot or arktype, or an object with `~standard`: standardschema.dev.",
+      );
+    }
+    if (options.upgrade !== undefined && typeof options.upgrade !== "function") {
+      throw invalid(`map ${mapName}: upgrade must be a function`, "upgrade: (value, fromVersion) => …");
+    }
     this.mapName = mapName;
     this.version = version;
     this.validator = options.schema;
@@ -38,16 +47,19 @@ export class MapSchema {
   validated(value: unknown, what: string): unknown {
     if (this.validator === undefined) return value;
     const result = this.validator["~standard"].validate(value);
-    if (result instanceof Promise) {
-      throw new StoreError(
-        "ERR_INVALID_ARGUMENT",
+    if (isPromise(result)) {
+      throw invalid(
         `map ${this.mapName}: its schema validates asynchronously`,
-        {
-          hint: "A commit is synchronous: use a schema without asynchronous refinements.",
-        },
+        "A commit is synchronous: use a schema without asynchronous refinements.",
       );
     }
-    if (result.issues === undefined) return result.value;
+    if (result.issues === undefined) {
+      if (result.value !== undefined) return result.value;
+      throw invalid(
+        `map ${this.mapName}, ${what}: its schema makes undefined of it`,
+        "A map holds no undefined: let the schema give null, or refuse the value.",
+      );
+    }
     const issues = result.issues.map((issue) => {
       const path = (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part));
       return { path: path.join("."), message: issue.message };
@@ -66,7 +78,11 @@ export class MapSchema {
     const what = `a value of version ${fromVersion}`;
     if (this.upgrade === undefined) return this.validated(value, what);
     try {
-      return this.validated(this.upgrade(value, fromVersion), what);
+      const upgraded = this.upgrade(value, fromVersion);
+      if (upgraded === undefined || isPromise(upgraded)) {
+        throw new TypeError(`upgrade returned ${upgraded === undefined ? "undefined" : "a promise"}`);
+      }
+      return this.validated(upgraded, what);
     } catch (cause) {
       throw new StoreError(
         "ERR_STORE_VERSION",
@@ -92,4 +108,11 @@ export class MapSchema {
       },
     );
   }
+}
+
+const isPromise = (value: unknown): value is PromiseLike<unknown> =>
+  typeof (value as Partial<PromiseLike<unknown>> | null)?.then === "function";
+
+function invalid(message: string, hint: string): StoreError {
+  return new StoreError("ERR_INVALID_ARGUMENT", message, { hint });
 }

@@ -281,10 +281,25 @@ export class Table {
     return value;
   }
 
+  /** Values that were read before the map's schema was known are read anew, as that says. */
+  forgetDecoded(): void {
+    for (const { entry, pending } of this.slots.values()) {
+      entry.value = UNDECODED;
+      forgetWaiting(pending);
+    }
+    for (const change of this.overlay.values()) forgetWaiting(change);
+  }
+
   /** The value of an entry as it was stored, whatever version that is. */
   decodeStored(entry: Entry): unknown {
     if (entry.lengthBytes > scratch.byteLength) scratch = Buffer.allocUnsafeSlow(entry.lengthBytes);
     entry.copyTo(scratch, 0);
     return this.codec.decode(scratch, entry.lengthBytes);
+  }
+}
+
+function forgetWaiting(newest: MapChange | undefined): void {
+  for (let change = newest; change !== undefined; change = change.under) {
+    if (change.after !== undefined) change.after.value = UNDECODED;
   }
 }

@@ -1,4 +1,4 @@
-import { StoreError } from "../errors.ts";
+import { isStoreError, StoreError } from "../errors.ts";
 import { checkKey, checkTime, counted } from "./arguments.ts";
 import type { MapChange } from "./change.ts";
 import { messagePack } from "./codec.ts";
@@ -225,7 +225,7 @@ export class Transaction {
     const checked =
       schema === undefined || schema.validator === undefined ? value : schema.validated(value, `key ${key}`);
     const schemaVersion = schema === undefined ? table.storedVersion || 1 : schema.version;
-    if (table.id === 0) this.#defineFor(table, checked);
+    if (table.id === 0) this.#defineFor(table, key, checked);
     const draft = this.#begin();
     const after = this.#write(table, key, checked, schemaVersion, expiresAtUs);
     if (expiresAtUs !== 0) table.expires = true;
@@ -248,20 +248,20 @@ export class Transaction {
       return this.#writer.put(put, draft.lsn);
     } catch (error) {
       draft.halfway = false;
-      throw error;
+      throw refusedFor(error, table, key);
     } finally {
       put.value = undefined;
     }
   }
 
   /** A map gets its number with its first write, unless that is refused. */
-  #defineFor(table: Table, value: unknown): void {
+  #defineFor(table: Table, key: string, value: unknown): void {
     const draft = this.#begin();
     try {
       this.#writer.check(value, table.codec);
     } catch (error) {
       draft.halfway = false;
-      throw error;
+      throw refusedFor(error, table, key);
     }
     this.#defineTable(table);
     draft.halfway = false;
@@ -300,6 +300,12 @@ export class Transaction {
     const entry = this.#entry(table, key);
     const version = BigInt(entry?.lsn ?? 0);
     if (version === expected) return;
+    if (typeof expected !== "bigint") {
+      throw new StoreError("ERR_INVALID_ARGUMENT", `ifVersion is a ${typeof expected}, not a bigint`, {
+        context: { map: table.name, key },
+        hint: "Use what `entry` or `tx.version` gave; 0n stands for no entry.",
+      });
+    }
     const doom = new StoreError(
       "ERR_CONFLICT",
       `map ${table.name}: ${key} has version ${version}, not ${expected}`,
@@ -383,3 +389,14 @@ const put: Put = {
   schemaVersion: 0,
   expiresAtUs: 0,
 };
+
+/** What is refused is told of by its place. */
+function refusedFor(error: unknown, table: Table, key: string): unknown {
+  if (!isStoreError(error, "ERR_INVALID_ARGUMENT") && !isStoreError(error, "ERR_LIMIT")) return error;
+  const { code, message, hint, context, cause } = error;
+  return new StoreError(code, `map ${table.name}, key ${key}: ${message}`, {
+    context: { ...context, map: table.name, key },
+    ...(hint === undefined ? {} : { hint }),
+    ...(cause === undefined ? {} : { cause }),
+  });
+}

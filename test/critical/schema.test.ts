@@ -23,6 +23,23 @@ function storeWithOldData(quantities: number[]) {
 }
 
 describe("a map opened with a newer schema", () => {
+  it("upgrades values that were read before the schema was known", async () => {
+    const { critical } = storeWithOldData([1, 2]).crash();
+    expect(critical.map("positions").get("p1")).toEqual({ quantity: 1 });
+    const map = critical.map<Position>("positions", { version: 2, upgrade });
+    expect(map.get("p1")).toEqual({ quantity: "1", side: "long" });
+    expect(critical.commit((tx) => tx.get(map, "p1")).value).toEqual({ quantity: "1", side: "long" });
+  });
+
+  it.each([
+    ["undefined", () => undefined],
+    ["a promise", async (value: unknown) => value],
+  ])("refuses an upgrade that gives %s", (_, wrong) => {
+    const { critical } = storeWithOldData([1]).crash();
+    const map = critical.map<Position>("positions", { version: 2, upgrade: wrong as never });
+    expect(() => map.get("p1")).toThrow(/could not be upgraded to 2/);
+  });
+
   it("upgrades values as they are read and writes them anew in the background", async () => {
     const store = storeWithOldData(Array.from({ length: 200 }, (_, i) => i));
     const { critical } = store.crash();
