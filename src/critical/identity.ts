@@ -24,12 +24,23 @@ interface Identity {
   bornNs: string;
 }
 
-/** What differs from what the file says, in words; `undefined` when nothing does or there is nothing to compare. */
-export function findCopy(disk: Disk, directory: string, machineId: string): string | undefined {
+/**
+ * What differs from what the file says, in words; `undefined` when nothing does.
+ *
+ * @param used Something was committed here: the file was durable before, so where it is missing or does not read,
+ *   these are not all of the original's files.
+ */
+export function findCopy(
+  disk: Disk,
+  directory: string,
+  machineId: string,
+  used: boolean,
+): string | undefined {
   const path = `${directory}/identity`;
   const known = readIdentity(disk, path);
   const stat = disk.stat(path);
-  if (known === undefined || stat === undefined) return undefined;
+  if (stat === undefined) return used ? "its identity file is missing" : undefined;
+  if (known === undefined) return used ? "its identity file does not read" : undefined;
   const differences: string[] = [];
   if (known.machineId !== "" && machineId !== "" && known.machineId !== machineId) {
     differences.push("another machine");
@@ -50,7 +61,7 @@ export function identityProblem(disk: Disk, directory: string): string | undefin
 /** Writes down where the store lies now, durably, unless that is what the file says already. */
 export function settleIdentity(disk: Disk, directory: string, machineId: string): void {
   const path = `${directory}/identity`;
-  if (readIdentity(disk, path) !== undefined && findCopy(disk, directory, machineId) === undefined) return;
+  if (findCopy(disk, directory, machineId, true) === undefined) return;
   const file = disk.open(path, { access: "write", create: "may" });
   try {
     const stat = disk.stat(path)!;

@@ -144,6 +144,22 @@ describe("a copy of the store", () => {
     expect(copy.critical.stats().fence).toMatchObject({ kind: "copy", detail });
   });
 
+  it.each([
+    ["missing", (disk: SimulatedDisk) => disk.remove("/store/critical/identity")],
+    ["damaged", (disk: SimulatedDisk) => disk.flipBit("/store/critical/identity", 99)],
+  ])("is recognized by an identity that is %s once something was committed", async (_, spoil) => {
+    const disk = new SimulatedDisk();
+    const store = openTestStore({ disk });
+    next(store.critical);
+    await store.critical.close();
+    spoil(disk);
+    const copy = store.crash();
+    expect(codeOf(() => next(copy.critical))).toBe("ERR_SEQUENCE_FENCED");
+    copy.critical.adoptMoved();
+    expect(next(copy.critical)).toBe(2n);
+    expect(next(copy.crash().critical)).toBe(3n);
+  });
+
   it("made as a fork refuses numbers like a backup, and says what it is", async () => {
     const store = openTestStore();
     next(store.critical);
@@ -170,7 +186,7 @@ describe("a copy of the store", () => {
     expect(codeOf(() => rolledBack.critical.adoptMoved())).toBe("ERR_SEQUENCE_FENCED");
     expect(rolledBack.critical.adoptSequence("nonce", 2n)).toBe(7n);
     expect(next(rolledBack.critical)).toBe(7n);
-    const unwatched = openTestStore({ disk: new SimulatedDisk(), journal: old.crashed() });
+    const unwatched = openTestStore({ disk, journal: old.crashed() });
     expect(next(unwatched.critical)).toBe(2n);
   });
 
