@@ -5,6 +5,7 @@ import { Critical, type CriticalOptions } from "./src/critical/critical.ts";
 import { EngineClient } from "./src/critical/socket.ts";
 import { type Verb, type VerbArgs, type VerbResult, verbsOf } from "./src/critical/verbs.ts";
 import type { Disk } from "./src/disk/disk.ts";
+import { findWriter } from "./src/disk/lock.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { isStoreError, StoreError } from "./src/errors.ts";
 import { readStoreFile } from "./src/store-file.ts";
@@ -99,7 +100,7 @@ const PAUSE_MS = 25;
  * Reaches the critical partition of the store in `directory`: through the local socket of the engine that has it
  * open, else by opening it here, without the rest of the store.
  *
- * @throws ERR_NO_STORE, ERR_STORE_LOCKED (a writer that has no socket), ERR_STORE_CORRUPT, ERR_STORE_VERSION
+ * @throws ERR_NO_STORE, ERR_STORE_LOCKED (a writer that has no socket, or does not answer), ERR_STORE_CORRUPT, ERR_STORE_VERSION
  */
 export async function reachCritical(directory: string, options: ReachOptions): Promise<ReachedCritical> {
   const { access, create = false, prepare, onWarning, ...rest } = options;
@@ -138,12 +139,18 @@ function noStore(path: string): StoreError {
 
 async function connect(path: string): Promise<EngineClient | undefined> {
   try {
-    return await EngineClient.connect(join(path, CRITICAL_DIRECTORY));
+    const directory = join(path, CRITICAL_DIRECTORY);
+    return await EngineClient.connect(directory, { holder: () => writerOf(directory) });
   } catch (error) {
     // A path too long for a socket has no engine behind it either.
     if (isStoreError(error, "ERR_NOT_FOUND") || isStoreError(error, "ERR_LIMIT")) return undefined;
     throw error;
   }
+}
+
+function writerOf(directory: string): string {
+  const pid = findWriter(realDisk, directory)?.pid ?? 0;
+  return pid === 0 ? "the engine" : `process ${pid}`;
 }
 
 interface Opening {

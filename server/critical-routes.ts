@@ -9,7 +9,7 @@ export function addCriticalRoutes(app: Hono, { store, readOnly }: ServerContext)
     const { critical } = store;
     if (readOnly) critical.refresh();
     const [map, key] = [c.req.param("map"), c.req.param("key")];
-    const entry = critical.map(map).entry(key);
+    const entry = critical.peek(map).entry(key);
     if (entry === undefined) throw new HttpFailure(404, "ERR_NOT_FOUND", `there is no ${key} in ${map}`);
     const version = entry.version.toString();
     const etag = `"${version}"`;

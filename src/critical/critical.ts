@@ -209,6 +209,11 @@ export class Critical {
     return map as CriticalMap<V>;
   }
 
+  /** @internal A map for reading only; one that is not there is not made. */
+  peek(name: string): CriticalMap<unknown> {
+    return this.#maps.get(name) ?? new CriticalMap<unknown>(this, this.#state.findTable(name));
+  }
+
   #useSchema(table: Table, schema: MapSchema): void {
     schema.checkAgainst(table.storedVersion);
     if (table.schema !== undefined && table.schema.version !== schema.version) {

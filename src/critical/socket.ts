@@ -1,7 +1,9 @@
+import { once } from "node:events";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
 import { isMainThread } from "node:worker_threads";
 import { Packr } from "msgpackr";
 import type { Disk } from "../disk/disk.ts";
+import { type ShortPath, shortPath } from "../disk/short-path.ts";
 import { type ErrorRecord, fromErrorRecord, StoreError, toErrorRecord } from "../errors.ts";
 import { SOCKET_CONNECTIONS_MAX, SOCKET_MESSAGE_BYTES_MAX } from "../limits.ts";
 import {
@@ -21,6 +23,10 @@ const SOCKET_NAME = "engine.sock";
 /** What the system allows for a socket's path on Linux (108 with the final zero). */
 const PATH_BYTES_MAX = 107;
 const OWNER_ONLY = 0o177;
+/** An engine silent for so long is asked for a sign of life, and given up when none comes in as long again. */
+const PATIENCE_MS = 10_000;
+/** The id of that question: no call has it. */
+const SIGN_OF_LIFE = 0;
 
 interface Request {
   id: number;
@@ -39,6 +45,8 @@ const packr = new Packr({ useRecords: false, useBigIntExtension: true, moreTypes
 /** Lets other processes in; they get what `verbs` do, errors included. Closing it removes the socket. */
 export class EngineSocket {
   readonly path: string;
+  /** What the system is told: the path, or a shorter name of it. */
+  readonly #address: Address;
   readonly #server: Server;
   readonly #connections = new Set<Socket>();
 
@@ -58,7 +66,7 @@ export class EngineSocket {
 
   /** Must be called by whoever holds the store's lock: a socket that lies there already is a dead engine's. */
   constructor(disk: Disk, directory: string, verbs: CriticalVerbs, onError: (error: unknown) => void) {
-    this.path = socketPath(directory);
+    this.path = `${directory}/${SOCKET_NAME}`;
     if (!isMainThread) {
       throw new StoreError(
         "ERR_INVALID_ARGUMENT",
@@ -68,6 +76,7 @@ export class EngineSocket {
         },
       );
     }
+    this.#address = addressOf(directory);
     this.#server = createServer((socket) => this.#accept(socket, verbs));
     this.#server.maxConnections = SOCKET_CONNECTIONS_MAX;
     this.#server.on("error", onError);
@@ -75,7 +84,7 @@ export class EngineSocket {
     // The socket is made within `listen`, with the mode the mask leaves: no moment in which others could connect.
     const mask = process.umask(OWNER_ONLY);
     try {
-      this.#server.listen(this.path);
+      this.#server.listen(this.#address.path);
     } finally {
       process.umask(mask);
     }
@@ -104,44 +113,59 @@ export class EngineSocket {
   async close(): Promise<void> {
     for (const socket of this.#connections) socket.destroy();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#address.close();
   }
+}
+
+export interface EngineClientOptions {
+  /** Milliseconds of silence after which the engine is asked for a sign of life; as long again, and it is given up. */
+  patienceMs?: number;
+  /** Who it is that does not answer, for the error. */
+  holder?: () => string;
 }
 
 /** Calls the verbs of an engine in another process. */
 export class EngineClient {
   readonly #socket: Socket;
+  readonly #options: EngineClientOptions;
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: unknown): void }>();
-  #nextId = 1;
+  #nextId = SIGN_OF_LIFE + 1;
+  /** Runs while somebody waits. */
+  #silence: NodeJS.Timeout | undefined;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, options: EngineClientOptions) {
     this.#socket = socket;
+    this.#options = options;
     onMessages(socket, (message) => {
       const { id, value, error } = message as Reply;
       const waiting = this.#waiting.get(id);
       this.#waiting.delete(id);
       if (error === undefined) waiting?.resolve(value);
       else waiting?.reject(fromErrorRecord(error));
+      this.#listen();
     });
     socket.on("error", () => socket.destroy());
-    socket.on("close", () => {
-      const gone = new StoreError("ERR_CLOSED", "the engine closed the connection", { retryable: true });
-      for (const waiting of this.#waiting.values()) waiting.reject(gone);
-      this.#waiting.clear();
-    });
+    socket.on("close", () =>
+      this.#fail(new StoreError("ERR_CLOSED", "the engine closed the connection", { retryable: true })),
+    );
   }
 
   /** @throws ERR_NOT_FOUND when no engine listens in that directory */
-  static connect(directory: string): Promise<EngineClient> {
-    const path = socketPath(directory);
-    return new Promise((resolve, reject) => {
-      const socket = createConnection(path);
-      socket.once("error", (cause) => {
-        reject(new StoreError("ERR_NOT_FOUND", `no engine listens at ${path}`, { cause, context: { path } }));
-      });
-      socket.once("connect", () => resolve(new EngineClient(socket)));
-    });
+  static async connect(directory: string, options: EngineClientOptions = {}): Promise<EngineClient> {
+    const path = `${directory}/${SOCKET_NAME}`;
+    const address = addressOf(directory);
+    try {
+      const socket = createConnection(address.path);
+      await once(socket, "connect");
+      return new EngineClient(socket, options);
+    } catch (cause) {
+      throw new StoreError("ERR_NOT_FOUND", `no engine listens at ${path}`, { cause, context: { path } });
+    } finally {
+      address.close();
+    }
   }
 
+  /** @throws what the verb throws; ERR_STORE_LOCKED when the engine gives no sign of life any more */
   call<V extends Verb>(verb: V, args: VerbArgs<V>): Promise<VerbResult<V>> {
     if (this.#socket.destroyed) {
       return Promise.reject(new StoreError("ERR_CLOSED", "the connection to the engine is closed"));
@@ -150,17 +174,54 @@ export class EngineClient {
       const id = this.#nextId++;
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
       send(this.#socket, { id, verb, args });
+      this.#listen();
     });
   }
 
   close(): void {
     this.#socket.destroy();
   }
+
+  /** Begins to wait for the next message, if one is owed. */
+  #listen(): void {
+    clearTimeout(this.#silence);
+    if (this.#waiting.size === 0) return;
+    const { patienceMs = PATIENCE_MS } = this.#options;
+    this.#silence = setTimeout(() => {
+      send(this.#socket, { id: SIGN_OF_LIFE, verb: "sequences", args: {} });
+      this.#silence = setTimeout(() => this.#giveUp(), patienceMs);
+    }, patienceMs);
+  }
+
+  #giveUp(): void {
+    const holder = this.#options.holder?.() ?? "the engine";
+    const error = new StoreError(
+      "ERR_STORE_LOCKED",
+      `${holder} has critical state open and does not answer`,
+      {
+        retryable: true,
+        hint: "It was stopped, or something holds its event loop. A change may still be made when it goes on: look first.",
+      },
+    );
+    this.#fail(error);
+    this.#socket.destroy();
+  }
+
+  #fail(error: StoreError): void {
+    clearTimeout(this.#silence);
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+  }
 }
 
-function socketPath(directory: string): string {
+type Address = Pick<ShortPath, "path" | "close">;
+
+/** The path of a directory's socket as the system takes it. @throws ERR_LIMIT, ERR_NOT_FOUND */
+function addressOf(directory: string): Address {
   const path = `${directory}/${SOCKET_NAME}`;
-  if (Buffer.byteLength(path) <= PATH_BYTES_MAX) return path;
+  if (Buffer.byteLength(path) <= PATH_BYTES_MAX) return { path, close: () => {} };
+  const short = shortPath(directory);
+  if (short !== undefined) return { path: `${short.path}/${SOCKET_NAME}`, close: () => short.close() };
   throw new StoreError(
     "ERR_LIMIT",
     `the path of the engine's socket is over ${PATH_BYTES_MAX} bytes: ${path}`,

@@ -46,6 +46,14 @@ export class State {
     return table;
   }
 
+  /** The same for somebody who only reads: a name that nobody has used does not take a place here. */
+  findTable(name: string): Table {
+    const table = this.#tables.get(name);
+    if (table !== undefined) return table;
+    checkName(name, "map");
+    return new Table(name, this);
+  }
+
   sequence(name: string): SequenceState {
     let sequence = this.#sequences.get(name);
     if (sequence === undefined) {

@@ -70,25 +70,25 @@ export function verbsOf(critical: Critical): CriticalVerbs {
       const { lsn } = critical.commit((tx) => tx.put(target, key, value, options), annotations);
       return { lsn };
     },
-    get: ({ map, key }) => critical.map(map).entry(key),
-    list: ({ map, range }) => pageOf(critical.map(map).versionedEntries(paged(range)), ({ key }) => key),
+    get: ({ map, key }) => critical.peek(map).entry(key),
+    list: ({ map, range }) => pageOf(critical.peek(map).versionedEntries(paged(range)), ({ key }) => key),
     remove({ map, key, ifVersion, annotations }) {
-      const target = critical.map(map);
+      const target = critical.peek(map);
       const options = ifVersion === undefined ? {} : { ifVersion };
       const { lsn, value } = critical.commit((tx) => tx.delete(target, key, options), annotations);
       return { lsn, removed: value };
     },
     history({ map, key, since = 0n }) {
-      const changes = critical.map(map).history(key);
+      const changes = critical.peek(map).history(key);
       return pageOf(
         skipped(changes, ({ lsn }) => lsn < since),
         ({ lsn }) => lsn,
       );
     },
     at: ({ moment, map, range }) =>
-      pageOf(critical.map(map).at(moment).entries(paged(range)), ([key]) => key),
+      pageOf(critical.peek(map).at(moment).entries(paged(range)), ([key]) => key),
     getAt({ moment, map, key }) {
-      const past = critical.map(map).at(moment);
+      const past = critical.peek(map).at(moment);
       return { lsn: past.lsn, value: past.get(key) };
     },
     sequences: () =>

@@ -1,5 +1,5 @@
-import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { createConnection } from "node:net";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { createConnection, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -8,6 +8,7 @@ import type { VersionedEntry } from "../../src/critical/map.ts";
 import { EngineClient, EngineSocket } from "../../src/critical/socket.ts";
 import { type Page, verbsOf } from "../../src/critical/verbs.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
+import { CRITICAL_NAMES_MAX } from "../../src/limits.ts";
 import { openTestStore } from "./store.ts";
 
 let directory: string;
@@ -98,10 +99,64 @@ describe("the engine's socket", () => {
     client.close();
   });
 
-  it("is not found where no engine runs, and refuses paths the system cannot hold", async () => {
-    await expect(EngineClient.connect(join(directory, "none"))).rejects.toMatchObject({
-      code: "ERR_NOT_FOUND",
+  it("is not found where no engine runs", async () => {
+    for (const name of ["none", "x".repeat(200)]) {
+      await expect(EngineClient.connect(join(directory, name))).rejects.toMatchObject({
+        code: "ERR_NOT_FOUND",
+      });
+    }
+  });
+
+  it.runIf(process.platform === "linux")("is reached in a directory whose path no socket takes", async () => {
+    const long = join(directory, "x".repeat(120), "y".repeat(120));
+    mkdirSync(long, { recursive: true });
+    const verbs = verbsOf(critical);
+    const far = new EngineSocket(new SimulatedDisk(), long, verbs, (error) => {
+      throw error;
     });
-    expect(() => EngineClient.connect("x".repeat(200))).toThrow(/over 107 bytes/);
+    expect(statSync(far.path).mode & 0o777).toBe(0o600);
+    const client = await EngineClient.connect(long);
+    expect(await client.call("next", { name: "nonce" })).toBe(1n);
+    client.close();
+    await far.close();
+    expect(readdirSync(long)).toEqual([]);
+  });
+
+  it("does not take names of maps that were only asked for", async () => {
+    const client = await EngineClient.connect(directory);
+    for (let i = 0; i <= CRITICAL_NAMES_MAX; i++) {
+      expect(await client.call("get", { map: `typo ${i}`, key: "BTC" })).toBeUndefined();
+    }
+    expect(await client.call("list", { map: "typo" })).toEqual({ items: [], next: undefined });
+    expect(await client.call("history", { map: "typo", key: "BTC" })).toEqual({ items: [], next: undefined });
+    expect(await client.call("remove", { map: "typo", key: "BTC" })).toMatchObject({ removed: false });
+    expect(await client.call("put", { map: "limits", key: "BTC", value: 1 })).toEqual({ lsn: 1n });
+    client.close();
   });
 });
+
+describe("an engine that was asked something", () => {
+  it("is given up when it gives no sign of life", async () => {
+    await socket.close();
+    const silent = createServer((each) => each.resume()).listen(socket.path);
+    const client = await EngineClient.connect(directory, { patienceMs: 20, holder: () => "process 42" });
+    await expect(client.call("next", { name: "nonce" })).rejects.toMatchObject({
+      code: "ERR_STORE_LOCKED",
+      message: expect.stringContaining("process 42"),
+      retryable: true,
+    });
+    await expect(client.call("next", { name: "nonce" })).rejects.toMatchObject({ code: "ERR_CLOSED" });
+    await new Promise((resolve) => silent.close(resolve));
+  });
+
+  it("is waited for as long as it lives", async () => {
+    const verbs = { ...verbsOf(critical), migrate: () => later({ upgraded: 3 }, 200) };
+    await socket.close();
+    socket = new EngineSocket(new SimulatedDisk(), directory, verbs, () => {});
+    const client = await EngineClient.connect(directory, { patienceMs: 40 });
+    expect(await client.call("migrate", {})).toEqual({ upgraded: 3 });
+    client.close();
+  });
+});
+
+const later = <T>(value: T, ms: number) => new Promise<T>((resolve) => setTimeout(resolve, ms, value));
