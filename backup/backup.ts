@@ -1,4 +1,4 @@
-import { resolve, sep } from "node:path";
+import { dirname, resolve, sep } from "node:path";
 import { throwIfAborted } from "../checkpoints/aborted.ts";
 import { checkStore } from "../checkpoints/check.ts";
 import type { Progress } from "../checkpoints/save.ts";
@@ -134,8 +134,18 @@ function meter(
 
 /** Whether an earlier backup of this very store lies there. */
 function checkDestination({ disk, directory, storeId }: Engine, destination: string): boolean {
+  if (disk.stat(destination)?.isDirectory === false) {
+    throw new StoreError("ERR_EXISTS", `${destination} is a file`, {
+      context: { directory: destination },
+      hint: "Name an empty or new directory, or an earlier backup of this store.",
+    });
+  }
   const inside = `${destination}${sep}`.startsWith(`${directory}${sep}`);
-  if (inside || `${directory}${sep}`.startsWith(`${destination}${sep}`)) {
+  if (
+    inside ||
+    leadsInto(disk, destination, directory) ||
+    `${directory}${sep}`.startsWith(`${destination}${sep}`)
+  ) {
     throw new StoreError("ERR_INVALID_ARGUMENT", `a backup of ${directory} cannot lie in or around it`, {
       context: { directory: destination },
       hint: "Name a directory elsewhere, best on another device.",
@@ -153,8 +163,28 @@ function checkDestination({ disk, directory, storeId }: Engine, destination: str
   });
 }
 
+/** Whether a path that may go over symbolic links ends in the store: the system itself goes up from there. */
+function leadsInto(disk: Disk, destination: string, directory: string): boolean {
+  const store = disk.stat(directory);
+  let at = destination;
+  while (disk.stat(at) === undefined && dirname(at) !== at) at = dirname(at);
+  for (let stat = disk.stat(at), above = `${at}/..`; stat !== undefined; above += "/..") {
+    if (stat.inode === store?.inode && stat.device === store.device) return true;
+    const parent = disk.stat(above);
+    if (parent?.inode === stat.inode && parent.device === stat.device) return false;
+    stat = parent;
+  }
+  return false;
+}
+
 function lockDestination(disk: Disk, destination: string, incremental: boolean): DiskFile | undefined {
-  return incremental ? lockStore(disk, destination, "exclusive") : undefined;
+  if (!incremental) return undefined;
+  return lockStore(
+    disk,
+    destination,
+    "exclusive",
+    "Close the backup, which is open as a store, or name another directory.",
+  );
 }
 
 async function verify(disk: Disk, destination: string, signal: AbortSignal | undefined): Promise<void> {

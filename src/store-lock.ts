@@ -7,7 +7,14 @@ import { STORE_FILE } from "./store-file.ts";
  * when the process ends. `undefined` when there is no file to lock, which only repair can meet.
  * @throws `ERR_STORE_LOCKED`
  */
-export function lockStore(disk: Disk, directory: string, mode: "shared" | "exclusive"): DiskFile | undefined {
+export function lockStore(
+  disk: Disk,
+  directory: string,
+  mode: "shared" | "exclusive",
+  hint = mode === "shared"
+    ? "Wait until it is done."
+    : "Close the store everywhere first: repair needs it alone.",
+): DiskFile | undefined {
   const path = `${directory}/${STORE_FILE}`;
   let file: DiskFile;
   try {
@@ -25,9 +32,6 @@ export function lockStore(disk: Disk, directory: string, mode: "shared" | "exclu
   throw new StoreError("ERR_STORE_LOCKED", message, {
     context: { directory },
     retryable: true,
-    hint:
-      mode === "shared"
-        ? "Wait until it is done."
-        : "Close the store everywhere first: repair needs it alone.",
+    hint,
   });
 }

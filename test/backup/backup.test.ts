@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -168,6 +169,14 @@ describe("a backup of the whole store", () => {
     await refused(root, "ERR_INVALID_ARGUMENT");
     await open(join(root, "other"), { create: true });
     await refused(join(root, "other"), "ERR_EXISTS");
+    // Links that lead into the store, and to a directory within it.
+    symlinkSync(source, join(root, "link"));
+    symlinkSync(join(source, "critical"), join(root, "inner"));
+    for (const name of ["link", "link/new", "inner/new/deep"]) {
+      await refused(join(root, name), "ERR_INVALID_ARGUMENT");
+    }
+    writeFileSync(join(root, "file"), "");
+    await refused(join(root, "file"), "ERR_EXISTS");
     writeFileSync(join(root, "file-beside"), "");
     await store.backup(copy);
     const reader = await open(copy, { readOnly: true });
