@@ -44,6 +44,18 @@ export function verifyAudit(history: History, state: State): AuditReport {
     firstBad: undefined,
   };
   const proof = new Proof(report);
+  const { startLsn = history.firstLsn, firstLsn } = history;
+  if (firstLsn > startLsn) {
+    const first = history.files[0]?.path ?? "history";
+    proof.bad(
+      first,
+      0,
+      startLsn,
+      firstLsn - 1,
+      "what came before was not dropped by age or size, and is missing",
+    );
+    return report;
+  }
   for (const [index, file] of history.files.entries()) {
     if (!proof.file(history, file, index === 0)) return report;
   }

@@ -4,6 +4,7 @@ import { StoreError } from "../errors.ts";
 import type { History } from "./history.ts";
 import { BLOCK_HEADER_BYTES, FILE_HEADER_BYTES } from "./history-format.ts";
 import { blockPlaces } from "./history-reader.ts";
+import { writeHistoryStart } from "./history-start.ts";
 import type { FenceKind } from "./sequence.ts";
 import { SLOT_NAMES } from "./snapshot-format.ts";
 import { readSnapshotHeader } from "./snapshot-reader.ts";
@@ -76,6 +77,8 @@ export async function backupCritical(
       doneBytes += sizeBytes;
       onProgress?.({ doneBytes, totalBytes });
     }
+    const { startLsn = 1 } = history;
+    if (startLsn > 1) writeHistoryStart(disk, `${directory}/history`, startLsn);
     disk.syncDirectory(`${directory}/history`);
     return position;
   };

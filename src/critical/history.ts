@@ -13,6 +13,7 @@ import {
   nextSector,
 } from "./history-format.ts";
 import { type BlockPlace, blockPlaces, type PastRecord } from "./history-reader.ts";
+import { readHistoryStart, writeHistoryStart } from "./history-start.ts";
 import { HistoryBlockWriter } from "./history-writer.ts";
 import { pastRecord } from "./past-record.ts";
 import { PendingBlocks } from "./pending-blocks.ts";
@@ -316,6 +317,8 @@ export class History {
       const oldest = this.#files[0]!;
       const tooMuch = total > this.#keepBytes;
       if (!tooMuch && (this.#placesOf(oldest).at(-1)?.lastTimeUs ?? 0) >= oldestUs) break;
+      const start = Number(this.#files[1]!.name.slice(0, 16));
+      if (!writeHistoryStart(this.#disk, this.#directory, start)) break;
       this.#disk.remove(oldest.path);
       total -= oldest.sizeBytes;
       this.#files.shift();
@@ -355,6 +358,11 @@ export class History {
     const first = this.#files[0];
     if (first !== undefined) return Number(first.name.slice(0, 16));
     return this.#nextLsn() ?? this.#lastLsn + 1;
+  }
+
+  /** The oldest LSN that must be there; `undefined` when that is not known. */
+  get startLsn(): number | undefined {
+    return readHistoryStart(this.#disk, this.#directory);
   }
 
   /** The last link of the chain. */

@@ -128,6 +128,7 @@ export class Trail {
     if (typeof moment === "bigint") {
       return this.resolve(moment >= TIMES_FROM ? { timeUs: moment } : { lsn: moment });
     }
+    checkMoment(moment);
     const current = this.#state;
     const first = this.#history.firstLsn;
     if ("lsn" in moment) {
@@ -207,5 +208,13 @@ function outside(problem: string, firstLsn: number, lastLsn: number): StoreError
   return new StoreError("ERR_NOT_FOUND", problem, {
     context: { firstLsn: BigInt(firstLsn), lastLsn: BigInt(lastLsn) },
     hint: `The history kept begins with LSN ${firstLsn} and ends with ${lastLsn}.`,
+  });
+}
+
+function checkMoment(moment: unknown): void {
+  const { lsn, timeUs } = (moment ?? {}) as { lsn?: unknown; timeUs?: unknown };
+  if (typeof (lsn ?? timeUs) === "bigint") return;
+  throw new StoreError("ERR_INVALID_ARGUMENT", "a moment is a bigint: an LSN, or microseconds since 1970", {
+    hint: "at(receipt.lsn), at({ lsn: 5n }) or at({ timeUs: 1_700_000_000_000_000n })",
   });
 }

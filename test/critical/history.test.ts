@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
+import { MemoryJournal } from "./memory-journal.ts";
 import { openTestStore } from "./store.ts";
 
 const HISTORY = "/store/critical/history/0000000000000001.hist";
@@ -23,6 +24,19 @@ async function filledStore(disk = new SimulatedDisk()) {
 }
 
 describe("history", () => {
+  it.each([5, {}, { lsn: 5 }, undefined, "5"])("refuses %j as a moment", async (moment) => {
+    const { critical } = openTestStore();
+    expect(() => critical.map("limits").at(moment as never)).toThrow(/a moment is a bigint/);
+  });
+
+  it("is not whole without the files somebody removed, the oldest or all", async () => {
+    const store = await filledStore();
+    store.disk.remove(HISTORY);
+    const { whole, firstBad } = store.crash().critical.verifyAudit();
+    expect(whole).toBe(false);
+    expect(firstBad).toMatchObject({ firstLsn: 1n, lastLsn: 600n });
+  });
+
   it("tells every change of a key with before and after, across files, memory and a crash", async () => {
     const store = await filledStore();
     for (const { critical } of [store, store.crash()]) {
@@ -146,5 +160,16 @@ describe("history", () => {
     expect(firstLsn).toBeGreaterThan(1n);
     expect(() => map.at(1n)).toThrow(/older than the history kept/);
     expect(store.critical.verifyAudit()).toMatchObject({ whole: true, firstLsn });
+    expect(store.crash().critical.verifyAudit()).toMatchObject({ whole: true, firstLsn });
+    await store.critical.backup("/copy/critical");
+    const copied = { disk: store.disk, directory: "/copy/critical", journal: new MemoryJournal() };
+    expect(openTestStore(copied).critical.verifyAudit()).toMatchObject({ whole: true, firstLsn });
+    // What was dropped since is said to be; a file more than that was removed by somebody.
+    const [oldest] = store.disk.list("/store/critical/history").filter((name) => name.endsWith(".hist"));
+    store.disk.remove(`/store/critical/history/${oldest}`);
+    expect(store.crash().critical.verifyAudit()).toMatchObject({
+      whole: false,
+      firstBad: { firstLsn, problem: expect.stringMatching(/missing/) },
+    });
   });
 });
