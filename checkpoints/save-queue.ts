@@ -4,6 +4,7 @@ import type { Fences } from "../src/capture/fences.ts";
 import type { KeptSpool } from "../src/capture/spool-files.ts";
 import { StoreError } from "../src/errors.ts";
 import type { Engine } from "../src/store.ts";
+import { throwIfAborted } from "./aborted.ts";
 import type { Registry } from "./registry.ts";
 import type { SaveOptions, SaveRequest, SaveResult } from "./save.ts";
 import { SaveTail } from "./save-tail.ts";
@@ -11,7 +12,7 @@ import type { SourceFile } from "./source.ts";
 import { digestsNow, type TensorSource } from "./tensor-source.ts";
 import { type SaveTicket, skippedTicket, startSave } from "./ticket.ts";
 import { TouchedCapture } from "./touched-capture.ts";
-import type { TouchedRows } from "./touched-rows.ts";
+import { markTouched, type TouchedRows } from "./touched-rows.ts";
 import { checkSave } from "./version-fields.ts";
 
 export interface SaveQueueOptions {
@@ -65,6 +66,7 @@ export class SaveQueue {
     const { captures } = this.#options;
     const tail = this.#tails.get(ref);
     const depthOf = (digest: Uint8Array) => this.#options.engine.chunks.index.get(digest)?.depth;
+    if (options.touched !== undefined && tail === undefined) markTouched(source, options.touched);
     const marked = options.touched && tail?.mark(source, options.touched, depthOf);
     const sizeBytes = marked?.sizeBytes ?? source.plan.sizeBytes;
     const hasRoom = captures.hasRoom(sizeBytes);
@@ -167,7 +169,7 @@ export class SaveQueue {
       options.signal?.addEventListener("abort", stop, { once: true });
       if (options.signal?.aborted) stop();
     };
-    const stop = () => begun?.fences.stop();
+    const stop = () => begun?.fences.fail(faultOf(() => throwIfAborted(options.signal)));
     let entered: Promise<void> | undefined;
     if (hasRoom) {
       captures.enter(taking.sizeBytes);

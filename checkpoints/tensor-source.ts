@@ -29,12 +29,19 @@ export interface TensorSource {
   partOf: ReadonlyMap<string, number>;
 }
 
+interface Known {
+  entries: [string, Tensor][];
+  /** By entry: memory may have been taken away since, by a transfer or a resize. */
+  sizes: number[];
+  source: TensorSource;
+}
+
 /**
  * Plans what saving tensors takes, and remembers it: a loop saves the same tensors again and again, and then it is
  * only compared. A plan is kept as long as the first tensor's data.
  */
 export class TensorSources {
-  readonly #known = new WeakMap<object, { entries: [string, Tensor][]; source: TensorSource }>();
+  readonly #known = new WeakMap<object, Known>();
 
   /** @throws `ERR_INVALID_ARGUMENT`, `ERR_LIMIT` for tensors that no file can hold */
   of(tensors: NamedTensors): TensorSource {
@@ -42,24 +49,26 @@ export class TensorSources {
     const key = entries[0]?.[1]?.data;
     if (key === undefined) return planTensors(entries);
     const known = this.#known.get(key);
-    if (known !== undefined && sameTensors(known.entries, entries)) return known.source;
+    if (known !== undefined && sameTensors(known, entries)) return known.source;
     const source = planTensors(entries);
     const copies = entries.map(([name, { dtype, shape, data }]): [string, Tensor] => [
       name,
       { dtype, shape: [...shape], data },
     ]);
-    this.#known.set(key, { entries: copies, source });
+    const sizes = copies.map(([, { data }]) => data.byteLength);
+    this.#known.set(key, { entries: copies, sizes, source });
     return source;
   }
 }
 
-function sameTensors(known: [string, Tensor][], now: [string, Tensor][]): boolean {
-  if (known.length !== now.length) return false;
-  return known.every(([name, tensor], i) => {
+function sameTensors({ entries, sizes }: Known, now: [string, Tensor][]): boolean {
+  if (entries.length !== now.length) return false;
+  return entries.every(([name, tensor], i) => {
     const [nowName, nowTensor] = now[i]!;
     return (
       name === nowName &&
       tensor.data === nowTensor.data &&
+      tensor.data.byteLength === sizes[i] &&
       tensor.dtype === nowTensor.dtype &&
       tensor.shape.length === nowTensor.shape.length &&
       tensor.shape.every((axis, at) => axis === nowTensor.shape[at])

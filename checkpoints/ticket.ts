@@ -4,7 +4,7 @@ import type { SaveResult } from "./save.ts";
 export interface SaveTicket {
   /** Every tensor may be overwritten from here on. Until then they must not change. */
   readonly captured: Promise<void>;
-  /** The version would survive a power cut from here on. */
+  /** The version would survive a power cut from here on. Whoever takes this promise is told by it alone of a failure. */
   readonly durable: Promise<SaveResult>;
   /** Milliseconds the calling thread has spent copying memory that is not shared; final once `captured` resolves. */
   readonly copyMs: number;
@@ -66,7 +66,12 @@ export function startSave({ run, onUnobserved, copyMs, tensorCaptured }: TicketO
       return copyMs();
     },
     skipped: false,
-    tensorCaptured,
+    tensorCaptured: (name) => {
+      const fence = tensorCaptured(name);
+      // Like `captured`: `durable`, or `onUnobserved`, tells of the failure.
+      fence.catch(() => {});
+      return fence;
+    },
   };
 }
 

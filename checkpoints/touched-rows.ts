@@ -44,6 +44,9 @@ export function markTouched(source: TensorSource, touched: readonly Touched[]): 
     const part = source.partOf.get(tensor);
     const span = part === undefined ? undefined : source.file.layout!.spans[part]!;
     if (span === undefined) throw invalid(tensor, "is not among the tensors of this save");
+    // A set or an iterator has none, and would name no row at all.
+    if (!Number.isSafeInteger(numbers?.length))
+      throw invalid(tensor, "needs its rows as an array of numbers");
     if (numbers.length === 0) continue;
     const count = span.shape[0] ?? 1;
     const rowBytes = span.sizeBytes / count;

@@ -1,5 +1,5 @@
 import type { Tensor } from "../formats/tensor.ts";
-import { isStoreError } from "../src/errors.ts";
+import { StoreError } from "../src/errors.ts";
 import { throwIfAborted } from "./aborted.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { SaveOptions, SaveResult } from "./save.ts";
@@ -34,7 +34,7 @@ export class TrainingStep {
   readonly step: number;
   /** The version the loop went on from; only its first step has it. */
   readonly resumed: Checkpoint | undefined;
-  readonly #ticket: SaveTicket | undefined;
+  readonly #uncaptured: ReadonlySet<SaveTicket>;
   readonly #signal: AbortSignal | undefined;
   #extra: Pick<SaveOptions, "metrics" | "metadata" | "resume"> = {};
   #wanted = false;
@@ -42,20 +42,21 @@ export class TrainingStep {
   constructor(options: {
     step: number;
     resumed: Checkpoint | undefined;
-    ticket: SaveTicket | undefined;
+    uncaptured: ReadonlySet<SaveTicket>;
     signal: AbortSignal | undefined;
   }) {
     this.step = options.step;
     this.resumed = options.resumed;
-    this.#ticket = options.ticket;
+    this.#uncaptured = options.uncaptured;
     this.#signal = options.signal;
   }
 
-  /** Resolves when a tensor (or, without a name, every one) may be written: the last save has captured it. */
+  /** Resolves when a tensor (or, without a name, every one) may be written: all saves before have captured it. */
   async writable(name?: string): Promise<void> {
     throwIfAborted(this.#signal);
-    if (this.#ticket === undefined) return;
-    await (name === undefined ? this.#ticket.captured : this.#ticket.tensorCaptured(name));
+    await Promise.all(
+      [...this.#uncaptured].map((save) => (name === undefined ? save.captured : save.tensorCaptured(name))),
+    );
   }
 
   /** Runs what writes the tensors, once it may. Everything that only reads them may run before. */
@@ -71,7 +72,10 @@ export class TrainingStep {
     if (resume !== undefined) this.#extra.resume = resume;
   }
 
-  /** Saves at the end of this step, whatever `every` says. */
+  /**
+   * Saves at the end of this step, whatever `every` says. A step that is left by `break` has no end: to save it and
+   * stop, save, `continue`, and leave at the beginning of the next one.
+   */
   save(extra: Pick<SaveOptions, "metrics" | "metadata" | "resume"> = {}): void {
     this.report(extra);
     this.#wanted = true;
@@ -85,7 +89,7 @@ export class TrainingStep {
 
 /**
  * The steps of a training loop that saves as it goes. A failed save is thrown at the next step; leaving the loop, by
- * its end or by `break`, waits until every version is durable.
+ * its end or by `break`, waits until every version is durable, and throws if one is not.
  */
 export async function* trainingLoop(
   store: LoopStore,
@@ -94,35 +98,58 @@ export async function* trainingLoop(
   options: LoopOptions = {},
 ): AsyncGenerator<TrainingStep, void, undefined> {
   const { steps = Number.POSITIVE_INFINITY, every, resume = true, onDurable, ...saveOptions } = options;
+  if (steps !== Number.POSITIVE_INFINITY) requireWhole("steps", steps, 0);
+  if (every !== undefined) requireWhole("every", every, 1);
   const { signal } = saveOptions;
   const from = signal === undefined ? {} : { signal };
   let resumed = resume && store.has(ref) ? await store.restoreInto(ref, tensors, from) : undefined;
-  let ticket: SaveTicket | undefined;
+  /** Not only the last one: a save that was skipped after it says nothing of what it still reads. */
+  const uncaptured = new Set<SaveTicket>();
   let failure: unknown;
   const saving = new Set<Promise<unknown>>();
+  const settle = async () => {
+    await Promise.all(saving);
+    if (failure !== undefined) throw failure;
+  };
   const start = (resumed?.step ?? 0) + 1;
   try {
     for (let number = start; number <= steps; number++) {
       throwIfAborted(signal);
-      const step = new TrainingStep({ step: number, resumed, ticket, signal });
+      const step = new TrainingStep({ step: number, resumed, uncaptured, signal });
       resumed = undefined;
       yield step;
       if (failure !== undefined) throw failure;
       const { wanted, extra } = step.request;
       if (!wanted && (every === undefined || number % every !== 0)) continue;
       const saved = store.save(ref, tensors, { ...saveOptions, ...extra, step: number });
-      ticket = saved;
-      const durable = saved.durable.then(
-        (result) => onDurable?.(result),
-        (error: unknown) => {
-          if (!saved.skipped) failure ??= error;
-        },
+      if (saved.skipped) continue;
+      uncaptured.add(saved);
+      // One that fails stays: whoever waits for it is told.
+      saved.captured.then(
+        () => uncaptured.delete(saved),
+        () => {},
       );
+      const durable = saved.durable
+        .then((result) => onDurable?.(result))
+        .catch((error: unknown) => {
+          failure ??= error;
+        });
       saving.add(durable);
       void durable.then(() => saving.delete(durable));
     }
   } finally {
-    await Promise.all(saving);
+    // Also when the loop is left by `break`: otherwise nobody would hear that the last version is not there.
+    await settle();
   }
-  if (failure !== undefined && !isStoreError(failure, "ERR_ABORTED")) throw failure;
+}
+
+function requireWhole(name: string, value: number, least: number): void {
+  if (Number.isSafeInteger(value) && value >= least) return;
+  throw new StoreError(
+    "ERR_INVALID_ARGUMENT",
+    `loop: ${name} is ${value}; it is a whole number from ${least} on`,
+    {
+      context: { [name]: value },
+    },
+  );
 }

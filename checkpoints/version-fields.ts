@@ -53,6 +53,13 @@ export function checkSave(request: SaveOptions & { ref: string }): void {
   checkStep(request.step);
   checkMetrics(request.metrics ?? {});
   checkMetadata(request.metadata ?? {});
+  const { onPressure = "wait", signal } = request;
+  if (onPressure !== "wait" && onPressure !== "skip") {
+    throw invalid("onPressure", onPressure, 'it is "wait" or "skip"');
+  }
+  if (signal !== undefined && typeof signal?.addEventListener !== "function") {
+    throw invalid("signal", signal, "it is an AbortSignal");
+  }
   if (request.optimizer !== undefined) checkOptimizer(request.optimizer);
   if (request.resume !== undefined && request.resume.byteLength > RESUME_BYTES_MAX) {
     throw limitError("the resume blob", request.resume.byteLength, RESUME_BYTES_MAX);

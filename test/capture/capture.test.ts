@@ -94,8 +94,11 @@ describe("a loop that overwrites every tensor right after its fence", () => {
           c: shape(70_000),
           e: shape(0),
         });
-        // One tensor is not shared: it goes another way.
-        model.d = { dtype: "F32", shape: [500], data: new Float32Array(500) };
+        // One tensor that is not shared takes those beside it another way, past the worker threads.
+        const shared = workers > 0;
+        model.d = shared
+          ? store.checkpoints.allocate({ d: shape(500) }).d
+          : { dtype: "F32", shape: [500], data: new Float32Array(500) };
         for (const tensor of Object.values(model)) scramble(tensor, random);
         const saved: { durable: Promise<{ version: number }>; hashes: Record<string, string> }[] = [];
         for (let i = 0; i < saves; i++) {
@@ -110,7 +113,7 @@ describe("a loop that overwrites every tensor right after its fence", () => {
         for (const [i, { durable, hashes }] of saved.entries()) {
           const { version } = await durable;
           expect(version).toBe(i + 1);
-          if (i % 7 === 0 || i > saves - 10) await expectVersion("m", version, hashes);
+          await expectVersion("m", version, hashes);
         }
         expect(store.checkpoints.captureStats().stagingFreeBytes).toBe(2 << 20);
       });
@@ -123,7 +126,7 @@ describe("a loop that overwrites every tensor right after its fence", () => {
       const model = store.checkpoints.allocate({ a: shape(400_000), b: shape(1000), c: shape(700_001) });
       const saved: { ref: string; durable: Promise<{ version: number }>; hashes: Record<string, string> }[] =
         [];
-      for (let i = 0; i < 12; i++) {
+      for (let i = 0; i < 36; i++) {
         const ref = `m${i % 3}`;
         const hashes = hashesOf(Object.entries(model));
         const ticket = store.checkpoints.save(ref, model);
@@ -134,7 +137,7 @@ describe("a loop that overwrites every tensor right after its fence", () => {
         }
       }
       for (const { ref, durable, hashes } of saved) await expectVersion(ref, (await durable).version, hashes);
-      expect(store.checkpoints.captureStats().spooledBytes).toBeGreaterThan(12 << 20);
+      expect(store.checkpoints.captureStats().spooledBytes).toBeGreaterThan(36 << 20);
       await store.close();
       expect(readdirSync(join(directory, "store", "spool")), "scratch files go with the store").toEqual([]);
     });
@@ -274,52 +277,6 @@ describe("a spool that cannot be made", () => {
     expect(store.checkpoints.captureStats().stagingFreeBytes).toBe(1 << 20);
     rmSync(spool);
     expect((await store.checkpoints.save("m", model, { onPressure: "skip" }).durable).version).toBe(1);
-  });
-});
-
-describe("a training loop", () => {
-  it("saves as it goes, goes on where it was, and waits for what it saved", async () => {
-    store = await open({ workers: 2 });
-    const model = store.checkpoints.allocate({ w: shape(1000) });
-    const durable: number[] = [];
-    const options = {
-      every: 3,
-      steps: 7,
-      onDurable: ({ version }: { version: number }) => durable.push(version),
-    };
-    for await (const step of store.checkpoints.loop("m", model, options)) {
-      await step.update(() => model.w.data.fill(step.step as never));
-      step.report({ metrics: { loss: 1 / step.step } });
-      if (step.step === 7) step.save({ metadata: { note: "last" } });
-    }
-    expect(durable).toEqual([1, 2, 3]);
-    expect(store.checkpoints.log("m").map(({ step }) => step)).toEqual([3, 6, 7]);
-    expect(store.checkpoints.log("m")[2]).toMatchObject({
-      metrics: { loss: 1 / 7 },
-      metadata: { note: "last" },
-    });
-    model.w.data.fill(0 as never);
-    const seen: number[] = [];
-    for await (const step of store.checkpoints.loop("m", model, { steps: 9 })) {
-      if (step.step === 8) {
-        expect(step.resumed?.version).toBe(3);
-        expect(model.w.data[0]).toBe(7);
-      }
-      seen.push(step.step);
-    }
-    expect(seen).toEqual([8, 9]);
-  });
-
-  it("throws a save's failure at the next step", async () => {
-    store = await open({ workers: 0 });
-    const model = store.checkpoints.allocate({ w: shape(10) });
-    const run = async () => {
-      for await (const step of store.checkpoints.loop("m", model, { every: 1, steps: 50 })) {
-        step.report({ metrics: { loss: step.step === 2 ? Number.NaN : 1 } });
-        await step.writable();
-      }
-    };
-    expect(await codeOf(run())).toBe("ERR_INVALID_ARGUMENT");
   });
 });
 

@@ -232,8 +232,12 @@ describe("a save that names the touched rows", () => {
       [{ tensor: "bias", rows: [40] }],
       [{ tensor: "bias", rows: [-1] }],
       [{ tensor: "bias", rows: [0.5] }],
+      // Neither has a length: they would name no row, and nothing would be stored.
+      [{ tensor: "bias", rows: new Set([1]) as never }],
+      [{ tensor: "bias", rows: 1 as never }],
     ]) {
       expect(() => store.checkpoints.save("m", model, { touched })).toThrowError(/touched/);
+      expect(() => store.checkpoints.save("first", model, { touched })).toThrowError(/touched/);
     }
     await store.checkpoints.save("m", model, { touched: [{ tensor: "scalar", rows: [0] }] }).durable;
   });
