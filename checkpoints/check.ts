@@ -5,6 +5,7 @@ import type { PackScan } from "../src/chunks/pack-scan.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { isStoreError } from "../src/errors.ts";
 import { featureChunks } from "../src/features/feature-chunks.ts";
+import { checkImages, type ImageProblem } from "../src/images/check-images.ts";
 import { PACK_BYTES_TARGET } from "../src/limits.ts";
 import { checkSeries } from "../src/series/check-series.ts";
 import { inspectStates, isDamaged } from "../src/state/inspect-state.ts";
@@ -67,6 +68,8 @@ export async function checkStore(
     problems.push(...critical.problems);
     notes.push(...critical.notes);
     const { storeId } = inspection;
+    const images = await checkImages(disk, { directory: `${directory}/images`, storeId, readData, signal });
+    problems.push(...images.problems.map(imageProblem));
     const series = await checkSeries(disk, { directory: `${directory}/series`, storeId, readData, signal });
     problems.push(
       ...series.problems.map(({ path, what, hint }) => ({ what, where: path, versions: [], hint })),
@@ -79,7 +82,8 @@ export async function checkStore(
       versions: inspection.registry.all().length + inspection.features.all().length,
       packs: inspection.packs.length,
       chunks: inspection.found.size,
-      checkedBytes: inspection.scannedBytes + critical.checkedBytes + series.checkedBytes,
+      checkedBytes:
+        inspection.scannedBytes + critical.checkedBytes + series.checkedBytes + images.checkedBytes,
     };
   } finally {
     inspection.close();
@@ -121,6 +125,12 @@ async function criticalProblems(
   const { problems, notes, checkedBytes } = await checkCritical({ disk, directory: place, storeId, mirror });
   const shown = problems.map(({ what, where, hint }) => ({ what, where, hint, versions: [] }));
   return { problems: shown, notes, checkedBytes };
+}
+
+function imageProblem({ path, what, offset }: ImageProblem): Problem {
+  const hint =
+    "Nothing is lost: the chunks hold all of it. `varve repair` sets the image aside; `varve pin` writes it again.";
+  return { what, where: `${path}, offset ${offset}`, versions: [], hint };
 }
 
 function storeFileProblems({ storeFileDamage, directory }: Inspection): Problem[] {

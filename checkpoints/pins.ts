@@ -24,7 +24,10 @@ export interface PinnedModel {
    * then taken away and written again from the chunks, and `pin` gives good tensors.
    */
   verified: Promise<void>;
-  /** Resolves when this version has an image, so that the next start maps it. */
+  /**
+   * Resolves when this version has an image, so that the next start maps it; rejects with what writing it failed with, or
+   * `ERR_ABORTED` when the store was closed first. A store opened `readOnly` writes none, and this resolves at once.
+   */
   imaged: Promise<void>;
 }
 

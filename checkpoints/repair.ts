@@ -5,6 +5,7 @@ import { recoverIndex } from "../src/chunks/rebuild-index.ts";
 import { salvagePack } from "../src/chunks/salvage.ts";
 import type { Disk } from "../src/disk/disk.ts";
 import { FeatureRegistry } from "../src/features/registry.ts";
+import { checkImages } from "../src/images/check-images.ts";
 import { checkSeries } from "../src/series/check-series.ts";
 import { healSeriesFile } from "../src/series/repair-series.ts";
 import { parseSegmentName } from "../src/series/segment-format.ts";
@@ -59,7 +60,8 @@ export async function repairStore(
       check = await repair.check();
     }
     const critical = await repair.critical(storeId);
-    const mended = (await repair.series(storeId)) || critical;
+    const images = await repair.images(storeId);
+    const mended = (await repair.series(storeId)) || images || critical;
     if ((await repair.record(storeId, check)) || mended) check = await repair.check();
     return {
       actions: repair.actions,
@@ -134,6 +136,18 @@ class Repair {
     }
     for (const { gap, path } of problems) {
       if (gap !== undefined) this.#recordGap(path, gap, "no file");
+    }
+    return problems.length > 0;
+  }
+
+  /** Sets damaged images aside: the chunks hold what they repeat. */
+  async images(storeId: Uint8Array): Promise<boolean> {
+    const { signal } = this.#options;
+    const directory = `${this.#directory}/images`;
+    const { problems } = await checkImages(this.#disk, { directory, storeId, readData: true, signal });
+    for (const { path } of problems) {
+      this.#quarantine(path);
+      this.actions.push(`set the damaged image ${path} aside; the ref's next pin writes it again`);
     }
     return problems.length > 0;
   }

@@ -39,11 +39,15 @@ export function readHead(file: DiskFile, storeId: Uint8Array): ImageHead {
   if (restBytes > IMAGE_HEAD_BYTES_MAX || IMAGE_FIXED_BYTES + restBytes > dataOffset) {
     throw damaged(file.path, 92, "its tables do not fit before its data");
   }
-  const rest = Buffer.alloc(restBytes);
-  if (file.readSync(rest, IMAGE_FIXED_BYTES) !== restBytes)
+  const rest = Buffer.alloc(dataOffset - IMAGE_FIXED_BYTES);
+  if (file.readSync(rest, IMAGE_FIXED_BYTES) !== rest.byteLength)
     throw damaged(file.path, 100, "its tables are cut off");
   if (crc32c(rest.subarray(0, restBytes - 4)) !== rest.readUInt32LE(restBytes - 4)) {
     throw damaged(file.path, 100, "its tables' checksum is wrong");
+  }
+  const padding = rest.subarray(restBytes);
+  if (!padding.equals(Buffer.alloc(padding.byteLength))) {
+    throw damaged(file.path, IMAGE_FIXED_BYTES + restBytes, "what lies before its data is not zero");
   }
   if (file.sizeBytes() !== dataOffset + dataBytes) throw damaged(file.path, dataOffset, "its size is wrong");
   const checksums = new BigUint64Array(ranges);

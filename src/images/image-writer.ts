@@ -1,6 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { crc32c } from "@node-rs/crc32";
 import { allocatePages } from "../disk/aligned.ts";
-import type { Disk } from "../disk/disk.ts";
+import type { Disk, DiskFile } from "../disk/disk.ts";
+import { isStoreError } from "../errors.ts";
 import { RangeSums } from "../kernels/range-sum.ts";
 import {
   IMAGE_ALIGN_BYTES,
@@ -73,12 +75,55 @@ export interface ImageToWrite {
  * It is written a range at a time and made durable as it goes, so that no backlog builds up before commits.
  */
 export async function writeImage(disk: Disk, path: string, image: ImageToWrite): Promise<number> {
+  const { temporary, guard } = beginUnfinished(disk, path);
+  try {
+    const sizeBytes = await fillImage(disk, temporary, image);
+    disk.rename(temporary, path);
+    await disk.syncDirectoryAsync(path.slice(0, path.lastIndexOf("/")));
+    return sizeBytes;
+  } catch (error) {
+    disk.remove(temporary);
+    throw error;
+  } finally {
+    guard.close();
+  }
+}
+
+/** Another process may be writing the same image: each has a file of its own, locked as long as it is unfinished. */
+function beginUnfinished(disk: Disk, path: string): { temporary: string; guard: DiskFile } {
+  for (;;) {
+    const temporary = `${path}.${randomBytes(4).toString("hex")}${UNFINISHED_SUFFIX}`;
+    const guard = disk.open(temporary, { access: "write", create: "must" });
+    // Whoever swept it before it was locked has removed it.
+    if (guard.tryLock("exclusive") && disk.stat(temporary) !== undefined) return { temporary, guard };
+    guard.close();
+  }
+}
+
+const UNFINISHED_SUFFIX = ".new";
+
+/** Removes what killed processes have left unfinished. */
+export function sweepUnfinished(disk: Disk, directory: string): void {
+  for (const name of disk.list(directory)) {
+    if (!name.endsWith(UNFINISHED_SUFFIX)) continue;
+    let file: DiskFile | undefined;
+    try {
+      file = disk.open(`${directory}/${name}`, { access: "write" });
+      if (file.tryLock("exclusive")) disk.remove(`${directory}/${name}`);
+    } catch (error) {
+      // It has been finished or removed meanwhile.
+      if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
+    } finally {
+      file?.close();
+    }
+  }
+}
+
+async function fillImage(disk: Disk, path: string, image: ImageToWrite): Promise<number> {
   const { tensors, dataBytes } = layOut(image.tensors);
   const checksums = new BigUint64Array(rangeCount(dataBytes, IMAGE_RANGE_BYTES));
   const head = { ...image, tensors, dataBytes, rangeBytes: IMAGE_RANGE_BYTES, checksums };
-  const temporary = `${path}.new`;
-  disk.remove(temporary);
-  const file = disk.open(temporary, { access: "write", create: "must" });
+  const file = disk.open(path, { access: "write" });
   // Each range of the data then begins a stripe, or fills a part of one.
   const alignBytes = Math.min(file.stripeBytes ?? IMAGE_ALIGN_BYTES, IMAGE_RANGE_BYTES);
   const dataOffset = dataOffsetFor(encodeTables(tensors).byteLength, checksums.length, alignBytes);
@@ -96,14 +141,9 @@ export async function writeImage(disk: Disk, path: string, image: ImageToWrite):
     }
     await file.write(encodeHead(head, alignBytes), 0);
     await file.sync();
+  } finally {
     file.close();
-  } catch (error) {
-    file.close();
-    disk.remove(temporary);
-    throw error;
   }
-  disk.rename(temporary, path);
-  await disk.syncDirectoryAsync(path.slice(0, path.lastIndexOf("/")));
   return dataOffset + dataBytes;
 }
 

@@ -8,7 +8,7 @@ import { RangeSums } from "../kernels/range-sum.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import type { ImageHead } from "./image-format.ts";
 import { readHead, requireSum, verifyRanges } from "./image-reader.ts";
-import { type ImageToWrite, writeImage } from "./image-writer.ts";
+import { type ImageToWrite, sweepUnfinished, writeImage } from "./image-writer.ts";
 import { type ImagePart, placeRange, rangeTarget, readImageJob } from "./read-image.job.ts";
 
 /** An image that is in use: its file is locked, so that nobody removes it. */
@@ -18,7 +18,7 @@ export interface OpenImage {
   file: DiskFile;
 }
 
-const SUFFIX = ".image";
+export const IMAGE_SUFFIX = ".image";
 
 /** The images of a store, one a pinned ref: `images/REF_HASH-VERSION.image`. */
 export class Images {
@@ -37,14 +37,16 @@ export class Images {
     const prefix = `${hashOf(ref)}-`;
     const found = this.#disk.list(this.directory).flatMap((name) => {
       const number =
-        name.startsWith(prefix) && name.endsWith(SUFFIX) ? name.slice(prefix.length, -SUFFIX.length) : "";
+        name.startsWith(prefix) && name.endsWith(IMAGE_SUFFIX)
+          ? name.slice(prefix.length, -IMAGE_SUFFIX.length)
+          : "";
       return /^\d{1,15}$/.test(number) ? [Number(number)] : [];
     });
     return found.sort((a, b) => b - a);
   }
 
   #path(ref: string, version: number): string {
-    return `${this.directory}/${hashOf(ref)}-${version}${SUFFIX}`;
+    return `${this.directory}/${hashOf(ref)}-${version}${IMAGE_SUFFIX}`;
   }
 
   /** Opens a version's image and locks it; `undefined` when there is none, or what is there is not its image. */
@@ -76,6 +78,7 @@ export class Images {
   /** Writes a version's image; the ref's other images go once nobody reads them. Returns the file's size. */
   async write(ref: string, image: ImageToWrite): Promise<number> {
     makeDurableDirectory(this.#disk, this.directory);
+    sweepUnfinished(this.#disk, this.directory);
     const sizeBytes = await writeImage(this.#disk, this.#path(ref, image.version), image);
     this.sweep(ref, image.version);
     return sizeBytes;

@@ -1,18 +1,20 @@
 import {
   closeSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { tensorBytes } from "../../formats/tensor.ts";
-import { type OpenStoreOptions, openStore, type Store } from "../../open-store.ts";
+import { type OpenStoreOptions, openStore, repairStoreAt, type Store } from "../../open-store.ts";
 import type { Random } from "../../src/disk/random.ts";
 import { realDisk } from "../../src/disk/real-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
@@ -165,6 +167,54 @@ describe("a pinned ref", () => {
     });
   });
 
+  it("is written by several processes at once, each a file of its own, and leftovers are removed", async () => {
+    await seeded(async (random) => {
+      await open({ ioBudget: 4_000_000 });
+      const model = await saveModel(random);
+      const others = await Promise.all(
+        [1, 2].map(() => openStore(join(directory, "store"), { ioBudget: 3_000_000 })),
+      );
+      try {
+        mkdirSync(join(directory, "store", "images"));
+        writeFileSync(join(directory, "store", "images", "left.image.new"), "by a process that was killed");
+        const pinned = await Promise.all([store, ...others].map((each) => each.checkpoints.pin("m")));
+        await Promise.all(pinned.map(({ imaged }) => imaged));
+        expect(images().length).toBe(1);
+        const { tensors, source, verified } = await store.checkpoints.pin("m");
+        await verified;
+        expect(source).toBe("mapped");
+        expectSame(tensors, model);
+      } finally {
+        await Promise.all(others.map((each) => each.close()));
+      }
+    });
+  });
+
+  it("is checked and set aside by check and repair", async () => {
+    await seeded(async (random) => {
+      await open();
+      const model = await saveModel(random);
+      await (await store.checkpoints.pin("m")).imaged;
+      const path = join(directory, "store", "images", images()[0]!);
+      const { size } = statSync(path);
+      expect((await store.check({ readData: true })).problems).toEqual([]);
+      flip(path, size - 1);
+      expect((await store.check()).ok).toBe(true);
+      const { problems, damagedVersions } = await store.check({ readData: true });
+      expect(problems).toMatchObject([{ what: expect.stringMatching(/range/), versions: [] }]);
+      expect(problems[0]!.where).toContain(path);
+      expect(damagedVersions).toEqual([]);
+      await store.close();
+      const { quarantined, check } = await repairStoreAt(join(directory, "store"));
+      expect(quarantined.length).toBe(1);
+      expect(check.ok).toBe(true);
+      await open();
+      const { tensors, source } = await store.checkpoints.pin("m");
+      expect(source).toBe("chunks");
+      expectSame(tensors, model);
+    });
+  });
+
   it("ends no save and no close when its image cannot be finished in time", async () => {
     await seeded(async (random) => {
       await open({ ioBudget: 1000 });
@@ -210,8 +260,8 @@ describe("an image's head", () => {
     expect(bytes.subarray(0, 160).toString("hex")).toMatchInlineSnapshot(
       `"5641525645494d47020000000000000001010101010101010101010101010101020202020202020202020202020202020202020202020202020202020202020203000000000000000010000000000000001000000000000000001000190000009ca448435b5b2266222c2277222c22463332222c5b325d2c302c385d5dde871ee8c37217d590741d820000000000000000000000000000000000000000000000"`,
     );
-    // 100 bytes of head, 25 of tables, one range's sum, and the checksum over both.
-    for (let bit = 0; bit < 137 * 8; bit++) {
+    // 100 bytes of head, 25 of tables, one range's sum, the checksum over both, and zeros up to the data.
+    for (let bit = 0; bit < 4096 * 8; bit += bit < 140 * 8 ? 1 : 61) {
       const damaged = Buffer.from(bytes);
       damaged[bit >> 3]! ^= 1 << (bit & 7);
       expect(() => read(damaged), `bit ${bit}`).toThrowError(/image/);
