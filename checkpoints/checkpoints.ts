@@ -16,6 +16,7 @@ import type { VersionEncodings } from "./encodings.ts";
 import { ChunkExchange } from "./exchange.ts";
 import type { FollowOptions } from "./follow.ts";
 import { type PinnedModel, Pins } from "./pins.ts";
+import { RefMoves } from "./ref-moves.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
 import type { RestoredFiles, RestoreFilesOptions } from "./restore-files.ts";
 import { type PruneOptions, type PruneResult, planPrune } from "./retention.ts";
@@ -27,6 +28,7 @@ import { entriesOf, type NamedTensors, TensorSources } from "./tensor-source.ts"
 import type { SaveTicket } from "./ticket.ts";
 import { type LoopOptions, type TrainingStep, trainingLoop } from "./training-loop.ts";
 import type { MarkOthers } from "./upkeep.ts";
+import { stepIn } from "./version-fields.ts";
 import { describeFile, type RefInfo, toInfo, type VersionDetails, type VersionInfo } from "./version-info.ts";
 
 export interface CheckpointsOptions {
@@ -61,6 +63,7 @@ export class Checkpoints {
   /** Collections, tags and prunes under way: `close` waits for them too. */
   readonly #changing = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
+  readonly #moves = new RefMoves();
   #closed = false;
 
   constructor(engine: Engine, options: CheckpointsOptions) {
@@ -85,7 +88,10 @@ export class Checkpoints {
       captures: this.#captures,
       strict,
       onError,
-      onDurable: ({ ref }) => this.#pins.follow(ref),
+      onDurable: ({ ref }) => {
+        this.#moves.tell();
+        this.#pins.follow(ref);
+      },
     });
   }
 
@@ -226,7 +232,9 @@ export class Checkpoints {
   /**
    * Reads into tensors that exist; each must be in the version with the same dtype and shape.
    *
-   * With `from`, the tensors hold that version (`REF@SELECTOR`) already, and only what differs from it is read.
+   * With `from`, the tensors hold that version (`REF@SELECTOR`) already, and only what differs from it is read; they are
+   * believed to, not compared. After an error they hold parts of either.
+   * @throws `ERR_CONFLICT`, `ERR_NOT_FOUND`, both before anything is touched; `ERR_ABORTED`; `ERR_STORE_CORRUPT`
    */
   async restoreInto(
     selector: string,
@@ -287,7 +295,7 @@ export class Checkpoints {
 
   /**
    * Each new version of a ref as soon as it is durable (in this process at once, from another within 50 ms), until
-   * `signal`. Only versions after the newest of this moment, or after `after`.
+   * `signal`. Only versions after the newest of this moment, or after `after`; those pruned before they are seen are left out.
    * @example
    * let have = "btc-lstm@41";
    * for await (const { ref, version } of store.checkpoints.follow("btc-lstm", { after: 41, signal })) {
@@ -302,7 +310,8 @@ export class Checkpoints {
       ? AbortSignal.any([options.signal, this.#closing.signal])
       : this.#closing.signal;
     const { followRef } = await import("./follow.ts");
-    for await (const record of followRef(this.#engine.versions, this.registry, ref, { ...options, signal })) {
+    const following = { ...options, signal, moves: this.#moves };
+    for await (const record of followRef(this.#engine.versions, this.registry, ref, following)) {
       yield toInfo(record);
     }
   }
@@ -437,12 +446,4 @@ export class Checkpoints {
 function requireNewest(registry: Registry, ref: string): VersionRecord {
   const newest = registry.newest(ref);
   return newest ?? registry.require(ref, 1);
-}
-
-function stepIn(metadata: ReadonlyMap<string, string>[]): number | undefined {
-  for (const entries of metadata) {
-    const text = entries.get("step");
-    if (text !== undefined && /^\d{1,15}$/.test(text)) return Number(text);
-  }
-  return undefined;
 }

@@ -1,5 +1,7 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { StoreError } from "../src/errors.ts";
+import { checkName } from "../src/names.ts";
 import type { VersionStore } from "../src/versions/version-store.ts";
+import type { RefMoves } from "./ref-moves.ts";
 import type { Registry, VersionRecord } from "./registry.ts";
 
 export interface FollowOptions {
@@ -15,13 +17,25 @@ const POLL_MS = 20;
 /**
  * Each new version of a ref, in order, as soon as it is durable, whichever process saved it. Versions that were pruned
  * before they were seen are left out. A ref that does not exist yet is waited for.
+ *
+ * @throws `ERR_INVALID_ARGUMENT`
  */
 export async function* followRef(
   versions: VersionStore,
   registry: Registry,
   ref: string,
-  { signal, after }: FollowOptions,
+  { signal, after, moves }: FollowOptions & { moves: RefMoves },
 ): AsyncGenerator<VersionRecord, void, undefined> {
+  checkName("ref", ref);
+  if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
+    throw new StoreError(
+      "ERR_INVALID_ARGUMENT",
+      `follow: after is ${after}; it is a version's number, or 0`,
+      {
+        context: { ref, after },
+      },
+    );
+  }
   if (signal?.aborted) return;
   versions.refresh();
   let seen = after ?? registry.newest(ref)?.version ?? 0;
@@ -38,10 +52,22 @@ export async function* followRef(
         if (signal?.aborted) return;
       }
     }
-    try {
-      await delay(POLL_MS, undefined, signal === undefined ? {} : { signal });
-    } catch {
-      return;
-    }
+    await nextLook(signal, moves);
+    if (signal?.aborted) return;
   }
+}
+
+/** Until a ref has moved in this process, it is time to look for other processes' saves, or the signal says to end. */
+function nextLook(signal: AbortSignal | undefined, moves: RefMoves): Promise<void> {
+  return new Promise((resolve) => {
+    const look = () => {
+      clearTimeout(timer);
+      forget();
+      signal?.removeEventListener("abort", look);
+      resolve();
+    };
+    const timer = setTimeout(look, POLL_MS);
+    const forget = moves.on(look);
+    signal?.addEventListener("abort", look, { once: true });
+  });
 }

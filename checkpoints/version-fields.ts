@@ -65,3 +65,12 @@ export function checkSave(request: SaveOptions & { ref: string }): void {
     throw limitError("the resume blob", request.resume.byteLength, RESUME_BYTES_MAX);
   }
 }
+
+/** The step that a file's own metadata name, if one does. */
+export function stepIn(metadata: ReadonlyMap<string, string>[]): number | undefined {
+  for (const entries of metadata) {
+    const text = entries.get("step");
+    if (text !== undefined && /^\d{1,15}$/.test(text)) return Number(text);
+  }
+  return undefined;
+}

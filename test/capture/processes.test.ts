@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openStore } from "../../open-store.ts";
 import { seeded } from "../checkpoints/seeded.ts";
 
@@ -149,6 +149,37 @@ describe("following a ref", () => {
     }
     expect(seen).toEqual([1, 2, 3, 4]);
     child.stdin!.end();
+    await store.close();
+  });
+
+  it("sees this process's own saves at once, without looking for them, and refuses what is no ref or version", async () => {
+    const store = await openStore(directory, { create: true, workers: 0 });
+    const model = () => ({ w: { dtype: "F32" as const, shape: [2], data: new Float32Array(2) } });
+    // No time passes: the next look for other processes' saves never comes.
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const seen: number[] = [];
+      const stop = new AbortController();
+      const following = (async () => {
+        for await (const { version } of store.checkpoints.follow("new", { signal: stop.signal }))
+          seen.push(version);
+      })();
+      for (const version of [1, 2, 3]) {
+        await store.checkpoints.save("new", model()).durable;
+        await new Promise((resolve) => setImmediate(resolve));
+        expect(seen.at(-1)).toBe(version);
+      }
+      stop.abort();
+      await following;
+    } finally {
+      vi.useRealTimers();
+    }
+    const first = (ref: string, after?: unknown) =>
+      store.checkpoints.follow(ref, { after: after as number, signal: AbortSignal.timeout(1000) }).next();
+    for (const after of [Number.NaN, -1, 0.5, "2"]) {
+      await expect(first("new", after)).rejects.toThrowError(/after is/);
+    }
+    await expect(first("new@1")).rejects.toThrowError(/no ref name/);
     await store.close();
   });
 
