@@ -14,3 +14,12 @@ export function builtFile(moduleUrl: string, relative?: string): string {
   const inside = fileURLToPath(url).slice(fileURLToPath(sourceRoot).length);
   return pathToFileURL(`${fileURLToPath(sourceRoot)}dist/${inside.replace(/\.ts$/, ".js")}`).href;
 }
+
+/**
+ * Options for a worker thread that runs a built file. Threads take over the process's flags, and one that a program given
+ * as text is started with (`node --input-type=module -e …`, or from standard input) lets no thread load a file: then they
+ * get none.
+ */
+export function threadFlags(): { execArgv?: string[] } {
+  return process.execArgv.some((flag) => flag.startsWith("--input-type")) ? { execArgv: [] } : {};
+}

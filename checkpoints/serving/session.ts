@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Tensor } from "../../formats/tensor.ts";
-import { builtFile } from "../../src/built.ts";
+import { builtFile, threadFlags } from "../../src/built.ts";
 import { fromErrorRecord, StoreError } from "../../src/errors.ts";
 import { MODEL_RUNS_MAX } from "../../src/limits.ts";
 import type { ModelBytes, ModelSignature, SessionReply, SessionRequest, SessionStart } from "./messages.ts";
@@ -78,7 +78,7 @@ export class ModelThread {
   constructor(options: { threads?: number; runtime?: string }) {
     const start: SessionStart = { runtime: findRuntime(options.runtime), threads: options.threads ?? 1 };
     const url = new URL(builtFile(import.meta.url, "./session.worker.js"));
-    this.#worker = new Worker(url, { name: "varve-model", workerData: start });
+    this.#worker = new Worker(url, { name: "varve-model", workerData: start, ...threadFlags() });
     this.#worker.on("message", (reply: SessionReply) => this.#settle(reply));
     this.#worker.on("error", (error) => this.#die(error));
     this.#worker.on("exit", () => this.#die(new Error("it was ended")));

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { builtFile } from "../built.ts";
+import { builtFile, threadFlags } from "../built.ts";
 import { fromErrorRecord, StoreError } from "../errors.ts";
 import { type Job, Moving } from "./job.ts";
 import type { Reply, Request } from "./worker.ts";
@@ -69,6 +69,7 @@ export function createWorkerPool(size: number): WorkerPool {
   function start(): Slot {
     const worker = new Worker(new URL(builtFile(import.meta.url, "./worker.js")), {
       name: "varve",
+      ...threadFlags(),
       // Jobs keep next to nothing on the heap: a small nursery, so that two threads do not cost two large ones.
       resourceLimits: { maxYoungGenerationSizeMb: NURSERY_MEGABYTES },
     });

@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openStore } from "../../open-store.ts";
 import { seeded } from "../checkpoints/seeded.ts";
@@ -119,6 +120,27 @@ describe("a worker thread that dies", () => {
     expect(["ERR_POISONED", "resolved"]).toContain(lines[0]![2]);
     expect(lines[1]).toEqual(["second", "true", String(1 << 20)]);
     expect(existsSync(join(directory, "varve.json"))).toBe(true);
+  });
+});
+
+describe("a program given as text", () => {
+  it("has its worker threads as any other", async () => {
+    const code = `
+      const { openStore } = await import(${JSON.stringify(join(import.meta.dirname, "../../dist/index.js"))});
+      const store = await openStore(process.argv[1], { create: true, workers: 2 });
+      const model = store.checkpoints.allocate({ w: { dtype: "F32", shape: [1000] } });
+      const { version } = await store.checkpoints.save("m", model).durable;
+      const map = store.critical.map("m");
+      await Promise.all([1, 2, 3].map((n) => store.critical.commitAsync((tx) => tx.put(map, String(n), n))));
+      console.log(version, map.get("3"));
+      await store.close();`;
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      "--input-type=module",
+      "-e",
+      code,
+      directory,
+    ]);
+    expect(stdout).toBe("1 3\n");
   });
 });
 
