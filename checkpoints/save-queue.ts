@@ -80,14 +80,14 @@ export class SaveQueue {
     const taking =
       marked === undefined
         ? this.#takeAll(source, tail, expected)
-        : this.#takeTouched(source, marked, tail!, expected);
+        : this.#takeTouched({ ref, source, marked, tail: tail!, expected });
     const now = new SaveTail(source, marked === undefined ? undefined : tail);
     this.#tails.set(ref, now);
     now.refs.catch(() => {
       // The next save stores everything.
       if (this.#tails.get(ref) === now) this.#tails.delete(ref);
     });
-    return this.#begin({ ref, options, taking, hasRoom, tail: now, tailBefore: tail });
+    return this.#begin({ ref, options, taking, hasRoom, tail: now, tailBefore: tail, partOf: source.partOf });
   }
 
   #takeAll(source: TensorSource, tail: SaveTail | undefined, expected: Uint8Array[] | undefined): Taking {
@@ -104,7 +104,7 @@ export class SaveQueue {
         await capture!.captured;
         onCaptured();
         await before;
-        const kept = tail?.source === source ? tail.kept : undefined;
+        const kept = tail?.isOf(source) ? tail.kept : undefined;
         return { ...file, origin: { capture: capture!, plan, before: kept, ...(expected && { expected }) } };
       },
       keep: () => captures.keep(capture!),
@@ -113,13 +113,15 @@ export class SaveQueue {
     };
   }
 
-  #takeTouched(
-    source: TensorSource,
-    marked: TouchedRows,
-    tail: SaveTail,
-    expected: Uint8Array[] | undefined,
-  ): Taking {
-    const { captures, engine } = this.#options;
+  #takeTouched(taking: {
+    ref: string;
+    source: TensorSource;
+    marked: TouchedRows;
+    tail: SaveTail;
+    expected: Uint8Array[] | undefined;
+  }): Taking {
+    const { ref, source, marked, tail, expected } = taking;
+    const { captures, engine, registry } = this.#options;
     let capture: TouchedCapture | undefined;
     return {
       sizeBytes: marked.sizeBytes,
@@ -135,7 +137,8 @@ export class SaveQueue {
         const base = await tail.refs.catch((error: unknown) => {
           throw baseFailed(error);
         });
-        const origin = { touched, base, planned: source.chunks, ...(expected && { expected }) };
+        const isBaseKept = () => registry.get(ref, tail.version!) !== undefined;
+        const origin = { touched, base, isBaseKept, planned: source.chunks, ...(expected && { expected }) };
         return { ...source.file, origin };
       },
       keep: () => undefined,
@@ -155,8 +158,9 @@ export class SaveQueue {
     hasRoom: boolean;
     tail: SaveTail;
     tailBefore: SaveTail | undefined;
+    partOf: ReadonlyMap<string, number>;
   }): SaveTicket {
-    const { ref, options, taking, hasRoom, tail, tailBefore } = begin;
+    const { ref, options, taking, hasRoom, tail, tailBefore, partOf } = begin;
     const { captures } = this.#options;
     let begun: { fences: Fences; copyMs: number } | undefined;
     const start = () => {
@@ -186,7 +190,7 @@ export class SaveQueue {
     return this.#ticket(ref, {
       copyMs: () => begun?.copyMs ?? 0,
       tensorCaptured: async (name) => {
-        const part = tail.source.partOf.get(name);
+        const part = partOf.get(name);
         if (part === undefined) throw unknownTensor(JSON.stringify(name));
         await entered;
         return begun!.fences.partCaptured(part);
@@ -202,7 +206,7 @@ export class SaveQueue {
           const file = await taking.file(before, onCaptured);
           const result = await this.#store(ref, [file], {
             ...options,
-            onStored: ([first]) => tail.resolve(first!.chunks),
+            onStored: ([first], version) => tail.resolve(first!.chunks, version),
           });
           if (tailBefore?.kept !== undefined) taking.giveUp(tailBefore.kept);
           tail.kept = taking.keep();
@@ -263,7 +267,8 @@ export class SaveQueue {
     };
     const onUnobserved = (error: unknown) => {
       this.#unobserved = { ref, error };
-      this.#options.onError?.(error);
+      const { onError = warn } = this.#options;
+      onError(error);
     };
     return startSave({ ...parts, run, onUnobserved });
   }
@@ -300,6 +305,12 @@ function baseFailed(cause: unknown): StoreError {
     cause,
     hint: "Save again: the next save stores everything.",
   });
+}
+
+/** Without `onError`, and without another save of the handle, nobody else would ever say so. */
+function warn(error: unknown): void {
+  const reason = error instanceof Error ? error.message : String(error);
+  process.emitWarning(`a save failed, and nobody waited for it: ${reason}`, "VarveWarning");
 }
 
 function unknownTensor(name: string): StoreError {

@@ -7,11 +7,14 @@ import { markTouched, TOUCHED, type Touched, type TouchedRows, WHOLE } from "./t
 
 /** The last save of a ref by this store handle: what the rows of the next one are relative to. */
 export class SaveTail {
-  readonly source: TensorSource;
+  /** Held by whoever holds the tensors: a ref that is saved no more must not keep their memory. */
+  readonly #source: WeakRef<TensorSource>;
   /** The chunks it stored; rejects when it failed. */
   readonly refs: Promise<ChunkRef[]>;
-  resolve: (refs: ChunkRef[]) => void = () => {};
+  resolve: (refs: ChunkRef[], version: number) => void = () => {};
   reject: (error: unknown) => void = () => {};
+  /** The version it became. */
+  version: number | undefined;
   /** What it captured, raw, as far as it is still there: see `KeptSpool`. */
   kept: KeptSpool | undefined;
   /** By chunk: how long its chain is at most; unknown until somebody asks. */
@@ -20,16 +23,21 @@ export class SaveTail {
 
   /** @param before the tail whose rows this save names, unless it stores everything */
   constructor(source: TensorSource, before: SaveTail | undefined) {
-    this.source = source;
+    this.#source = new WeakRef(source);
     this.#depths = before === undefined ? undefined : before.#depths;
     this.refs = new Promise<ChunkRef[]>((resolve, reject) => {
-      this.resolve = (refs) => {
+      this.resolve = (refs, version) => {
         this.#stored = refs;
+        this.version = version;
         resolve(refs);
       };
       this.reject = reject;
     });
     this.refs.catch(() => {});
+  }
+
+  isOf(source: TensorSource): boolean {
+    return this.#source.deref() === source;
   }
 
   /**
@@ -42,8 +50,8 @@ export class SaveTail {
     depthOf: (digest: Uint8Array) => number | undefined,
   ): TouchedRows | undefined {
     const marked = markTouched(source, touched);
-    if (this.source !== source || !isShared(source) || marked.sizeBytes > TOUCHED_BYTES_MAX) return undefined;
-    this.#depths ??= this.#learn(depthOf);
+    if (!this.isOf(source) || !isShared(source) || marked.sizeBytes > TOUCHED_BYTES_MAX) return undefined;
+    this.#depths ??= this.#learn(source, depthOf);
     const depths = this.#depths;
     marked.chunks.forEach((state, chunk) => {
       if (state !== TOUCHED) return;
@@ -59,8 +67,8 @@ export class SaveTail {
   }
 
   /** How long the chains are that the save left; one still under way may make them as long as any. */
-  #learn(depthOf: (digest: Uint8Array) => number | undefined): Uint8Array {
-    const depths = new Uint8Array(this.source.chunks.length).fill(CHAIN_DEPTH_MAX);
+  #learn(source: TensorSource, depthOf: (digest: Uint8Array) => number | undefined): Uint8Array {
+    const depths = new Uint8Array(source.chunks.length).fill(CHAIN_DEPTH_MAX);
     this.#stored?.forEach(({ digest }, chunk) => {
       depths[chunk] = depthOf(digest) ?? CHAIN_DEPTH_MAX;
     });

@@ -85,7 +85,7 @@ export interface SaveRequest extends SaveOptions {
   /** Told once nothing will read the files' memory any more. */
   onCaptured?: () => void;
   /** Told what was stored, once that is durable. */
-  onStored?: (files: ManifestFile[]) => void;
+  onStored?: (files: ManifestFile[], version: number) => void;
 }
 
 /** Bytes that a save may have to store of a file: of touched rows these, which small as they are stay in the page cache. */
@@ -135,7 +135,7 @@ export async function saveVersion(
       },
       rule,
     );
-    request.onStored?.(stored);
+    request.onStored?.(stored, record.version);
     return { ...resultOf(record), indexBytes, durationMs: Math.round(performance.now() - startMs) };
   } finally {
     await save.end();

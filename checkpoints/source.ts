@@ -41,6 +41,8 @@ export interface TouchedOrigin {
   touched: TouchedChunks;
   /** The chunks of the save that the rows are relative to. */
   base: ChunkRef[];
+  /** Whether that save's version is still there, and with it all of these chunks; asked under gc's lock. */
+  isBaseKept(): boolean;
   planned: PlannedChunk[];
   /** As in `CapturedOrigin`; given, every chunk is compared. */
   expected?: Uint8Array[];

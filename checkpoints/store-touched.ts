@@ -16,6 +16,7 @@ export async function storeTouched(
   save: ChunkSave,
 ): Promise<ChunkRef[]> {
   const { touched, base } = origin;
+  requireBase(file, origin, save);
   if (origin.expected !== undefined) requireExpected(file, origin, origin.expected);
   const patches: number[] = [];
   for (let i = 0; i < touched.count; i++) if (!touched.isWhole(i)) patches.push(i);
@@ -76,6 +77,12 @@ const WHOLE_AT_ONCE = 6;
 function oneOf<T>(all: T[]): T[] {
   const chosen = all[Math.floor(Math.random() * all.length)];
   return chosen === undefined ? [] : [chosen];
+}
+
+/** Rows that were not touched are in the base's chunks, which gc takes once nobody keeps a version that has them. */
+function requireBase(file: SourceFile, { base, isBaseKept }: TouchedOrigin, save: ChunkSave): void {
+  if (isBaseKept()) return;
+  if (base.some(({ digest }) => save.depthOf(digest) === undefined)) throw baseGone(file.name);
 }
 
 /** The base with the named rows replaced must be what was captured, or a row was left out. */

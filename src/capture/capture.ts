@@ -140,13 +140,10 @@ export class Capture {
     if (spool === undefined || this.#ended) return undefined;
     this.#spool = undefined;
     const { plan, spools } = this.#parts;
-    const kept: KeptSpool = {
-      sizeBytes: plan.sizeBytes,
-      rangeOf: (piece) => {
-        if (this.#place(piece) !== SPOOLED) return undefined;
-        return { path: spool.path, offset: plan.pieces[piece]!.offset };
-      },
-    };
+    // Places and offsets alone: the plan would keep the tensors' memory as long as the file.
+    const { control } = this.fences;
+    const places = CONTROL_WORDS + this.#partCount;
+    const kept = keptSpool(spool.path, plan, (piece) => Atomics.load(control, places + piece));
     spools.keep(kept, spool);
     return kept;
   }
@@ -160,4 +157,16 @@ export class Capture {
     for (const slot of this.#slots.splice(0)) this.#parts.staging.give(slot);
     if (this.#spool !== undefined) this.#parts.spools.release(this.#spool);
   }
+}
+
+function keptSpool(
+  path: string,
+  { pieces, sizeBytes }: CapturePlan,
+  placeOf: (piece: number) => number,
+): KeptSpool {
+  const offsets = Float64Array.from(pieces, ({ offset }) => offset);
+  return {
+    sizeBytes,
+    rangeOf: (piece) => (placeOf(piece) === SPOOLED ? { path, offset: offsets[piece]! } : undefined),
+  };
 }

@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Tensor } from "../../formats/tensor.ts";
 import { type OpenStoreOptions, openStore, type Store } from "../../open-store.ts";
@@ -40,6 +42,27 @@ describe("memory that was taken away between two saves", () => {
       structuredClone(data.buffer, { transfer: [data.buffer] });
       expect(() => store.checkpoints.save(`m${sizeBytes}`, model)).toThrowError(/needs \d+ bytes but has 0/);
     }
+  });
+});
+
+describe("memory that was saved", () => {
+  it("is nobody's but the caller's once that save is durable, with and without the scratch file", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    store = await open({ workers: 0, stagingBytes: 2 << 20 });
+    const held: WeakRef<object>[] = [];
+    const saveOne = async (ref: string, sizeBytes: number) => {
+      const { w } = store.checkpoints.allocate({ w: { dtype: "U8", shape: [sizeBytes] } });
+      held.push(new WeakRef(w.data.buffer));
+      await store.checkpoints.save(ref, { w }).durable;
+    };
+    for (const sizeBytes of [1000, 8 << 20]) await saveOne(`m${sizeBytes}`, sizeBytes);
+    await expect
+      .poll(() => {
+        collect();
+        return held.filter((each) => each.deref() !== undefined).length;
+      })
+      .toBe(0);
   });
 });
 

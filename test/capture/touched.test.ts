@@ -223,6 +223,30 @@ describe("a save that names the touched rows", () => {
     });
   });
 
+  it("refuses rows relative to chunks that gc has taken, whoever else keeps the touched ones, and then goes on", async () => {
+    await open({ workers: 0 });
+    const model = store.checkpoints.allocate({ w: { dtype: "F32", shape: [16_384, 16] } });
+    const words = model.w.data as Float32Array;
+    words.forEach((_, i) => {
+      words[i] = i;
+    });
+    await store.checkpoints.save("m", model).durable;
+    // The chunk that is touched next stays, as part of another version; those after it go.
+    const first = { w: { dtype: "F32" as const, shape: [4096, 16], data: words.slice(0, 65_536) } };
+    const other = await openStore(join(directory, "store"), { workers: 0 });
+    await other.checkpoints.save("m", first).durable;
+    await other.checkpoints.prune("m", { keepLast: 1 });
+    await other.gc();
+    await other.close();
+    words[5] = -1;
+    const touched = [{ tensor: "w", rows: [0] }];
+    await expect(store.checkpoints.save("m", model, { touched }).durable).rejects.toThrowError(/is gone/);
+    const { version } = await store.checkpoints.save("m", model, { touched }).durable;
+    const restored = (await store.checkpoints.restore(`m@${version}`)).get("w")!.data;
+    expect(Buffer.compare(tensorBytes({ ...model.w, data: restored }), tensorBytes(model.w))).toBe(0);
+    expect((await store.check({ readData: true })).problems).toEqual([]);
+  });
+
   it("refuses tensors and rows that there are not", async () => {
     await open({ workers: 0 });
     const model = allocate();
