@@ -10,8 +10,9 @@ export function buildKernels() {
   mkdirSync(`${root}dist/src/kernels`, { recursive: true });
   compileKernels("src/kernels/assembly/index.ts", "dist/src/kernels/kernels.wasm");
   compileKernels("src/kernels/assembly/recovery/index.ts", "dist/src/kernels/recovery.wasm", [
-    "--enable",
-    "bulk-memory",
+    // Shared memory is not counted towards a collection: see src/kernels/recovery-kernel.ts.
+    ...["--enable", "bulk-memory", "--enable", "threads", "--importMemory", "--sharedMemory"],
+    ...["--maximumMemory", "65536"],
   ]);
   // Works in memory that it is given: the tensors' own.
   compileKernels("src/kernels/assembly/range-sum/index.ts", "dist/src/kernels/range-sum.wasm", [

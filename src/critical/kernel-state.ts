@@ -78,6 +78,7 @@ export class KernelState {
       table.cold = new ColdRows(kernel, at);
       table.order.appendCold();
     }
+    kernel.end();
   }
 }
 

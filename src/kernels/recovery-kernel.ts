@@ -6,13 +6,14 @@ import { builtFile } from "../built.ts";
 const { WebAssembly } = globalThis as unknown as {
   WebAssembly: {
     Module: new (bytes: Uint8Array) => object;
+    Memory: new (size: { initial: number; maximum: number; shared: boolean }) => object;
     Instance: new (module: object, imports: object) => { exports: RecoveryExports };
   };
 };
 
 /** What the module exports (assembly/recovery); addresses are byte offsets into its memory. */
 export interface RecoveryExports {
-  readonly memory: { readonly buffer: ArrayBuffer };
+  readonly memory: { readonly buffer: SharedArrayBuffer };
   take(sizeBytes: number): number;
   reserve(sizeBytes: number): number;
   chainState(): number;
@@ -21,6 +22,8 @@ export interface RecoveryExports {
   blockChecksums(): number;
   seedBlocks(at: number, count: number): number;
   followBlocks(at: number, count: number): number;
+  keepBlocks(at: number, count: number, to: number): number;
+  keptBytes(block: number): number;
   beginRecords(lsn: number, count: number): number;
   recordCount(): number;
   placeRecords(at: number, count: number): number;
@@ -55,13 +58,26 @@ export interface RecoveryExports {
 export class RecoveryKernel {
   readonly exports: RecoveryExports;
   #memory: Buffer;
+  readonly #isFirst = made++ === 0;
+  #weight: ArrayBuffer | undefined;
 
   constructor() {
     compiled ??= new WebAssembly.Module(
       readFileSync(fileURLToPath(builtFile(import.meta.url, "recovery.wasm"))),
     );
-    this.exports = new WebAssembly.Instance(compiled, {}).exports;
+    // Shared, though no other thread sees it: V8 would take each time it grows for a reason to collect garbage.
+    const memory = new WebAssembly.Memory({ initial: PAGES_INITIAL, maximum: PAGES_MAX, shared: true });
+    this.exports = new WebAssembly.Instance(compiled, { env: { memory } }).exports;
     this.#memory = Buffer.from(this.exports.memory.buffer);
+  }
+
+  /**
+   * It takes no more memory. V8 does not count what is shared when it decides whether to collect, which is right for the
+   * one opening that most processes do. A reader that begins anew again and again would fill the memory with what is
+   * left of the openings before; so the others get weight, an array as large that nobody touches.
+   */
+  end(): void {
+    if (!this.#isFirst) this.#weight ??= new ArrayBuffer(this.exports.memory.buffer.byteLength);
   }
 
   /** All of the memory, as long as it is not moved. */
@@ -86,6 +102,13 @@ export class RecoveryKernel {
     return new Uint32Array(this.exports.memory.buffer, at >>> 0, count);
   }
 }
+
+/** In pages of WebAssembly: what every opening takes, and all there can be. */
+const PAGES_INITIAL = 16;
+const PAGES_MAX = 65_536;
+
+/** Kernels of this thread. */
+let made = 0;
 
 /** Compiled once a thread. */
 let compiled: object | undefined;

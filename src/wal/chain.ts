@@ -1,5 +1,5 @@
 import { type DecodedBlock, decodeBlock, decodeOpenPayload, sameBytes } from "./format.ts";
-import type { SegmentReader } from "./segments.ts";
+import type { BlockReader } from "./segments.ts";
 
 /** A block that checks out by itself. */
 export type SoundBlock = Extract<DecodedBlock, { fault?: undefined }>;
@@ -30,7 +30,7 @@ export function chainFrom(sequence: number): ChainEnd {
 }
 
 export function soundBlock(
-  reader: SegmentReader,
+  reader: BlockReader,
   sequence: number,
   storeId: Uint8Array | undefined,
 ): SoundBlock | undefined {

@@ -1,9 +1,8 @@
 import { crc32c } from "@node-rs/crc32";
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import type { ChainEnd } from "./chain.ts";
+import type { ChainMemory } from "./chain-memory.ts";
 import { BLOCK_BYTES, getUint64, STORE_ID_BYTES, setUint64 } from "./format.ts";
-import type { RecoveredLog } from "./record-places.ts";
-import type { SegmentReader } from "./segments.ts";
 
 /** Blocks the kernel looks at in one go. */
 const BATCH_BLOCKS = 64;
@@ -26,25 +25,21 @@ const STATE_BYTES = 72;
  */
 export class PlainChain {
   readonly #kernel: RecoveryKernel;
-  readonly #reader: SegmentReader;
+  readonly #blocks: ChainMemory;
   readonly #segmentBlocks: number;
 
-  constructor(
-    kernel: RecoveryKernel,
-    reader: SegmentReader,
-    segmentBlocks: number,
-    storeId: Uint8Array | undefined,
-  ) {
+  constructor(blocks: ChainMemory, segmentBlocks: number, storeId: Uint8Array | undefined) {
+    const { kernel } = blocks;
     this.#kernel = kernel;
-    this.#reader = reader;
+    this.#blocks = blocks;
     this.#segmentBlocks = segmentBlocks;
     kernel.exports.chainOfStore(storeId === undefined ? 0 : 1);
     const at = kernel.exports.chainState() + STORE_ID;
     if (storeId !== undefined) kernel.memory.set(storeId.subarray(0, STORE_ID_BYTES), at);
   }
 
-  /** Moves `end` on, at most to `limit`; returns whether it moved. */
-  follow(end: ChainEnd, limit: number, firstLsns: Map<number, number>): boolean {
+  /** Moves `end` on, at most to `limit`, and has the blocks kept. */
+  follow(end: ChainEnd, limit: number, firstLsns: Map<number, number>): void {
     const { exports } = this.#kernel;
     const state = this.#view(exports.chainState(), STATE_BYTES);
     setState(state, end);
@@ -53,19 +48,20 @@ export class PlainChain {
     for (let more = true; more && next < limit; ) {
       const ordinal = Math.floor(next / this.#segmentBlocks);
       const left = Math.min(limit, (ordinal + 1) * this.#segmentBlocks) - next;
-      const block = this.#reader.block(next);
+      const block = this.#blocks.block(next);
       if (block === undefined) break;
-      const wanted = Math.min(BATCH_BLOCKS, left, this.#reader.readyFrom(next));
+      const wanted = Math.min(BATCH_BLOCKS, left, this.#blocks.readyFrom(next));
       const taken = this.#followBatch(block.byteOffset, wanted);
-      if (taken > 0 && !firstLsns.has(ordinal)) {
-        firstLsns.set(ordinal, getUint64(this.#view(block.byteOffset, BLOCK_BYTES), FIRST_LSN_AT));
+      if (taken > 0) {
+        if (!firstLsns.has(ordinal)) {
+          firstLsns.set(ordinal, getUint64(this.#view(block.byteOffset, BLOCK_BYTES), FIRST_LSN_AT));
+        }
+        this.#blocks.keep(next, taken);
       }
       next += taken;
       more = taken === wanted;
     }
-    if (next === from) return false;
-    getState(state, end);
-    return true;
+    if (next !== from) getState(this.#view(exports.chainState(), STATE_BYTES), end);
   }
 
   #view(at: number, sizeBytes: number): DataView {
@@ -80,16 +76,11 @@ export class PlainChain {
     const computed = this.#kernel.words(exports.blockChecksums(), likely);
     const { memory } = this.#kernel;
     for (let index = 0; index < likely; index++) {
+      if (lengths[index] === 0) continue;
       const start = at + index * BLOCK_BYTES;
       computed[index] = crc32c(memory.subarray(start, start + lengths[index]!));
     }
     return exports.followBlocks(at, likely);
-  }
-
-  /** What was followed, for reading its records. */
-  read(start: number, end: number): RecoveredLog {
-    const [kernel, reader] = [this.#kernel, this.#reader];
-    return { kernel, reader, segmentBlocks: this.#segmentBlocks, start, end };
   }
 }
 

@@ -1,15 +1,11 @@
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
+import type { KeptBlocks } from "./chain-memory.ts";
 import { BLOCK_BYTES } from "./format.ts";
-import type { SegmentReader } from "./segments.ts";
 
-/** A chain of blocks in the kernel's memory. */
+/** A chain of blocks in the kernel's memory, in its order. */
 export interface RecoveredLog {
   kernel: RecoveryKernel;
-  reader: SegmentReader;
-  segmentBlocks: number;
-  /** First sequence of the chain, and the one behind its last. */
-  start: number;
-  end: number;
+  blocks: readonly KeptBlocks[];
 }
 
 /** Records in the kernel's memory, one LSN after the other. */
@@ -26,22 +22,16 @@ export interface RecordPlaces {
  * @returns `undefined` when they cannot all be placed: whoever reads them one by one finds out why.
  */
 export function placeRecords(
-  { kernel, reader, segmentBlocks, start, end }: RecoveredLog,
+  { kernel, blocks }: RecoveredLog,
   wanted: { fromSequence: number; fromLsn: number; count: number },
 ): RecordPlaces | undefined {
-  const at = kernel.exports.beginRecords(wanted.fromLsn, wanted.count) >>> 0;
-  let sequence = Math.max(start, wanted.fromSequence);
-  // Placing moves the memory: all blocks are found before.
-  const runs: { at: number; count: number }[] = [];
-  while (sequence < end) {
-    const count = Math.min(end, (Math.floor(sequence / segmentBlocks) + 1) * segmentBlocks) - sequence;
-    const block = reader.block(sequence);
-    if (block === undefined) return undefined;
-    runs.push({ at: block.byteOffset, count });
-    sequence += count;
+  const { exports } = kernel;
+  const at = exports.beginRecords(wanted.fromLsn, wanted.count) >>> 0;
+  for (const run of blocks) {
+    if (run.sequence + run.count <= wanted.fromSequence) continue;
+    if (exports.placeRecords(run.at, run.count) < run.count) return undefined;
   }
-  for (const run of runs) if (kernel.exports.placeRecords(run.at, run.count) < run.count) return undefined;
-  return kernel.exports.recordCount() === wanted.count ? { at, count: wanted.count } : undefined;
+  return exports.recordCount() === wanted.count ? { at, count: wanted.count } : undefined;
 }
 
 /** Bytes from one place to the next. */

@@ -13,11 +13,12 @@ import {
   type SoundBlock,
   soundBlock,
 } from "./chain.ts";
+import { ChainMemory } from "./chain-memory.ts";
 import { BLOCK_BYTES, type BlockHeader, decodeBlock, sameBytes } from "./format.ts";
 import { PlainChain } from "./plain-chain.ts";
 import { RecordAssembler } from "./reader.ts";
 import type { RecoveredLog } from "./record-places.ts";
-import { listSegments, SegmentReader, segmentName } from "./segments.ts";
+import { type BlockReader, listSegments, SegmentReader, segmentName } from "./segments.ts";
 
 /** What a look at the log's directories found; nothing is changed by looking. */
 export interface Recovery {
@@ -50,7 +51,7 @@ const KEEP_BYTES = 32 << 20;
 interface Copy {
   directory: string;
   segments: number[];
-  reader: SegmentReader;
+  reader: BlockReader;
   /** The highest epoch of a sound block at its place. */
   topEpoch: number;
 }
@@ -81,15 +82,13 @@ export interface RecoverOptions {
 export function recover(options: RecoverOptions): Recovery {
   const segmentBlocks = geometry(options) ?? options.segmentBlocks;
   const kernel = options.directories.length === 1 ? options.kernel : undefined;
-  let plain: PlainChain | undefined;
+  let memory: ChainMemory | undefined;
   const copies = options.directories.map((directory): Copy => {
     const segments = listSegments(options.disk, directory);
-    const bytes = segments.length * segmentBlocks * BLOCK_BYTES;
-    const used = kernel !== undefined && bytes <= RECOVERY_LOG_BYTES_MAX ? kernel : undefined;
-    used?.reserve(bytes + segments.length * BLOCK_BYTES);
-    const reader = new SegmentReader(options.disk, directory, segmentBlocks, used ?? KEEP_BYTES);
-    if (used !== undefined) plain = new PlainChain(used, reader, segmentBlocks, options.storeId);
-    return { directory, segments, reader, topEpoch: 0 };
+    const reader = new SegmentReader(options.disk, directory, segmentBlocks, KEEP_BYTES);
+    const isShort = segments.length * segmentBlocks * BLOCK_BYTES <= RECOVERY_LOG_BYTES_MAX;
+    if (kernel !== undefined && isShort) memory = new ChainMemory(kernel, reader, segmentBlocks);
+    return { directory, segments, reader: memory ?? reader, topEpoch: 0 };
   });
   const firsts = copies.flatMap((copy) => firstBlocks(copy, segmentBlocks, options.storeId));
   const lowest = Math.min(...copies.flatMap((copy) => copy.segments.slice(0, 1)));
@@ -101,9 +100,10 @@ export function recover(options: RecoverOptions): Recovery {
       : (Number.isFinite(lowest) ? lowest : 1) * segmentBlocks;
   const limit = (Math.max(0, ...ordinals) + 1) * segmentBlocks;
   for (;;) {
-    const found = new Walk(copies, options, { segmentBlocks, start, limit }, plain).run();
+    const found = new Walk(copies, options, { segmentBlocks, start, limit }, memory).run();
     if (!("startAgainAt" in found)) return found;
     start = found.startAgainAt;
+    memory?.restart();
   }
 }
 
@@ -116,16 +116,19 @@ class Walk {
   readonly #end: ChainEnd;
   readonly #firstLsns = new Map<number, number>();
   readonly #repairs: number[][];
+  /** Where blocks are not kept in the kernel's memory. */
   #lastWrite: SoundBlock[] = [];
+  readonly #memory: ChainMemory | undefined;
   readonly #plain: PlainChain | undefined;
 
   constructor(
     copies: Copy[],
     options: RecoverOptions,
     extent: { segmentBlocks: number; start: number; limit: number },
-    plain: PlainChain | undefined,
+    memory: ChainMemory | undefined,
   ) {
-    this.#plain = plain;
+    this.#memory = memory;
+    if (memory !== undefined) this.#plain = new PlainChain(memory, extent.segmentBlocks, options.storeId);
     this.#copies = copies;
     this.#options = options;
     this.#segmentBlocks = extent.segmentBlocks;
@@ -140,7 +143,8 @@ class Walk {
     if (this.#copies.length > 1) for (const copy of this.#copies) this.#findTopEpoch(copy);
     const end = this.#end;
     while (end.nextSequence < this.#limit) {
-      this.#followPlain();
+      // As far as blocks are whole, of the usual kinds, and follow: the kernel says the same, in less time.
+      this.#plain?.follow(end, this.#limit, this.#firstLsns);
       if (end.nextSequence >= this.#limit) break;
       const block = this.#choose(end.nextSequence);
       if (block === undefined) break;
@@ -166,26 +170,8 @@ class Walk {
       durableThrough: end.durableThrough,
       torn: later.tornBlocks > 0 ? { sequence: bad, blocks: later.tornBlocks } : undefined,
       repairs: this.#repairs,
-      read: this.#plain?.read(this.#start, bad),
+      read: this.#memory && { kernel: this.#memory.kernel, blocks: this.#memory.end() },
     };
-  }
-
-  /** As far as the next block is whole, of the usual kinds, and follows: the kernel says the same, in less time. */
-  #followPlain(): void {
-    if (this.#plain?.follow(this.#end, this.#limit, this.#firstLsns) !== true) return;
-    this.#lastWrite = [];
-    const last = this.#end.nextSequence - 1;
-    const { writeStart } = this.#again(last).header;
-    for (let sequence = Math.max(writeStart, this.#start); sequence <= last; sequence++) {
-      this.#lastWrite.push(this.#again(sequence));
-    }
-  }
-
-  /** A block that was found sound. */
-  #again(sequence: number): SoundBlock {
-    const block = soundBlock(this.#copies[0]!.reader, sequence, this.#options.storeId);
-    invariant(block !== undefined, "a block that the kernel found sound is");
-    return block;
   }
 
   /** The block that continues the chain, from whichever directory may say so. */
@@ -211,9 +197,13 @@ class Walk {
     if (this.#copies.length > 1) this.#noteRepairs(block);
     const ordinal = Math.floor(header.sequence / this.#segmentBlocks);
     if (!this.#firstLsns.has(ordinal)) this.#firstLsns.set(ordinal, header.firstLsn);
+    advance(this.#end, block, blockHash(used));
+    if (this.#memory !== undefined) {
+      this.#memory.keep(header.sequence, 1);
+      return;
+    }
     if (header.sequence === header.writeStart) this.#lastWrite = [];
     this.#lastWrite.push(block);
-    advance(this.#end, block, blockHash(used));
   }
 
   #noteRepairs({ header, used }: SoundBlock): void {
@@ -226,11 +216,26 @@ class Walk {
   /** One more than the last whole record: the last write may have lost the end of one. */
   #nextLsn(): number {
     const assembler = new RecordAssembler();
-    let next = this.#lastWrite[0]!.header.firstLsn;
-    for (const { header, payload } of this.#lastWrite) {
+    const lastWrite = this.#memory === undefined ? this.#lastWrite : this.#keptWrite();
+    let next = lastWrite[0]!.header.firstLsn;
+    for (const { header, payload } of lastWrite) {
       for (const entry of assembler.add(header, payload) ?? []) next = Number(entry.lsn) + 1;
     }
     return next;
+  }
+
+  /** The chain's blocks of the last write, from where they are kept. */
+  #keptWrite(): SoundBlock[] {
+    const last = this.#end.nextSequence - 1;
+    const { writeStart } = this.#kept(last).header;
+    const first = Math.max(writeStart, this.#start);
+    return Array.from({ length: last + 1 - first }, (_, index) => this.#kept(first + index));
+  }
+
+  #kept(sequence: number): SoundBlock {
+    const block = decodeBlock(this.#memory!.keptBlock(sequence), sequence, this.#options.storeId);
+    invariant(block.fault === undefined, "a block that was kept is sound");
+    return block;
   }
 
   /**

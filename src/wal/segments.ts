@@ -1,7 +1,6 @@
 import { allocatePages } from "../disk/aligned.ts";
 import type { Disk, DiskFile, DurableMethod } from "../disk/disk.ts";
 import { preallocate, preallocateSync } from "../disk/preallocate.ts";
-import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { BLOCK_BYTES } from "./format.ts";
 
 const SEGMENT_NAME = /^wal-(\d{12})\.seg$/;
@@ -20,111 +19,70 @@ export function listSegments(disk: Disk, directory: string): number[] {
     .map((match) => Number(match[1]));
 }
 
-/** Of a segment in the kernel's memory so much is read at once: the log's end nearly always leaves most of one over. */
-const PIECE_BYTES = 1 << 20;
+/** Blocks by their place; what is not there reads as `undefined`. */
+export interface BlockReader {
+  block(sequence: number): Uint8Array | undefined;
+  /** One block read by itself, for a look at a segment that is probably not needed. */
+  peek(sequence: number): Uint8Array | undefined;
+}
 
 interface LoadedSegment {
   ordinal: number;
   /** `undefined`: there is no such file. */
-  memory: ArrayBufferLike | undefined;
-  /** Where it begins there. */
-  at: number;
-  readBytes: number;
+  bytes: Uint8Array | undefined;
 }
 
-/** Reads blocks by their place, a segment at a time; what is not there reads as `undefined`. */
-export class SegmentReader {
+/** Reads a segment at a time. */
+export class SegmentReader implements BlockReader {
   readonly #disk: Disk;
   readonly #directory: string;
   readonly #segmentBlocks: number;
   readonly #keep: number;
-  readonly #kernel: RecoveryKernel | undefined;
   #loaded: LoadedSegment[] = [];
 
-  /**
-   * @param keep bytes of segments that stay in memory once read, two at least; or the kernel whose memory they are
-   *   read to, all of them, which has room for them already.
-   */
-  constructor(disk: Disk, directory: string, segmentBlocks: number, keep: number | RecoveryKernel = 0) {
+  /** @param keepBytes of segments that stay in memory once read: two at least. */
+  constructor(disk: Disk, directory: string, segmentBlocks: number, keepBytes = 0) {
     this.#disk = disk;
     this.#directory = directory;
     this.#segmentBlocks = segmentBlocks;
-    this.#kernel = typeof keep === "number" ? undefined : keep;
-    const segmentBytes = segmentBlocks * BLOCK_BYTES;
-    this.#keep =
-      typeof keep === "number" ? Math.max(2, Math.floor(keep / segmentBytes)) : Number.POSITIVE_INFINITY;
+    this.#keep = Math.max(2, Math.floor(keepBytes / (segmentBlocks * BLOCK_BYTES)));
   }
 
   /** The block at a place, as a view of memory that is never reused; a file cut short reads on as zeros. */
   block(sequence: number): Uint8Array | undefined {
     const ordinal = Math.floor(sequence / this.#segmentBlocks);
-    const segment = this.#segment(ordinal);
-    if (segment.memory === undefined) return undefined;
-    const start = (sequence - ordinal * this.#segmentBlocks) * BLOCK_BYTES;
-    if (start >= segment.readBytes) this.#readUntil(segment, start + BLOCK_BYTES);
-    // The kernel's memory may have moved since.
-    return new Uint8Array(this.#kernel?.memory.buffer ?? segment.memory, segment.at + start, BLOCK_BYTES);
-  }
-
-  /** Blocks from one on that `block` has for the asking, this one included, after it was asked for. */
-  readyFrom(sequence: number): number {
-    const ordinal = Math.floor(sequence / this.#segmentBlocks);
-    return this.#segment(ordinal).readBytes / BLOCK_BYTES - (sequence - ordinal * this.#segmentBlocks);
-  }
-
-  /** One block read by itself, for a look at a segment that is probably not needed. */
-  peek(sequence: number): Uint8Array | undefined {
-    const ordinal = Math.floor(sequence / this.#segmentBlocks);
-    if (!this.#exists(ordinal)) return undefined;
-    const bytes = new Uint8Array(BLOCK_BYTES);
-    this.#read(ordinal, (sequence - ordinal * this.#segmentBlocks) * BLOCK_BYTES, bytes);
-    return bytes;
-  }
-
-  #segment(ordinal: number): LoadedSegment {
     let found = this.#loaded.find((each) => each.ordinal === ordinal);
     if (found === undefined) {
-      found = this.#room(ordinal);
+      found = { ordinal, bytes: this.#segment(ordinal) };
       this.#loaded = [found, ...this.#loaded.slice(0, this.#keep - 1)];
     }
-    return found;
+    const start = (sequence - ordinal * this.#segmentBlocks) * BLOCK_BYTES;
+    return found.bytes?.subarray(start, start + BLOCK_BYTES);
   }
 
-  #room(ordinal: number): LoadedSegment {
-    if (!this.#exists(ordinal)) return { ordinal, memory: undefined, at: 0, readBytes: 0 };
-    const sizeBytes = this.#segmentBlocks * BLOCK_BYTES;
-    const at = this.#kernel?.take(sizeBytes) ?? 0;
-    // Not zeroed first: that counts when a full log is read.
-    const memory = this.#kernel?.memory.buffer ?? Buffer.allocUnsafeSlow(sizeBytes).buffer;
-    return { ordinal, memory, at, readBytes: 0 };
+  peek(sequence: number): Uint8Array | undefined {
+    const bytes = new Uint8Array(BLOCK_BYTES);
+    return this.read(sequence, bytes) ? bytes : undefined;
   }
 
-  #readUntil(segment: LoadedSegment, endBytes: number): void {
-    const sizeBytes = this.#segmentBlocks * BLOCK_BYTES;
-    const { at, readBytes } = segment;
-    const pieces = Math.ceil((endBytes - readBytes) / PIECE_BYTES);
-    const toBytes =
-      this.#kernel === undefined ? sizeBytes : Math.min(sizeBytes, readBytes + pieces * PIECE_BYTES);
-    const memory = this.#kernel?.memory.buffer ?? segment.memory!;
-    this.#read(segment.ordinal, readBytes, new Uint8Array(memory, at + readBytes, toBytes - readBytes));
-    segment.readBytes = toBytes;
-  }
-
-  #path(ordinal: number): string {
-    return `${this.#directory}/${segmentName(ordinal)}`;
-  }
-
-  #exists(ordinal: number): boolean {
-    return this.#disk.stat(this.#path(ordinal)) !== undefined;
-  }
-
-  #read(ordinal: number, position: number, target: Uint8Array): void {
-    const file = this.#disk.open(this.#path(ordinal), { access: "read" });
+  /** Reads blocks of one segment, the first of them by its place; `false` when there is no such file. */
+  read(sequence: number, target: Uint8Array): boolean {
+    const ordinal = Math.floor(sequence / this.#segmentBlocks);
+    const path = `${this.#directory}/${segmentName(ordinal)}`;
+    if (this.#disk.stat(path) === undefined) return false;
+    const file = this.#disk.open(path, { access: "read" });
     try {
-      target.fill(0, file.readSync(target, position));
+      target.fill(0, file.readSync(target, (sequence - ordinal * this.#segmentBlocks) * BLOCK_BYTES));
     } finally {
       file.close();
     }
+    return true;
+  }
+
+  #segment(ordinal: number): Uint8Array | undefined {
+    // Not zeroed first: that counts when a full log is read.
+    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(this.#segmentBlocks * BLOCK_BYTES).buffer);
+    return this.read(ordinal * this.#segmentBlocks, bytes) ? bytes : undefined;
   }
 }
 

@@ -160,6 +160,18 @@ const MUTANTS = [
     to: "",
     also: [["return isBlank(at + HEADER_BYTES + length, at + BLOCK_BYTES);", "return true;"]],
   },
+  {
+    name: "the kernel keeps less of a block than it uses",
+    file: `${KERNEL}/chain.ts`,
+    from: "memory.copy(to, at, sizeBytes);",
+    to: "memory.copy(to, at, sizeBytes - 16);",
+  },
+  {
+    name: "what was read over stays behind what is kept",
+    file: "src/wal/chain-memory.ts",
+    from: "this.kernel.memory.fill(0, this.#keptEnd, this.#dirtyEnd);",
+    to: "",
+  },
 ];
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

@@ -28,6 +28,14 @@ const lengths: usize = memory.data(64 * 4, 16);
 const computed: usize = memory.data(64 * 4, 16);
 let storeKnown: bool = false;
 
+/** Up to here the caller's call would cost more than the loop below. */
+const SHORT_BYTES: u32 = 1024;
+/** The reversed polynomial of Castagnoli, Bräuer and Herrmann (1993). */
+const POLYNOMIAL: u32 = 0x82f63b78;
+/** Remainders of each byte with 0 to 7 bytes behind it: slicing by eight (Kounavis and Berry, Intel, 2005). */
+const remainders: usize = memory.data(8 * 256 * 4, 16);
+let remaindersMade: bool = false;
+
 export function chainState(): usize {
   return state;
 }
@@ -46,7 +54,7 @@ export function blockChecksums(): usize {
 
 /**
  * Puts the seeds where the checksums are, for as many blocks as look like blocks; returns how many. The caller writes the
- * CRC-32C of the first `lengths[i]` bytes of each to `computed[i]` and calls `followBlocks`.
+ * CRC-32C of the first `lengths[i]` bytes of each to `computed[i]`, where the length is not 0, and calls `followBlocks`.
  */
 export function seedBlocks(at: usize, count: i32): i32 {
   if (count > BATCH_BLOCKS) count = BATCH_BLOCKS;
@@ -57,14 +65,75 @@ export function seedBlocks(at: usize, count: i32): i32 {
     if (length > PAYLOAD_BYTES) break;
     const place = <usize>i << 2;
     store<u32>(checksums + place, load<u32>(at, 12));
-    store<u32>(lengths + place, HEADER_BYTES + length);
     store<u32>(at, seedOf(load<u32>(at, 32), load<u64>(at, 40)), 12);
+    const used = HEADER_BYTES + length;
+    if (used <= SHORT_BYTES) store<u32>(computed + place, checksumOf(at, used));
+    store<u32>(lengths + place, used <= SHORT_BYTES ? 0 : used);
   }
   return i;
 }
 
 function seedOf(epoch: u32, sequence: u64): u32 {
   return (epoch * 0x9e3779b1) ^ (<u32>sequence * 0x85ebca77) ^ <u32>(sequence >> 32);
+}
+
+/** CRC-32C, eight bytes at a time. */
+function checksumOf(at: usize, sizeBytes: u32): u32 {
+  if (!remaindersMade) makeRemainders();
+  let crc: u32 = 0xffffffff;
+  const end = at + sizeBytes;
+  for (; at + 8 <= end; at += 8) {
+    const low = crc ^ load<u32>(at);
+    const high = load<u32>(at, 4);
+    crc =
+      remainderOf(7, low & 0xff) ^
+      remainderOf(6, (low >> 8) & 0xff) ^
+      remainderOf(5, (low >> 16) & 0xff) ^
+      remainderOf(4, low >> 24) ^
+      remainderOf(3, high & 0xff) ^
+      remainderOf(2, (high >> 8) & 0xff) ^
+      remainderOf(1, (high >> 16) & 0xff) ^
+      remainderOf(0, high >> 24);
+  }
+  for (; at < end; at++) crc = remainderOf(0, (crc ^ <u32>load<u8>(at)) & 0xff) ^ (crc >> 8);
+  return ~crc;
+}
+
+// @ts-ignore: decorator
+@inline
+function remainderOf(behind: u32, byte: u32): u32 {
+  return load<u32>(remainders + (<usize>((behind << 8) | byte) << 2));
+}
+
+function makeRemainders(): void {
+  for (let byte: u32 = 0; byte < 256; byte++) {
+    let remainder = byte;
+    for (let bit = 0; bit < 8; bit++) remainder = (remainder >> 1) ^ ((remainder & 1) == 0 ? 0 : POLYNOMIAL);
+    store<u32>(remainders + (<usize>byte << 2), remainder);
+  }
+  for (let at: u32 = 256; at < 8 * 256; at++) {
+    const before = load<u32>(remainders + (<usize>(at - 256) << 2));
+    store<u32>(remainders + (<usize>at << 2), (before >> 8) ^ remainderOf(0, before & 0xff));
+  }
+  remaindersMade = true;
+}
+
+/**
+ * Moves what is used of blocks to a place before them, one behind the other; returns where they end. A log of single
+ * commits is nearly all padding, and touching memory for the first time is what most of reading it costs.
+ */
+export function keepBlocks(at: usize, count: i32, to: usize): usize {
+  for (let i = 0; i < count; i++, at += BLOCK_BYTES) {
+    const sizeBytes = keptBytes(at);
+    memory.copy(to, at, sizeBytes);
+    to += sizeBytes;
+  }
+  return to;
+}
+
+/** Bytes of a block that are used, so many more that the next one begins on a boundary of 16. */
+export function keptBytes(block: usize): usize {
+  return (<usize>HEADER_BYTES + <usize>load<u16>(block, 82) + 15) & ~15;
 }
 
 /** Puts the checksums back and takes the blocks that continue the chain; returns how many. */

@@ -10,6 +10,8 @@ export {
   chainOfStore,
   chainState,
   followBlocks,
+  keepBlocks,
+  keptBytes,
   seedBlocks,
 } from "./chain";
 export { beginRecords, placeAt, placeRecords, recordCount } from "./records";

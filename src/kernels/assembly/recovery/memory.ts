@@ -4,7 +4,7 @@
  */
 let top: usize = (__heap_base + 15) & ~15;
 
-/** Room for so many bytes, on a boundary of 16; zeros, as nobody had it before. */
+/** Room for so many bytes, on a boundary of 16; zeros: nobody had it before, or left it as it was. */
 export function take(sizeBytes: usize): usize {
   const at = top;
   top = reserve(sizeBytes);
@@ -13,7 +13,7 @@ export function take(sizeBytes: usize): usize {
 
 /**
  * Makes sure that the next so many bytes can be taken without the memory being moved; returns where they would end. It
- * grows by half if it can: V8 takes every growth for a reason to collect, and pages nobody touches cost nothing.
+ * grows by half if it can: every growth is a call to the system, and pages nobody touches cost nothing.
  */
 export function reserve(sizeBytes: usize): usize {
   const end = (<u64>top + <u64>sizeBytes + 15) & ~15;

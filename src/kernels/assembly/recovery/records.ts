@@ -1,7 +1,7 @@
 // Records, put together from the blocks' payloads: src/wal/reader.ts does the same, block by block.
+import { keptBytes } from "./chain";
 import { take } from "./memory";
 
-const BLOCK_BYTES: usize = 4096;
 const HEADER_BYTES: usize = 104;
 const KIND_DATA: u32 = 1;
 const KIND_SEAL: u32 = 3;
@@ -35,9 +35,9 @@ export function recordCount(): u32 {
   return <u32>((nextPlace - places) / PLACE_BYTES);
 }
 
-/** Places the records that end in these blocks; returns how many blocks made sense. */
+/** Places the records that end in these blocks, which were kept; returns how many blocks made sense. */
 export function placeRecords(at: usize, count: i32): i32 {
-  for (let i = 0; i < count; i++, at += BLOCK_BYTES) if (!placeBlock(at)) return i;
+  for (let i = 0; i < count; i++, at += keptBytes(at)) if (!placeBlock(at)) return i;
   return count;
 }
 
