@@ -1,6 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { LEAF_ROWS } from "../../src/critical/cold-rows.ts";
 import { Critical } from "../../src/critical/critical.ts";
+import { KernelState } from "../../src/critical/kernel-state.ts";
+import { loadSnapshot } from "../../src/critical/recovery.ts";
 import { decodeHeader, encodeHeader, HEADER_BYTES } from "../../src/critical/snapshot-format.ts";
+import { warmUp } from "../../src/critical/snapshot-writer.ts";
+import { State } from "../../src/critical/state.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { SNAPSHOT_BYTES_MAX } from "../../src/limits.ts";
 import { openTestStore } from "./store.ts";
@@ -41,6 +46,26 @@ describe("a snapshot", () => {
     });
     expect(Object.fromEntries(alone.critical.map("orders").entries())).toEqual(expected);
     expect(Object.fromEntries(store.crash().critical.map("orders").entries())).toEqual(after);
+  });
+
+  it("finds no leaf to fill when it begins, whichever were touched while others were filled", async () => {
+    const { critical, disk } = openTestStore();
+    fill(critical, 30_000);
+    await critical.snapshot();
+    const state = new State();
+    const { entries } = loadSnapshot(disk, "/store/critical", state, () => new KernelState());
+    entries.index(state, 0);
+    entries.finish(state);
+    const [table] = state.tables();
+    const touch = (leaf: number) => table!.slot(table!.cold!.key(leaf * LEAF_ROWS + 5));
+    const leaves = Math.floor(30_000 / LEAF_ROWS);
+    for (let leaf = 10; leaf < leaves; leaf++) touch(leaf);
+    // Long before all those are filled.
+    setImmediate(() => {
+      for (let leaf = 0; leaf < 10; leaf++) touch(leaf);
+    });
+    await warmUp(state);
+    expect(table!.order.warmNext(0)).toBe(-1);
   });
 
   it("is taken when the log has grown enough, and the log is trimmed behind the one before", async () => {
