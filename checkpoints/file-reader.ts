@@ -73,14 +73,15 @@ export class FileReader {
       );
     }
     // A small tensor's part of a shared chunk: at most a few hundred KiB, decoded here.
-    const bytes = this.#engine.chunks.read(first!.chunk.digest).subarray(first!.from, first!.to);
+    const { chunk, from, to } = first!;
+    const bytes = this.#engine.chunks.reader.view(chunk.digest, chunk.rawBytes).subarray(from, to);
     if ("bytes" in target) {
       target.bytes.set(bytes);
       return;
     }
     const file = this.#engine.disk.open(target.path, { access: "write" });
     try {
-      await file.write(bytes, target.offset);
+      await file.write(bytes.slice(), target.offset);
     } finally {
       file.close();
     }

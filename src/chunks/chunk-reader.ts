@@ -64,6 +64,21 @@ export class ChunkReader {
     return bytes;
   }
 
+  /**
+   * Like `read`, in memory of this reader, where the bytes are valid until its next call: for parts of a chunk, of which
+   * the next one is often wanted next. They must be `rawBytes`.
+   */
+  view(digest: Uint8Array, rawBytes: number): Uint8Array {
+    this.#decoded.beginOperation();
+    const bytes = this.#retrying(() => {
+      const entry = this.#lookUp(digest);
+      if (entry.rawBytes !== rawBytes) throw otherSize(digest, entry.rawBytes, rawBytes);
+      return this.#decode(entry, digest, 0);
+    });
+    verify(digest, bytes);
+    return bytes;
+  }
+
   /** Like `read`, into `target`, which must have exactly the chunk's raw size. */
   readInto(digest: Uint8Array, target: Uint8Array): void {
     this.#decoded.beginOperation();

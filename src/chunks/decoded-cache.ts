@@ -15,7 +15,7 @@ export interface DecodedCacheStats {
 export class DecodedCache {
   readonly #limitBytes: number;
   readonly #entries = new Map<string, Uint8Array>();
-  /** Memory to hand out again; chunks of any size fit those of the usual one. */
+  /** Memory to hand out again. */
   readonly #free: ArrayBuffer[] = [];
   #retired: ArrayBuffer[] = [];
   #bytes = 0;
@@ -45,8 +45,9 @@ export class DecodedCache {
 
   /** Memory for a chunk; what it holds is undefined. */
   allocate(sizeBytes: number): Uint8Array {
-    const at = this.#free.findLastIndex((buffer) => buffer.byteLength >= sizeBytes);
-    const buffer = at < 0 ? new ArrayBuffer(Math.max(sizeBytes, BUFFER_BYTES)) : this.#free.splice(at, 1)[0]!;
+    const bufferBytes = bufferBytesFor(sizeBytes);
+    const at = this.#free.findLastIndex((buffer) => buffer.byteLength === bufferBytes);
+    const buffer = at < 0 ? new ArrayBuffer(bufferBytes) : this.#free.splice(at, 1)[0]!;
     return new Uint8Array(buffer, 0, sizeBytes);
   }
 
@@ -74,8 +75,15 @@ export class DecodedCache {
   }
 }
 
-/** What a chunk of 65,536 four-byte elements takes; smaller ones use as much, so that any buffer serves any of them. */
-const BUFFER_BYTES = 1 << 18;
+/**
+ * Buffers come in powers of two, so that one serves all chunks of about its size; whole chunks of tensors fit exactly. A
+ * node of a manifest takes a few KiB, and a hundred of them, decoded while a save looks for its parent, no megabytes.
+ */
+function bufferBytesFor(sizeBytes: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(sizeBytes, BUFFER_BYTES_MIN)));
+}
+
+const BUFFER_BYTES_MIN = 4096;
 
 /** Buffers kept for later: about as many as one operation pushes out of the cache. */
 const FREE_MAX = 8;

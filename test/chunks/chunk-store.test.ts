@@ -331,6 +331,17 @@ describe("the chunk store", () => {
     expect(reopened.chunks.read(chain[4]!)).toEqual(current);
   });
 
+  it("shows a chunk in memory of its own until the next call, checked for its size", async () => {
+    const [large, small] = [bytes(3000), bytes(500)];
+    const [first, second] = await save(engine, [{ bytes: large }, { bytes: small }]);
+    const { reader } = engine.chunks;
+    expect(reader.view(first!, 3000)).toEqual(large);
+    expect(reader.view(second!, 500)).toEqual(small);
+    expect(reader.view(first!, 3000)).toEqual(large);
+    expect(reader.cacheStats()).toMatchObject({ hits: 1, usedBytes: 2 * 4096 });
+    expect(() => reader.view(first!, 2999)).toThrow(/3000 bytes, not 2999/);
+  });
+
   it("never hands out wrong bytes, whichever bit of a pack is flipped", async () => {
     let current = bytes(200);
     let digest: Uint8Array | undefined;
