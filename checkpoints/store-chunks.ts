@@ -359,7 +359,7 @@ export function changed(path: string): StoreError {
 export function writtenTooEarly(tensors: string[]): StoreError {
   return new StoreError(
     "ERR_CONFLICT",
-    `${tensors.slice(0, 3).join(", ")}${tensors.length > 3 ? ", …" : ""}: written after save and before captured`,
+    `${tensors.slice(0, 3).join(", ")}${tensors.length > 3 ? ", ..." : ""}: written after save and before captured`,
     {
       context: { tensors },
       hint: "Nothing was stored under the ref. Await `ticket.tensorCaptured(name)`, or `captured`, before writing a tensor.",

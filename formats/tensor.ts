@@ -177,7 +177,7 @@ export function describeShapeFault(fault: ShapeFault): string {
 /** `[64, 128]`; a long shape is cut, as it only serves a message. */
 export function formatShape(shape: readonly number[]): string {
   const shown = shape.slice(0, 8).join(", ");
-  return shape.length > 8 ? `[${shown}, … ${shape.length} axes]` : `[${shown}]`;
+  return shape.length > 8 ? `[${shown}, ... ${shape.length} axes]` : `[${shown}]`;
 }
 
 /** The typed arrays that may carry a dtype; plain bytes always may. */

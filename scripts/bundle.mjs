@@ -33,14 +33,28 @@ const CHUNKS = {
   cli: ["cli/main"],
 };
 
+/** Where worker threads find their modules, within `dist/`. */
+const THREADS = "threads";
+
+/**
+ * The same for worker threads, from modules of their own without what no job calls: each thread keeps a copy of what it
+ * has loaded, and would keep the library whole. What threads begin with stands alone: it would run in others too.
+ */
+const THREAD_CHUNKS = {
+  files: ["src/disk/real-disk", "src/errors", "src/workers/job"],
+  copying: ["src/capture/drain.job", "src/images/read-image.job", "src/chunks/digest"],
+  coding: ["src/chunks/encode.job", "src/chunks/decode.job", "src/chunks/lmdb-index"],
+};
+const isForThreads = (name) => /\.job$|^src\/workers\/worker$|^src\/wal\/log-worker$/.test(name);
+
 /**
  * Packages of CommonJS (or of both kinds): required, they load in a third to half of the time that importing them
  * takes, which reads their source for names first and loads them in pieces.
  */
 const REQUIRED = {
-  "@napi-rs/blake-hash": { names: ["blake3"], chunk: "disk" },
-  "@node-rs/crc32": { names: ["crc32c"], chunk: "disk" },
-  lmdb: { names: ["open"], chunk: "chunks" },
+  "@napi-rs/blake-hash": { names: ["blake3"], chunk: "disk", threadChunk: "copying" },
+  "@node-rs/crc32": { names: ["crc32c"], chunk: "disk", threadChunk: "copying" },
+  lmdb: { names: ["open"], chunk: "chunks", threadChunk: "coding" },
   msgpackr: { names: ["Packr", "Unpackr"], chunk: "library" },
 };
 const REQUIRED_PREFIX = "required:";
@@ -52,11 +66,11 @@ function importsOf(path) {
   return [...found].map((match) => join(dirname(path), match[1]));
 }
 
-function assignChunks(directory) {
+function assignChunks(directory, chunks, required) {
   const chunkOf = new Map(
-    Object.entries(REQUIRED).map(([name, { chunk }]) => [REQUIRED_PREFIX + name, chunk]),
+    Object.entries(REQUIRED).map(([name, each]) => [REQUIRED_PREFIX + name, each[required]]),
   );
-  for (const [chunk, roots] of Object.entries(CHUNKS)) {
+  for (const [chunk, roots] of Object.entries(chunks)) {
     const left = roots.map((root) => join(directory, `${root}.js`));
     for (let path = left.pop(); path !== undefined; path = left.pop()) {
       if (chunkOf.has(path)) continue;
@@ -68,7 +82,8 @@ function assignChunks(directory) {
 }
 
 /** `import.meta.url` stays what the module's own file would have: jobs, workers and kernels are found by it. */
-function ownUrls(directory) {
+function ownUrls(directory, to) {
+  const within = relative(directory, to);
   const mark = /__urlOf\("([^"]+)"\)/g;
   return {
     name: "own-urls",
@@ -80,7 +95,7 @@ function ownUrls(directory) {
     renderChunk(code, { fileName }) {
       if (!code.includes("__urlOf(")) return undefined;
       const replaced = code.replace(mark, (_, path) => {
-        const from = posix.relative(posix.dirname(fileName), path);
+        const from = posix.relative(posix.dirname(posix.join(within, fileName)), path);
         return `new URL(${JSON.stringify(from.startsWith(".") ? from : `./${from}`)}, import.meta.url).href`;
       });
       return { code: replaced, map: null };
@@ -106,18 +121,29 @@ function requirePackages() {
 
 /** @param modules paths of the modules within `directory`, without `.js` */
 export async function bundle(directory, modules) {
-  const chunkOf = assignChunks(directory);
+  const threads = modules.filter(isForThreads);
+  // First: the library's files take the place of the modules that both are made of.
+  await joinModules(directory, threads, {
+    to: `${directory}/${THREADS}`,
+    chunks: THREAD_CHUNKS,
+    required: "threadChunk",
+  });
+  await joinModules(directory, modules, { to: directory, chunks: CHUNKS, required: "chunk" });
+}
+
+async function joinModules(directory, modules, { to, chunks, required }) {
+  const chunkOf = assignChunks(directory, chunks, required);
   const build = await rolldown({
     input: Object.fromEntries(modules.map((name) => [name, join(directory, `${name}.js`)])),
     platform: "node",
     external: (id) => !/^[./]/.test(id) && !Object.hasOwn(REQUIRED, id) && !id.startsWith(REQUIRED_PREFIX),
     preserveEntrySignatures: "allow-extension",
-    plugins: [ownUrls(directory), requirePackages()],
+    plugins: [ownUrls(directory, to), requirePackages()],
     // Some modules are imported statically here and later there.
     checks: { ineffectiveDynamicImport: false },
   });
   await build.write({
-    dir: directory,
+    dir: to,
     format: "esm",
     sourcemap: true,
     comments: false,
@@ -127,10 +153,10 @@ export async function bundle(directory, modules) {
     chunkFileNames: "chunks/[name].js",
     codeSplitting: {
       includeDependenciesRecursively: false,
-      groups: Object.keys(CHUNKS).map((name, at) => ({
+      groups: Object.keys(chunks).map((name, at) => ({
         name,
         test: (id) => chunkOf.get(id) === name,
-        priority: Object.keys(CHUNKS).length - at,
+        priority: Object.keys(chunks).length - at,
       })),
     },
   });

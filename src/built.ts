@@ -23,3 +23,13 @@ export function builtFile(moduleUrl: string, relative?: string): string {
 export function threadFlags(): { execArgv?: string[] } {
   return process.execArgv.some((flag) => flag.startsWith("--input-type")) ? { execArgv: [] } : {};
 }
+
+/**
+ * Where a worker thread finds a built module: threads have files of their own, with what their jobs use and nothing else.
+ * A module from elsewhere stays where it is.
+ */
+export function threadFile(moduleUrl: string, relative?: string): string {
+  const url = builtFile(moduleUrl, relative);
+  const root = builtFile(new URL("..", import.meta.url).href);
+  return url.startsWith(root) ? `${root}threads/${url.slice(root.length)}` : url;
+}

@@ -77,5 +77,5 @@ export function brokenRule({ rule, problem, offset, tensor }: BrokenRule): Store
 
 /** A name fit for one line of a message: quoted, control characters escaped, cut. */
 export function quoteName(name: string): string {
-  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}...` : name);
 }

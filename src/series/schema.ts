@@ -143,7 +143,7 @@ export function requireColumn(schema: Schema, name: string): Column {
   const known = schema.columns.map((each) => each.name);
   throw new StoreError("ERR_NOT_FOUND", `the series has no column "${name}"`, {
     context: { column: name, columns: known },
-    hint: `Its columns are ${known.slice(0, 20).join(", ")}${known.length > 20 ? ", …" : ""}.`,
+    hint: `Its columns are ${known.slice(0, 20).join(", ")}${known.length > 20 ? ", ..." : ""}.`,
   });
 }
 

@@ -152,7 +152,7 @@ const MEANING: Record<BlockFault | "leftover", string> = {
 /** One line for one description. */
 export function renderBlock(description: BlockDescription): string {
   const { file, block, count, sequence, kind, header, records } = description;
-  const place = `${file} ${String(block).padStart(5)}${count > 1 ? `–${block + count - 1}` : ""}  #${sequence}`;
+  const place = `${file} ${String(block).padStart(5)}${count > 1 ? `-${block + count - 1}` : ""}  #${sequence}`;
   if (header === undefined)
     return `${place}  ${MEANING[kind as BlockFault]}${count > 1 ? ` (${count} blocks)` : ""}`;
   const chain = `epoch ${header.epoch}, write ${header.writeStart}, durable ${header.durableThrough}, ${header.hash.slice(0, 8)}`;

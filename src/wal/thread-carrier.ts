@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { builtFile, threadFlags } from "../built.ts";
+import { threadFile, threadFlags } from "../built.ts";
 import type { Disk, DiskFile, DurableMethod } from "../disk/disk.ts";
 import { type ErrorRecord, fromErrorRecord, StoreError } from "../errors.ts";
 import type { CarriedWrite, WriteCarrier, WriteOutcome } from "./carrier.ts";
@@ -78,7 +78,7 @@ class ThreadCarrier implements WriteCarrier {
     this.#lockPath = `${options.directories[0]}/${WORKER_LOCK_NAME}`;
     const { directories, segmentBlocks, durable, buffers } = options;
     const data: LogWorkerData = { directories, segmentBlocks, durable, buffers, handover: memory };
-    const script = options.script ?? new URL(builtFile(import.meta.url, "./log-worker.js"));
+    const script = options.script ?? new URL(threadFile(import.meta.url, "./log-worker.js"));
     this.#worker = new Worker(script, { name: "varve-log", workerData: data, ...threadFlags() });
     this.#worker.on("error", (error) => this.#ended(error));
     this.#worker.on("exit", (code) => this.#ended(new Error(`the log worker ended with code ${code}`)));

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { builtFile, threadFlags } from "../built.ts";
+import { threadFile, threadFlags } from "../built.ts";
 import { fromErrorRecord, StoreError } from "../errors.ts";
 import { type Job, Moving } from "./job.ts";
 import type { Reply, Request } from "./worker.ts";
@@ -67,7 +67,7 @@ export function createWorkerPool(size: number): WorkerPool {
   let preparing = false;
 
   function start(): Slot {
-    const worker = new Worker(new URL(builtFile(import.meta.url, "./worker.js")), {
+    const worker = new Worker(new URL(threadFile(import.meta.url, "./worker.js")), {
       name: "varve",
       ...threadFlags(),
       // Jobs keep next to nothing on the heap: a small nursery, so that two threads do not cost two large ones.
@@ -135,7 +135,7 @@ export function createWorkerPool(size: number): WorkerPool {
     run<T>(job: Job, args: unknown, moving: ArrayBuffer[] = []): Promise<T> {
       if (closed) return Promise.reject(new StoreError("ERR_CLOSED", "the worker pool is closed"));
       return new Promise<T>((resolve, reject) => {
-        const request = { id: nextId++, url: builtFile(job.url), name: job.name, args };
+        const request = { id: nextId++, url: threadFile(job.url), name: job.name, args };
         queue.push({ request, resolve: resolve as (value: unknown) => void, reject, moving });
         dispatch();
       });
@@ -155,7 +155,7 @@ export function createWorkerPool(size: number): WorkerPool {
       const runs = slots.map(
         (slot, place) =>
           new Promise<unknown>((resolve, reject) => {
-            const request = { id: nextId++, url: builtFile(job.url), name: job.name, args };
+            const request = { id: nextId++, url: threadFile(job.url), name: job.name, args };
             send(slot, { request, resolve, reject, onReport }, place >= WOKEN_AT_ONCE);
           }),
       );

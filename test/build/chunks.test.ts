@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
+import { threadFile as sourceThreadFile } from "../../src/built.ts";
 
 const dist = join(import.meta.dirname, "../../dist");
 const load = (path: string) =>
@@ -50,6 +51,40 @@ describe("the built package", () => {
       const lines = readFileSync(join(dist, "chunks", name), "utf8").split("\n");
       expect(Math.max(...lines.map((line) => line.length)), name).toBeLessThan(8000);
     }
+  });
+
+  it("gives threads files of their own, with no more than their jobs use", async () => {
+    const sizeOf = (files: string[]) => files.reduce((sum, file) => sum + statSync(join(dist, file)).size, 0);
+    const jobs = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter(
+      (path) => path.endsWith(".job.js") && !/^(threads|chunks)\//.test(path),
+    );
+    expect(jobs).toContain("src/chunks/encode.job.js");
+    for (const path of [...jobs, "src/workers/worker.js", "src/wal/log-worker.js"]) {
+      const files = filesOf(join("threads", path));
+      expect(files.filter((file) => !file.startsWith("threads/"))).toEqual([]);
+      expect(sizeOf(files)).toBeLessThan(path.startsWith("src/series") ? 200_000 : 150_000);
+    }
+    expect(sizeOf(filesOf("threads/src/wal/log-worker.js"))).toBeLessThan(50_000);
+    const built = await load("src/built.js");
+    for (const { threadFile, from } of [
+      { threadFile: built["threadFile"] as typeof sourceThreadFile, from: join(dist, jobs[0]!) },
+      { threadFile: sourceThreadFile, from: join(dist, "..", jobs[0]!.replace(/js$/, "ts")) },
+    ]) {
+      const inThreads = pathToFileURL(join(dist, "threads", jobs[0]!)).href;
+      expect(threadFile(pathToFileURL(from).href)).toBe(inThreads);
+    }
+    const elsewhere = "file:///elsewhere/some.job.js";
+    expect((built["threadFile"] as typeof sourceThreadFile)(elsewhere)).toBe(elsewhere);
+  });
+
+  it("is Latin-1 where every store loads it: V8 keeps any other source in two bytes a character", () => {
+    const threads = readdirSync(join(dist, "threads"), { recursive: true, encoding: "utf8" })
+      .filter((path) => path.endsWith(".js"))
+      .map((path) => join("threads", path));
+    const parts = ["ground", "disk", "library", "codec", "columns", "chunks", "features", "series", "state"];
+    const chunks = [...parts, "critical"].map((name) => `chunks/${name}.js`);
+    const isNarrow = (path: string) => !/[\u0100-\uffff]/.test(readFileSync(join(dist, path), "utf8"));
+    expect([...threads, ...chunks].filter((path) => !isNarrow(path))).toEqual([]);
   });
 
   it("reads a handful of files at its start, and none of what it may never need", () => {
