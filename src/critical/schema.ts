@@ -35,7 +35,7 @@ export class MapSchema {
       );
     }
     if (options.upgrade !== undefined && typeof options.upgrade !== "function") {
-      throw invalid(`map ${mapName}: upgrade must be a function`, "upgrade: (value, fromVersion) => …");
+      throw invalid(`map ${mapName}: upgrade must be a function`, "upgrade: (value, fromVersion) => ...");
     }
     this.mapName = mapName;
     this.version = version;

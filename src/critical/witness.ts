@@ -1,6 +1,8 @@
 import { crc32c } from "@node-rs/crc32";
+import { invariant } from "../assert.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import { CRITICAL_NAMES_MAX, NAME_BYTES_MAX } from "../limits.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import type { State } from "./state.ts";
@@ -10,14 +12,20 @@ import type { State } from "./state.ts";
  * put back to an older state, in place or with its whole disk image, nothing inside it can tell; the witness can.
  *
  * ```
- *   two slots of 64 KiB, written in turn: u32 CRC-32C of the rest, u32 length of the rest, u32 generation,
+ *   two slots of 2 MiB, written in turn, as far as is used: u32 CRC-32C of the rest, u32 length of the rest, u32 generation,
  *   u32 count, each: text name, i64 next
  * ```
  *
  * It is written and synced after the log and before a commit that moved a sequence is acknowledged, on the
  * caller's thread: sequences used often should reserve numbers.
  */
-const SLOT_BYTES = 64 << 10;
+const SLOT_BYTES = 2 << 20;
+const HEADER_BYTES = 16;
+// A sequence that the witness has no room for would be moved by a commit that is durable and cannot be acknowledged.
+invariant(
+  HEADER_BYTES + CRITICAL_NAMES_MAX * (2 + NAME_BYTES_MAX + 8) <= SLOT_BYTES,
+  "every sequence a store may have fits into a slot",
+);
 
 export class Witness {
   readonly #file: DiskFile;
@@ -82,13 +90,16 @@ export class Witness {
     if (sizeBytes === 0) return 0;
     let newest: { generation: number; slot: Buffer } | undefined;
     for (const offset of [0, SLOT_BYTES]) {
-      const slot = Buffer.alloc(SLOT_BYTES);
-      if (this.#file.readSync(slot, offset) < 16) continue;
-      const end = 8 + slot.readUInt32LE(4);
-      if (end > SLOT_BYTES || crc32c(slot.subarray(4, end)) !== slot.readUInt32LE(0)) continue;
+      const header = Buffer.alloc(HEADER_BYTES);
+      if (this.#file.readSync(header, offset) < HEADER_BYTES) continue;
+      const end = 8 + header.readUInt32LE(4);
+      if (end < HEADER_BYTES || end > SLOT_BYTES) continue;
+      const slot = Buffer.alloc(end);
+      if (this.#file.readSync(slot, offset) < end) continue;
+      if (crc32c(slot.subarray(4)) !== slot.readUInt32LE(0)) continue;
       const generation = slot.readUInt32LE(8);
       if (generation <= (newest?.generation ?? 0)) continue;
-      newest = { generation, slot: slot.subarray(8, end) };
+      newest = { generation, slot: slot.subarray(8) };
     }
     if (newest === undefined) {
       throw new StoreError("ERR_STORE_CORRUPT", `witness ${this.#path}: neither of its slots reads`, {

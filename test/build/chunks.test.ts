@@ -62,7 +62,7 @@ describe("the built package", () => {
     for (const path of [...jobs, "src/workers/worker.js", "src/wal/log-worker.js"]) {
       const files = filesOf(join("threads", path));
       expect(files.filter((file) => !file.startsWith("threads/"))).toEqual([]);
-      expect(sizeOf(files)).toBeLessThan(path.startsWith("src/series") ? 200_000 : 150_000);
+      expect(sizeOf(files)).toBeLessThan(path.startsWith("src/series") ? 330_000 : 200_000);
     }
     expect(sizeOf(filesOf("threads/src/wal/log-worker.js"))).toBeLessThan(50_000);
     const built = await load("src/built.js");

@@ -3,6 +3,7 @@ import type { Critical } from "../../src/critical/critical.ts";
 import type { Disk, FileStat } from "../../src/disk/disk.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
+import { NAME_BYTES_MAX } from "../../src/limits.ts";
 import { MemoryJournal } from "./memory-journal.ts";
 import { openTestStore } from "./store.ts";
 
@@ -190,6 +191,25 @@ describe("a copy of the store", () => {
     expect(next(unwatched.critical)).toBe(2n);
   });
 
+  it("has a witness with room for every sequence that a store may have", () => {
+    const disk = new SimulatedDisk();
+    const options = { disk, witness: "/other-device/witness" };
+    disk.makeDirectory("/other-device");
+    const store = openTestStore(options);
+    const sequences = Array.from({ length: 4000 }, (_, i) =>
+      store.critical.sequence(`${i}`.padEnd(NAME_BYTES_MAX, "n")),
+    );
+    for (let from = 0; from < sequences.length; from += 500) {
+      store.critical.commit((tx) => {
+        for (const sequence of sequences.slice(from, from + 500)) tx.next(sequence);
+      });
+    }
+    const old = store.journal.crashed();
+    store.critical.commit((tx) => tx.next(sequences.at(-1)!));
+    const rolledBack = openTestStore({ ...options, journal: old });
+    expect(codeOf(() => next(rolledBack.critical, sequences[0]!.name))).toBe("ERR_SEQUENCE_FENCED");
+  });
+
   it("has a witness that says so when neither of its slots reads", () => {
     const disk = new SimulatedDisk();
     const options = { disk, witness: "/other-device/witness" };
@@ -197,7 +217,7 @@ describe("a copy of the store", () => {
     const store = openTestStore(options);
     next(store.critical);
     next(store.critical);
-    for (const bit of [64, 64 + 65_536 * 8]) disk.flipBit("/other-device/witness", bit);
+    for (const bit of [64, 64 + (2 << 20) * 8]) disk.flipBit("/other-device/witness", bit);
     expect(codeOf(() => store.crash())).toBe("ERR_STORE_CORRUPT");
   });
 });
