@@ -20,6 +20,30 @@ export function checkKey(key: unknown): asserts key is string {
   }
 }
 
+const BOUNDS = ["from", "to", "prefix"] as const;
+const RANGE_OPTIONS: readonly string[] = [...BOUNDS, "reverse", "limit"];
+
+/** An option that is misspelled, or no bound, would quietly mean the whole map. @throws ERR_INVALID_ARGUMENT */
+export function checkRange(range: object): void {
+  const wrong = wrongOf(range as Record<string, unknown>);
+  if (wrong === undefined) return;
+  throw new StoreError("ERR_INVALID_ARGUMENT", `a range of keys: ${wrong}`, {
+    hint: "It takes from, to and prefix (strings), reverse (true or false) and limit (a number, 0 or more).",
+  });
+}
+
+function wrongOf(range: Record<string, unknown>): string | undefined {
+  if (typeof range !== "object" || range === null) return `${String(range)} is none`;
+  for (const name of Object.keys(range)) if (!RANGE_OPTIONS.includes(name)) return `unknown option ${name}`;
+  for (const name of BOUNDS) {
+    if (range[name] !== undefined && typeof range[name] !== "string") return `${name} must be a string`;
+  }
+  const { reverse, limit } = range;
+  if (reverse !== undefined && typeof reverse !== "boolean") return "reverse must be true or false";
+  if (limit === undefined || (typeof limit === "number" && limit >= 0)) return undefined;
+  return `limit must be a number, 0 or more, not ${String(limit)}`;
+}
+
 /** An expiry as a number of microseconds. @throws ERR_INVALID_ARGUMENT */
 export function checkTime(timeUs: unknown): number {
   if (typeof timeUs === "bigint" && timeUs > 0n && timeUs < TIME_MAX) return Number(timeUs);

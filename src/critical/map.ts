@@ -1,3 +1,4 @@
+import { checkRange } from "./arguments.ts";
 import type { Critical } from "./critical.ts";
 import type { SlotCursor } from "./ordered-slots.ts";
 import type { Entry, Slot, Table } from "./table.ts";
@@ -162,8 +163,9 @@ export function versioned<V>(table: Table, key: string, entry: Entry): Versioned
   return result;
 }
 
-/** The bounds of a range with its prefix worked in. */
+/** The bounds of a range with its prefix worked in. @throws ERR_INVALID_ARGUMENT */
 export function bounds(range: KeyRange): { from: string | undefined; to: string | undefined } {
+  checkRange(range);
   const { prefix } = range;
   let { from, to } = range;
   if (prefix !== undefined && prefix !== "") {

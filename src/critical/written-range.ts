@@ -12,8 +12,8 @@ export function* walkWritten<V>(
   range: KeyRange,
   entryOf: (key: string) => Entry | undefined,
 ): Generator<VersionedEntry<V>> {
-  const reverse = range.reverse === true;
   const { from, to } = bounds(range);
+  const reverse = range.reverse === true;
   let left = range.limit ?? Number.POSITIVE_INFINITY;
   const added = [...table.overlay.keys()].filter(
     (key) =>

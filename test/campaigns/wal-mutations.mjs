@@ -206,7 +206,7 @@ function tryMutant({ file, from, to, also = [] }) {
     }
     writeFileSync(join(copy, file), text);
     if (file.startsWith(KERNEL)) buildKernel(copy);
-    const suites = ["format", "chain", "plain-chain", "faults", "mirror", "crash"].map(
+    const suites = ["format", "chain", "plain-chain", "faults", "mirror", "segment-names", "crash"].map(
       (name) => `test/wal/${name}`,
     );
     const run = spawnSync("node_modules/.bin/vitest", ["run", "--bail=1", ...suites], {

@@ -113,4 +113,27 @@ describe("what is no option", () => {
     expect(codeOf(() => critical.commit(() => 1, { idempotencyKey: "\ud800" }))).toBe("ERR_INVALID_ARGUMENT");
     expect(codeOf(() => critical.commit(() => 1, { actor: "\ud800" }))).toBe("ERR_INVALID_ARGUMENT");
   });
+
+  it.each([
+    [{ form: "a" }, "form"],
+    [{ from: 5 }, "from"],
+    [{ prefix: null }, "prefix"],
+    [{ reverse: "no" }, "reverse"],
+    [{ limit: Number.NaN }, "limit"],
+    [{ limit: -1 }, "limit"],
+    [null, "null"],
+  ])("is a range that would quietly be the whole map: %j", (given, named) => {
+    const { critical } = openTestStore();
+    const map = critical.map<number>("positions");
+    const { lsn } = critical.commit((tx) => tx.put(map, "BTC", 1));
+    const range = given as never;
+    for (const walk of [
+      () => [...map.keys(range)],
+      () => [...map.at(lsn).entries(range)],
+      () => critical.commit((tx) => [...tx.entries(map, range)]),
+    ]) {
+      const { code, message } = errorOf(walk);
+      expect([code, message]).toEqual(["ERR_INVALID_ARGUMENT", expect.stringContaining(named)]);
+    }
+  });
 });
