@@ -37,6 +37,12 @@ export function lockDirectory(disk: Disk, directory: string): DiskFile {
   return file;
 }
 
+/** Whether two paths, of which the first is locked, lead to one directory. */
+export function sharesLock(disk: Disk, locked: string, other: string): boolean {
+  const [a, b] = [locked, other].map((directory) => disk.stat(`${directory}/${LOCK_NAME}`));
+  return a !== undefined && a.inode === b?.inode && a.device === b.device;
+}
+
 /** The process that writes the directory now, if one does; its id is 0 where it could not be read. */
 export function findWriter(disk: Disk, directory: string): { pid: number } | undefined {
   let file: DiskFile;

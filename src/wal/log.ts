@@ -23,6 +23,7 @@ import {
   writeOf,
 } from "./journal.ts";
 import { LatencyHistogram } from "./latency.ts";
+import { mirrorLost, noSegment, poisonedBy, tooLarge } from "./log-errors.ts";
 import type { LogStats } from "./log-stats.ts";
 import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
 import { readEntries, scanEntries } from "./read-log.ts";
@@ -39,7 +40,8 @@ const SPLIT_RECORDS_MIN = 48;
 /** What `openLog` has made ready. */
 export interface LogParts {
   options: LogOptions;
-  lock: DiskFile;
+  /** Of the log, and of its mirror. */
+  locks: DiskFile[];
   copies: Segments[];
   chain: Chain;
   firstLsns: Map<number, number>;
@@ -60,7 +62,7 @@ export class WriteAheadLog implements Journal {
   /** Payload bytes one record may have here. */
   readonly recordBytesMax: number;
   readonly #options: LogOptions;
-  readonly #lock: DiskFile;
+  readonly #locks: readonly DiskFile[];
   readonly #chain: Chain;
   readonly #report: OpenReport;
   readonly #gathering: Gathering;
@@ -86,7 +88,7 @@ export class WriteAheadLog implements Journal {
   constructor(parts: LogParts) {
     const { options, chain } = parts;
     this.#options = options;
-    this.#lock = parts.lock;
+    this.#locks = parts.locks;
     this.#copies = parts.copies;
     this.#chain = chain;
     this.#report = parts.report;
@@ -203,7 +205,7 @@ export class WriteAheadLog implements Journal {
       await this.#carrier?.close();
       await this.#keeper.idle();
       for (const copy of this.#copies) copy.close();
-      this.#lock.close();
+      for (const lock of this.#locks) lock.close();
     }
   }
 
@@ -215,14 +217,7 @@ export class WriteAheadLog implements Journal {
     this.#checkOpen();
     if (this.#poison !== undefined) throw this.#poison;
     if (size <= this.recordBytesMax) return;
-    throw new StoreError(
-      "ERR_LIMIT",
-      `a log record of ${size} bytes is over the limit of ${this.recordBytesMax}`,
-      {
-        context: { limit: this.recordBytesMax, sizeBytes: size },
-        hint: "Split the change into several commits.",
-      },
-    );
+    throw tooLarge(size, this.recordBytesMax);
   }
 
   /** In a microtask, so that whoever was just answered can join with the next record. */
@@ -239,16 +234,36 @@ export class WriteAheadLog implements Journal {
   #startGathered(kind: BlockKind = "data"): void {
     if (this.#poison !== undefined || this.#isClosed) return;
     if (!this.#keeper.isReady(this.#gathering.blockCount)) {
-      void this.#keeper.prepare().then(() => {
-        if (this.#keeper.isReady(this.#gathering.blockCount)) this.#flushSoon();
-        else this.#refuseGathered();
-      });
+      void this.#keeper.prepare().then(() => this.#startPrepared());
       return;
     }
     this.#carrier ??= this.#createCarrier();
     const write = this.#gathering.take(this.#chain, kind);
     this.#inFlight = write;
     this.#carrier.start(write, this.#carried);
+  }
+
+  /** Segments have been prepared for the gathered records, or that failed. */
+  #startPrepared(): void {
+    // Then the end of that write goes on with what has gathered.
+    if (this.#inFlight !== undefined || this.#poison !== undefined || this.#isClosed) return;
+    try {
+      this.#makeReady(this.#gathering.blockCount);
+      this.#flushSoon();
+    } catch (error) {
+      this.#refuseGathered(error);
+    }
+  }
+
+  /** On the caller's thread, while no write is on its way. A mirror that has no place for the blocks has failed. */
+  #makeReady(blocks: number): void {
+    if (this.#keeper.isReady(blocks)) return;
+    const mirrorFailed = this.#keeper.makeReady(blocks);
+    if (mirrorFailed === undefined) return;
+    this.#dropMirror(mirrorFailed, []);
+    if (this.#poison !== undefined) throw this.#poison;
+    // The note of it took a block.
+    this.#keeper.makeReady(blocks);
   }
 
   /** The disk gets what has gathered before the callers of this group get their answers. */
@@ -298,8 +313,7 @@ export class WriteAheadLog implements Journal {
   /** Writes the gathered records on the caller's thread; throws when that failed. */
   #writeGathered(kind: BlockKind = "data"): void {
     try {
-      if (!this.#keeper.isReady(this.#gathering.blockCount))
-        this.#keeper.makeReady(this.#gathering.blockCount);
+      this.#makeReady(this.#gathering.blockCount);
     } catch (error) {
       this.#refuseGathered(error);
       throw error;
@@ -317,13 +331,8 @@ export class WriteAheadLog implements Journal {
    * There is no segment for the gathered records: none was written, all are refused and all behind them, and
    * nothing is lost by it.
    */
-  #refuseGathered(cause?: unknown): void {
-    const error = new StoreError("ERR_DISK_FULL", "the log found no space for its next segment", {
-      cause,
-      retryable: true,
-      hint: "Free some space; nothing that was acknowledged is affected.",
-    });
-    this.#refuseAll(error);
+  #refuseGathered(cause: unknown): void {
+    this.#refuseAll(noSegment(cause));
   }
 
   #refuseAll(error: StoreError): void {
@@ -339,7 +348,7 @@ export class WriteAheadLog implements Journal {
 
   /** A write has ended: everything in it is durable, or the log is poisoned. */
   #settle(write: GatheredWrite, outcome: WriteOutcome): void {
-    if (outcome.mirrorFailed !== undefined) this.#dropMirror(write, outcome.mirrorFailed);
+    if (outcome.mirrorFailed !== undefined) this.#dropMirror(outcome.mirrorFailed, write.waiters);
     else if (outcome.failed !== undefined) this.#poisonWith(outcome.failed, write.waiters);
     if (this.#poison !== undefined) return;
     this.#chain.durableThrough = this.#chain.nextSequence - 1;
@@ -373,24 +382,16 @@ export class WriteAheadLog implements Journal {
   }
 
   #poisonWith(cause: StoreError, waiters: readonly (Waiter | undefined)[]): void {
-    this.#poison = new StoreError(
-      "ERR_POISONED",
-      `the log could not be written (${cause.message}): it takes no more commits until it is opened again`,
-      {
-        cause,
-        context: cause.context,
-        hint: "Reopen the store; every acknowledged commit is there. The failed one may or may not be.",
-      },
-    );
+    this.#poison = poisonedBy(cause);
     for (const waiter of waiters) waiter?.reject(this.#poison);
     this.#refuseAll(this.#poison);
   }
 
   /**
-   * The log has the write and the mirror has not. That the log goes on alone, in a higher epoch, is durable before
-   * the write is acknowledged: the mirror can never again speak for the end of the log.
+   * The log has a write and the mirror has not, or has no place for it. That the log goes on alone, in a higher epoch, is
+   * durable before the write is acknowledged: the mirror can never again speak for the end of the log.
    */
-  #dropMirror(write: GatheredWrite, cause: StoreError): void {
+  #dropMirror(cause: StoreError, waiters: readonly (Waiter | undefined)[]): void {
     const mirror = this.#copies[1];
     invariant(mirror !== undefined, "a log without a mirror cannot lose it");
     this.#copies = this.#copies.slice(0, 1);
@@ -403,15 +404,9 @@ export class WriteAheadLog implements Journal {
       writeOpenBlock(this.#copies, this.#chain, FLAG_MIRROR_DROPPED);
       this.#counts.deviceBytes += BLOCK_BYTES;
     } catch (error) {
-      this.#poisonWith(error as StoreError, write.waiters);
+      this.#poisonWith(error as StoreError, waiters);
     }
-    this.#warn(
-      new StoreError("ERR_IO", `the mirror ${mirror.directory} failed and was dropped: ${cause.message}`, {
-        cause,
-        context: { directory: mirror.directory },
-        hint: "Repair or replace the device and open the store again: the mirror is brought up to date then.",
-      }),
-    );
+    this.#warn(mirrorLost(mirror.directory, cause));
   }
 
   #armSeal(): void {
@@ -435,7 +430,7 @@ export class WriteAheadLog implements Journal {
   /** A log without space for its seal is whole all the same. */
   #sealAtClose(): void {
     try {
-      this.#keeper.makeReady(1);
+      this.#makeReady(1);
     } catch (error) {
       this.#warn(error as StoreError);
       return;

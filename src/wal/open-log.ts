@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { invariant } from "../assert.ts";
 import { allocatePages } from "../disk/aligned.ts";
-import type { Disk, DurableMethod } from "../disk/disk.ts";
+import type { Disk, DiskFile, DurableMethod } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
-import { lockDirectory } from "../disk/lock.ts";
+import { lockDirectory, sharesLock } from "../disk/lock.ts";
 import { StoreError } from "../errors.ts";
 import { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { WAL_SEGMENT_BLOCKS, WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
@@ -50,10 +50,11 @@ export interface OpenReport {
 const REPAIR_BLOCKS = 256;
 
 /**
- * Opens a log for writing. In order: take the lock, follow the chain to its end, repair what a mirror can, make
+ * Opens a log for writing. In order: take the locks, follow the chain to its end, repair what a mirror can, make
  * durable what was read, and durably write an open block with the next epoch. Only then may anything be appended.
  *
- * @throws ERR_STORE_LOCKED, ERR_STORE_CORRUPT, ERR_STORE_VERSION, ERR_IO, ERR_DISK_FULL
+ * @throws ERR_STORE_LOCKED, ERR_STORE_CORRUPT, ERR_STORE_VERSION, ERR_IO, ERR_DISK_FULL; ERR_INVALID_ARGUMENT for a
+ *   mirror that is the log itself
  */
 export function openLog(options: LogOptions): WriteAheadLog {
   const { disk, directory, storeId } = options;
@@ -61,9 +62,10 @@ export function openLog(options: LogOptions): WriteAheadLog {
   invariant(storeId.byteLength === STORE_ID_BYTES, "a store id has 16 bytes");
   const directories = options.mirror === undefined ? [directory] : [directory, options.mirror];
   for (const each of directories) makeDurableDirectory(disk, each);
-  const lock = lockDirectory(disk, directory);
+  const locks: DiskFile[] = [];
   const copies: Segments[] = [];
   try {
+    lockAll(disk, directories, locks);
     const startedUs = performance.now() * 1000;
     const kernel = options.kernel ?? new RecoveryKernel();
     const recovery = recover({ disk, directories, storeId, segmentBlocks, kernel });
@@ -76,12 +78,26 @@ export function openLog(options: LogOptions): WriteAheadLog {
     const recoveryUs = performance.now() * 1000 - startedUs;
     const report: OpenReport = { torn: recovery.torn, repaired, recoveryUs };
     const { firstLsns, read: recovered } = recovery;
-    return new WriteAheadLog({ options, lock, copies, chain, firstLsns, report, recovered });
+    return new WriteAheadLog({ options, locks, copies, chain, firstLsns, report, recovered });
   } catch (error) {
     for (const copy of copies) copy.close();
-    lock.close();
+    for (const lock of locks) lock.close();
     throw error;
   }
+}
+
+/** The mirror is locked as well: two copies of a store, each with a lock of its own, would write it by turns. */
+function lockAll(disk: Disk, directories: readonly string[], locks: DiskFile[]): void {
+  const [directory, mirror] = directories;
+  locks.push(lockDirectory(disk, directory!));
+  if (mirror === undefined) return;
+  if (sharesLock(disk, directory!, mirror)) {
+    throw new StoreError("ERR_INVALID_ARGUMENT", `the mirror ${mirror} is the log's own directory`, {
+      context: { directories },
+      hint: "Name a directory on another device.",
+    });
+  }
+  locks.push(lockDirectory(disk, mirror));
 }
 
 function checkedSegmentBlocks(segmentBlocks: number): number {

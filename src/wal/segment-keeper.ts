@@ -72,10 +72,17 @@ export class SegmentKeeper {
     return true;
   }
 
-  /** Makes that so on the caller's thread; throws when there is no space. */
-  makeReady(blocks: number): void {
+  /** Makes that so on the caller's thread; throws when the log has no space, and says what the mirror lacks. */
+  makeReady(blocks: number): StoreError | undefined {
     const last = this.ordinalOf(this.#chain.nextSequence + blocks - 1);
-    for (const copy of this.#copies) if (!copy.isReady(last)) copy.ensureSync(last);
+    const [log, mirror] = this.#copies;
+    if (!log!.isReady(last)) log!.ensureSync(last);
+    try {
+      if (mirror?.isReady(last) === false) mirror.ensureSync(last);
+      return undefined;
+    } catch (error) {
+      return error as StoreError;
+    }
   }
 
   /** The same off the caller's thread; ends when all work ahead has ended, well or not. */

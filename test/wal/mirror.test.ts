@@ -157,6 +157,46 @@ describe(`a mirror of the log (VARVE_SEED=${seed})`, () => {
     expect(values(open(disk.crashed()))).toEqual([1, 2, 3]);
   });
 
+  it("that has no place for the next blocks is dropped too, and the log goes on", async () => {
+    for (const isAsync of [false, true]) {
+      for (const on of ["open", "write"] as const) {
+        const disk = freshDisk();
+        const warnings: StoreError[] = [];
+        const log = open(disk, DIRECTORY, MIRROR, warnings);
+        await log.append(record(1));
+        // Its device is full, or gone with the directory: what is made ahead fails, and what is made at the last moment.
+        disk.inject({
+          on,
+          path: `${MIRROR}/wal-new`,
+          times: 1e9,
+          effect: { kind: on === "open" ? "EIO" : "ENOSPC" },
+        });
+        for (let value = 2; value <= 60; value++) {
+          if (isAsync) await log.append(record(value));
+          else log.appendSync(record(value));
+        }
+        expect(log.stats()).toMatchObject({ mirror: "dropped", epoch: 2 });
+        expect(warnings.some(({ message }) => message.includes("was dropped"))).toBe(true);
+        const killed = disk.killed();
+        expect(values(alone(killed.killed()))).toEqual(upTo(60));
+        const both = killed.crashed();
+        expect(values(open(both))).toEqual(upTo(60));
+        expect(values(alone(both.killed(), MIRROR))).toEqual(upTo(60));
+      }
+    }
+  });
+
+  it("belongs to one log at a time, and is never the log itself", async () => {
+    const disk = freshDisk();
+    const log = open(disk);
+    log.appendSync(record(1));
+    expect(codeOf(() => open(disk, "/store/copy", MIRROR))).toBe("ERR_STORE_LOCKED");
+    await log.close();
+    expect(codeOf(() => open(disk, DIRECTORY, `${DIRECTORY}/.`))).toBe("ERR_INVALID_ARGUMENT");
+    // What was refused holds no lock.
+    expect(values(open(disk))).toEqual([1]);
+  });
+
   it("poisons nothing by itself, but with the log's own failure nothing is acknowledged", () => {
     const disk = freshDisk();
     const log = open(disk);
