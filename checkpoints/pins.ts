@@ -54,9 +54,9 @@ export class Pins {
   async pin(record: VersionRecord): Promise<PinnedModel> {
     const image = this.#open(record);
     if (image !== undefined) {
-      const mapped = this.#images.map(image);
-      if (mapped !== undefined) return this.#mapped(record, image, mapped);
-      const read = await this.#readAll(record, image);
+      const memory = this.#images.map(image);
+      if (memory !== undefined) return this.#mapped(record, image, memory);
+      const read = await this.#readAll(record, image).finally(() => image.file.close());
       if (read !== undefined) return read;
     }
     return this.#fromChunks(record);
