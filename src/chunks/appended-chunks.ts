@@ -25,6 +25,10 @@ export class AppendedChunks {
     this.#rows.setUint8(at + 27, entry.depth);
   }
 
+  get size(): number {
+    return this.#digests.size;
+  }
+
   has(digest: Uint8Array): boolean {
     return this.#digests.has(digest);
   }

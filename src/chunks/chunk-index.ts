@@ -14,6 +14,12 @@ export interface ChunkIndex {
   entries(): Iterable<{ digest: Uint8Array; entry: ChunkEntry }>;
   /** Applies all changes or none; durable when it resolves. A failure poisons the index: `ERR_POISONED` after it. */
   commit(changes: IndexChanges): Promise<void>;
+  /**
+   * To be asked before that many entries are committed: a full disk is refused while it does no harm, as after a commit
+   * that meets it the store has to be opened again.
+   * @throws `ERR_DISK_FULL`
+   */
+  requireSpace(entries: number): void;
   /** Sees what other processes have committed since the last look. */
   refresh(): void;
   /** Bytes of the index on disk. */

@@ -286,13 +286,15 @@ export class ChunkSave {
     await this.#appending;
     if (this.#pack === undefined) return { indexBytes: 0 };
     const { writer, isNew } = this.#pack;
+    const { index } = this.#store;
+    // Refused here, the frames are cut off again.
+    index.requireSpace(this.#appended.size);
     const writtenBytes = writer.sizeBytes;
     await writer.sync();
     this.storedBytes += writer.sizeBytes - writtenBytes;
     if (isNew) this.#store.packs.disk.syncDirectory(this.#store.packs.directory);
     // From here on the frames stay, whatever happens: a commit of the index that fails may have been seen by others.
     this.#pack = { writer, startBytes: writer.sizeBytes, startFrames: writer.frameCount, isNew: false };
-    const { index } = this.#store;
     const before = index.sizeBytes();
     await index.commit({
       puts: this.#entries((digest) => !this.#replaced.has(digest)),

@@ -18,6 +18,12 @@ import { DIGEST_BYTES, SHORT_DIGEST_BYTES } from "./digest.ts";
 /** Written with the first commit; an index without it has never been completed. Five bytes: no digest, no pack. */
 const FORMAT_KEY = Buffer.from("FRMT1", "latin1");
 
+const PAGE_BYTES = 4096;
+/** A key and its value in pages that are half full. */
+const ENTRY_BYTES = 256;
+/** Inner pages, LMDB's list of free ones, and what the version log appends next. */
+const SPARE_BYTES = 128 << 10;
+
 /**
  * The index on LMDB, shared by all processes that have the store open.
  *
@@ -172,16 +178,37 @@ export class LmdbIndex implements ChunkIndex {
       this.#poisoned = error;
       const cause = await this.#causeOf(error);
       const message = cause instanceof Error ? cause.message : String(cause);
-      const full = /ENOSPC|No space|MDB_MAP_FULL/i.test(message);
+      // LMDB takes a short write, as a full disk makes it, for an error of the device.
+      const full = /ENOSPC|No space|MDB_MAP_FULL/i.test(message) || !this.#hasSpace(1);
       throw new StoreError(
         full ? "ERR_DISK_FULL" : "ERR_IO",
-        `${this.#directory}: writing the index failed: ${message}`,
+        `${this.#directory}: writing the index failed: ${full ? "the disk is full" : message}`,
         {
           cause,
           hint: "The previous version is intact. Close and reopen the store before writing again.",
         },
       );
     }
+  }
+
+  requireSpace(entries: number): void {
+    if (this.#hasSpace(entries)) return;
+    throw new StoreError(
+      "ERR_DISK_FULL",
+      `${this.#directory}: no space to write the index: the disk is full`,
+      {
+        context: { path: this.#directory, entries },
+        retryable: true,
+        hint: "Free some space (varve gc, varve prune) and try again; what was durable before is untouched.",
+      },
+    );
+  }
+
+  /** Whether the disk has room for the pages that so many entries change: each its own, or all there are and new ones. */
+  #hasSpace(entries: number): boolean {
+    const freeBytes = this.#disk.freeBytes(this.#directory);
+    const changedBytes = Math.min(entries * PAGE_BYTES, this.sizeBytes() + entries * ENTRY_BYTES);
+    return freeBytes === undefined || freeBytes >= changedBytes + SPARE_BYTES;
   }
 
   /**

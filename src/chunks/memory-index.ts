@@ -56,6 +56,8 @@ export class MemoryIndex implements ChunkIndex {
 
   refresh(): void {}
 
+  requireSpace(): void {}
+
   sizeBytes(): number {
     return 0;
   }

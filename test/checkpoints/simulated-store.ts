@@ -97,6 +97,8 @@ class KeptIndex implements ChunkIndex {
   entries() {
     return this.#memory.entries();
   }
+  requireSpace(): void {}
+
   refresh(): void {
     this.#memory = this.#load() ?? this.#memory;
   }
