@@ -1,4 +1,4 @@
-import { crc32c } from "@node-rs/crc32";
+import { crc32cTables } from "./crc32c.ts";
 
 /**
  * Finds the one bit whose flip explains a wrong CRC-32C, or `undefined` when no single bit does.
@@ -14,12 +14,9 @@ import { crc32c } from "@node-rs/crc32";
  * @returns the bit's number, counted from the first byte's lowest bit
  */
 export function flippedBit(bytes: Uint8Array, wanted: number, found: number): number | undefined {
-  const difference = (wanted ^ found) >>> 0;
+  const difference = wanted ^ found;
   if (difference === 0) return undefined;
-  const effects = Array.from(
-    { length: 8 },
-    (_, bit) => (crc32c(Uint8Array.of(1 << bit)) ^ crc32c(ZERO)) >>> 0,
-  );
+  const effects = Int32Array.from({ length: 8 }, (_, bit) => TABLE[1 << bit]!);
   for (let at = bytes.byteLength - 1; at >= 0; at--) {
     for (let bit = 0; bit < 8; bit++) {
       if (effects[bit] === difference) return at * 8 + bit;
@@ -29,17 +26,11 @@ export function flippedBit(bytes: Uint8Array, wanted: number, found: number): nu
   return undefined;
 }
 
-const ZERO = new Uint8Array(1);
-
-/** CRC-32C's table for one byte, reflected polynomial 0x82f63b78 (RFC 3720, appendix B.4). */
-const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let value = byte;
-  for (let i = 0; i < 8; i++) value = value & 1 ? (value >>> 1) ^ 0x82f63b78 : value >>> 1;
-  return value;
-});
+/** What a byte does to the checksum of bytes that end with it. */
+const TABLE = crc32cTables(1);
 
 function followedByZero(effect: number): number {
-  return ((effect >>> 8) ^ TABLE[effect & 0xff]!) >>> 0;
+  return (effect >>> 8) ^ TABLE[effect & 0xff]!;
 }
 
 /** Flips a bit of `bytes` in place. */

@@ -1,3 +1,5 @@
+import { CRC32C_POLYNOMIAL, crc32cTables } from "../crc32c.ts";
+
 /**
  * The CRC-32C of bytes from another start, without another look at the bytes.
  *
@@ -6,8 +8,7 @@
  * checksum while it is in its cache; the one that learns where it will lie adds the place.
  */
 
-/** CRC-32C, Castagnoli, bits reversed: x^0 is the highest bit. */
-const POLYNOMIAL = 0x82f63b78;
+/** The polynomial 1, bits reversed. */
 const ONE = 0x80000000;
 
 /** x^(8 * 2^k) modulo the polynomial: 32 squarings reach any size below 4 GiB. */
@@ -32,17 +33,12 @@ function product(a: number, b: number): number {
       sum ^= factor;
       if ((a & (bit - 1)) === 0) break;
     }
-    factor = (factor & 1) !== 0 ? (factor >>> 1) ^ POLYNOMIAL : factor >>> 1;
+    factor = (factor & 1) !== 0 ? (factor >>> 1) ^ CRC32C_POLYNOMIAL : factor >>> 1;
   }
   return sum >>> 0;
 }
 
-/** The checksum of each single byte: a pass over bytes takes one step for each. */
-const BYTES = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = (crc & 1) !== 0 ? (crc >>> 1) ^ POLYNOMIAL : crc >>> 1;
-  return crc;
-});
+const BYTES = crc32cTables(1);
 
 /**
  * `crc32c(bytes.subarray(start, end), seed)` for the few dozen bytes of a small frame's header, which take less time than

@@ -1,4 +1,5 @@
 import { crc32c } from "@node-rs/crc32";
+import { crc32cTables } from "../crc32c.ts";
 
 /** CRC-32C (Castagnoli, RFC 3720 appendix B.4) of bytes, as an unsigned number. */
 export function checksumOf(bytes: Uint8Array): number {
@@ -13,37 +14,12 @@ export function checksumWithin(bytes: Uint8Array, view: DataView, from: number, 
   return to - from > OWN_BYTES ? crc32c(bytes.subarray(from, to)) : sumUp(bytes, view, from, to);
 }
 
-/** What each byte does to the remainder that lies 0 to 7 bytes after it. */
-const TABLES = makeTables();
-const [T0, T1, T2, T3, T4, T5, T6, T7] = TABLES as [
-  Int32Array,
-  Int32Array,
-  Int32Array,
-  Int32Array,
-  Int32Array,
-  Int32Array,
-  Int32Array,
-  Int32Array,
-];
+const TABLES = crc32cTables(8);
+const [T0, T1, T2, T3, T4, T5, T6, T7] = [0, 1, 2, 3, 4, 5, 6, 7].map((behind) =>
+  TABLES.subarray(behind * 256, (behind + 1) * 256),
+) as [Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array];
 
-function makeTables(): Int32Array[] {
-  const tables = Array.from({ length: 8 }, () => new Int32Array(256));
-  for (let byte = 0; byte < 256; byte++) {
-    let remainder = byte;
-    for (let bit = 0; bit < 8; bit++)
-      remainder = (remainder >>> 1) ^ ((remainder & 1) === 1 ? 0x82f6_3b78 : 0);
-    tables[0]![byte] = remainder;
-  }
-  for (let behind = 1; behind < 8; behind++) {
-    for (let byte = 0; byte < 256; byte++) {
-      const before = tables[behind - 1]![byte]!;
-      tables[behind]![byte] = tables[0]![before & 0xff]! ^ (before >>> 8);
-    }
-  }
-  return tables;
-}
-
-/** Eight bytes at a time ("slicing by 8", Kounavis and Berry 2005). */
+/** Eight bytes at once: rows come one after the other, and the tables stay in the cache. */
 function sumUp(bytes: Uint8Array, view: DataView, from: number, to: number): number {
   let sum = -1;
   let at = from;

@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import { crc32cTables } from "../crc32c.ts";
 
 type Crc32c = (bytes: Uint8Array, initial?: number) => number;
 let loadedCrc: Crc32c | undefined;
@@ -6,27 +7,8 @@ let loadedCrc: Crc32c | undefined;
 /** Up to here the loop below is faster than a call into the library, which a commit finds in no cache. */
 const LOOP_BYTES_MAX = 1024;
 
-/** The reversed polynomial of Castagnoli, Bräuer and Herrmann (1993). */
-const POLYNOMIAL = 0x82f63b78;
-
-/** Remainders of each byte with 0 to 3 bytes behind it: slicing by four (Kounavis and Berry, Intel, 2005). */
-const tables = makeTables();
-
-function makeTables(): Int32Array {
-  const made = new Int32Array(4 * 256);
-  for (let byte = 0; byte < 256; byte++) {
-    let remainder = byte;
-    for (let bit = 0; bit < 8; bit++) {
-      remainder = (remainder & 1) === 0 ? remainder >>> 1 : (remainder >>> 1) ^ POLYNOMIAL;
-    }
-    made[byte] = remainder;
-  }
-  for (let at = 256; at < made.length; at++) {
-    const before = made[at - 256]!;
-    made[at] = (before >>> 8) ^ made[before & 0xff]!;
-  }
-  return made;
-}
+/** Four bytes at once: their tables fit beside what else a commit has in the cache. */
+const tables = crc32cTables(4);
 
 /**
  * CRC-32C (Castagnoli) of the first `length` bytes of a block. A solo commit has a few hundred of them.
