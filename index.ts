@@ -83,15 +83,17 @@ export type {
 export type { HistogramSummary } from "./src/critical/histogram.ts";
 export type { HistoryOptions, HistoryStats } from "./src/critical/history.ts";
 export type { IdempotencyOptions } from "./src/critical/idempotency.ts";
-export type { CriticalMap, KeyRange, PastMap, VersionedEntry } from "./src/critical/map.ts";
+export type { KeyRange } from "./src/critical/key-range.ts";
+export type { CriticalMap } from "./src/critical/map.ts";
 export type { MigrationPlan } from "./src/critical/migration.ts";
 export type { MapOptions } from "./src/critical/schema.ts";
 export type { Fence, FenceKind, SequenceOptions } from "./src/critical/sequence.ts";
 export type { CriticalSequence } from "./src/critical/sequence-handle.ts";
 export type { SnapshotOptions, SnapshotStats } from "./src/critical/snapshots.ts";
-export type { MapHistoryChange, Moment } from "./src/critical/trail.ts";
+export type { MapHistoryChange, Moment, PastMap } from "./src/critical/trail.ts";
 export type { DeleteOptions, PutOptions, Transaction } from "./src/critical/transaction.ts";
 export type { SequenceState as SequenceInfo } from "./src/critical/verbs.ts";
+export type { VersionedEntry } from "./src/critical/versioned-entry.ts";
 export { type ErrorCode, InvariantError, isStoreError, StoreError } from "./src/errors.ts";
 export type { IoStats } from "./src/pace/io-stats.ts";
 export type { IoCause, IoCauseStats } from "./src/pace/measured-disk.ts";
@@ -120,8 +122,7 @@ export type { State, StateStats } from "./src/state/state.ts";
 export type { StateMap, StateMapOptions, StateUpdate, StateVersion } from "./src/state/state-map.ts";
 export type { LogInspection } from "./src/wal/inspect.ts";
 export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";
-export type { LogStats } from "./src/wal/log-stats.ts";
-export type { OpenReport } from "./src/wal/open-log.ts";
+export type { LogStats, OpenReport } from "./src/wal/options.ts";
 export {
   type ExportFileOptions,
   inferFileRecipes,

@@ -1,7 +1,8 @@
 import { invariant } from "../src/assert.ts";
 import type { ChunkSave } from "../src/chunks/chunk-save.ts";
 import { sameDigest } from "../src/chunks/digest.ts";
-import type { ChunkSource, FileRange, OperandSource, ReplayToTry } from "../src/chunks/encode.job.ts";
+import type { ChunkSource, FileRange, OperandSource } from "../src/chunks/encode.job.ts";
+import type { ReplayToTry } from "../src/chunks/encode-chunk.ts";
 import type { EncodeRun } from "../src/chunks/encode-run.ts";
 import type { Element } from "../src/codec/element.ts";
 import { StoreError } from "../src/errors.ts";

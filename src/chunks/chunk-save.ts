@@ -6,8 +6,8 @@ import type { DiskFile } from "../disk/disk.ts";
 import { PATCH_DEPTH_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import { AppendedChunks } from "./appended-chunks.ts";
-import type { ChunkEntry } from "./chunk-index.ts";
-import type { ChunkStore } from "./chunk-store.ts";
+import type { ChunkEntry, ChunkIndex } from "./chunk-index.ts";
+import type { ChunkReader } from "./chunk-reader.ts";
 import { type CutRequest, cutJob } from "./cut.job.ts";
 import { decodableEntries } from "./decodable.ts";
 import { digestOf } from "./digest.ts";
@@ -15,6 +15,8 @@ import { DigestTable } from "./digest-table.ts";
 import { type ChunkSource, type EncodeRequest, encodeJob } from "./encode.job.ts";
 import { encodeChunk } from "./encode-chunk.ts";
 import { type ChunkToEncode, EncodeRun, RUN_BYTES } from "./encode-run.ts";
+import type { ChunkPlace } from "./job-context.ts";
+import type { PackDirectory } from "./pack-directory.ts";
 import { costOfFrame, depthOfFrame, FRAME_COST_KIB_MAX } from "./pack-format.ts";
 import type { PackScan } from "./pack-scan.ts";
 import type { FrameToWrite, PackWriter } from "./pack-writer.ts";
@@ -31,6 +33,16 @@ interface CurrentPack {
   startFrames: number;
   /** The file is new, and its name is not durable yet. */
   isNew: boolean;
+}
+
+/** The store a save adds to. */
+export interface SavedInto {
+  readonly place: ChunkPlace;
+  readonly reader: ChunkReader;
+  readonly index: ChunkIndex;
+  readonly packs: PackDirectory;
+  /** Memory for runs that workers encode, kept from save to save. */
+  readonly runs: ArrayBuffer[];
 }
 
 /** A patch's frame, as `writePatchFrame` wrote it, and the chunk that it is made against. */
@@ -50,7 +62,7 @@ export class ChunkSave {
   /** Bytes appended to packs so far: frames with headers, and the pack's own header when the save began one. */
   storedBytes = 0;
   newChunks = 0;
-  readonly #store: ChunkStore;
+  readonly #store: SavedInto;
   readonly #pool: WorkerPool;
   readonly #codec: Codec;
   readonly #profile: "fast" | "compact";
@@ -64,7 +76,7 @@ export class ChunkSave {
   #appending: Promise<unknown> = Promise.resolve();
 
   constructor(
-    store: ChunkStore,
+    store: SavedInto,
     pool: WorkerPool,
     codec: Codec,
     options: { profile: "fast" | "compact"; lock: DiskFile; aside: boolean },

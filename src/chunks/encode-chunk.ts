@@ -1,10 +1,16 @@
 import type { Codec } from "../codec/codec.ts";
 import { elementCode } from "../codec/element.ts";
+import type { Recipe } from "../codec/replay/recipe.ts";
 import type { Base, ChunkReader } from "./chunk-reader.ts";
-import type { ReplayToTry } from "./encode.job.ts";
 import type { ChunkToEncode } from "./encode-run.ts";
 import type { FrameToWrite } from "./pack-writer.ts";
 import { basesCostKiB, mayExtendChain, restoreCostKiB } from "./restore-cost.ts";
+
+/** How an optimizer's step may have made the chunk: bases are digests of stored chunks or places among the operands. */
+export interface ReplayToTry {
+  recipe: Recipe;
+  bases: (Uint8Array | number)[];
+}
 
 export interface ChunkEncoding extends ChunkToEncode {
   digest: Uint8Array;

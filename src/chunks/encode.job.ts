@@ -1,5 +1,4 @@
 import { loadCodec } from "../codec/codec.ts";
-import type { Recipe } from "../codec/replay/recipe.ts";
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { ENCODED_DIGESTS_MAX, JOB_BYTES } from "../limits.ts";
@@ -7,7 +6,7 @@ import { type Job, Moving } from "../workers/job.ts";
 import type { Base, ChunkReader } from "./chunk-reader.ts";
 import { digestOf, sameDigest } from "./digest.ts";
 import { DigestTable } from "./digest-table.ts";
-import { encodeChunk } from "./encode-chunk.ts";
+import { encodeChunk, type ReplayToTry } from "./encode-chunk.ts";
 import { EncodeRun } from "./encode-run.ts";
 import { type ChunkPlace, jobContext } from "./job-context.ts";
 
@@ -51,12 +50,6 @@ export interface OperandSource {
   digest: Uint8Array;
   depth: number;
   costKiB: number;
-}
-
-/** How an optimizer's step may have made the chunk: bases are digests of stored chunks or places among the operands. */
-export interface ReplayToTry {
-  recipe: Recipe;
-  bases: (Uint8Array | number)[];
 }
 
 const lastSave = { saveId: "", encoded: new DigestTable() };

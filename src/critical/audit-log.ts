@@ -1,6 +1,6 @@
+import type { Entry } from "./entry.ts";
 import type { PastChange, PastRecord } from "./history-reader.ts";
 import type { State } from "./state.ts";
-import type { Entry } from "./table.ts";
 import type { Moment, Trail } from "./trail.ts";
 
 /** Which records of the trail. */

@@ -1,22 +1,22 @@
+import type { Entry } from "./entry.ts";
 import type { Fence, SequenceState } from "./sequence.ts";
-import type { Entry, Slot, Table } from "./table.ts";
+import type { Slot, WaitingWrite } from "./slot.ts";
+import type { Table } from "./table.ts";
 
 /** One effect of a transaction, in the order of its record. */
 export type Change = MapChange | ClearChange | SequenceChange | FenceChange;
 
 /** A key gets a new entry, or none. */
-export class MapChange {
+export class MapChange implements WaitingWrite {
   kind: "put" | "delete";
   table: Table;
   key: string;
   after: Entry | undefined;
   /** What was there when the change became durable; known from then on. */
   before: Entry | undefined = undefined;
-  /** The key's place where it was known when the change was made: it need not be looked up again. */
   slot: Slot | undefined = undefined;
-  /** The queued write that this one covers, for taking this one back, and the one that covers this. */
-  under: MapChange | undefined = undefined;
-  over: MapChange | undefined = undefined;
+  under: WaitingWrite | undefined = undefined;
+  over: WaitingWrite | undefined = undefined;
 
   constructor(kind: "put" | "delete", table: Table, key: string, after: Entry | undefined) {
     this.kind = kind;

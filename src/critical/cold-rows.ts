@@ -1,7 +1,7 @@
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import type { ByteWriter } from "./byte-writer.ts";
+import { Entry } from "./entry.ts";
 import { COLUMN_ONE_VERSION } from "./snapshot-format.ts";
-import { Entry } from "./table.ts";
 
 /** Rows that become one leaf of the table's order. */
 export const LEAF_ROWS = 128;

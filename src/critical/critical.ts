@@ -15,7 +15,7 @@ import { adoptMoved, adoptSequence, recognizeCopy, showFence } from "./fencing.t
 import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
 import { KernelState } from "./kernel-state.ts";
-import { CriticalMap, type PastMap } from "./map.ts";
+import { CriticalMap } from "./map.ts";
 import { type MigrationPlan, planMigration, upgradeEntries } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
 import { loadSnapshot, replay, replayJournal, replayRead, scanOf } from "./recovery.ts";
@@ -27,7 +27,7 @@ import { Snapshots } from "./snapshots.ts";
 import { EngineSocket } from "./socket.ts";
 import { State } from "./state.ts";
 import type { Table } from "./table.ts";
-import { type MapHistoryChange, type Moment, Trail } from "./trail.ts";
+import { Trail } from "./trail.ts";
 import type { Transaction } from "./transaction.ts";
 import { verbsOf } from "./verbs.ts";
 import type { Witness } from "./witness.ts";
@@ -202,7 +202,7 @@ export class Critical {
     this.#checkOpen();
     let map = this.#maps.get(name);
     if (map === undefined) {
-      map = new CriticalMap<unknown>(this, this.#state.table(name));
+      map = new CriticalMap<unknown>(this.#state.table(name), this.#trail, this);
       this.#maps.set(name, map);
     }
     if (options !== undefined) this.#useSchema(map.table, new MapSchema(name, options as MapOptions<never>));
@@ -211,7 +211,7 @@ export class Critical {
 
   /** @internal A map for reading only; one that is not there is not made. */
   peek(name: string): CriticalMap<unknown> {
-    return this.#maps.get(name) ?? new CriticalMap<unknown>(this, this.#state.findTable(name));
+    return this.#maps.get(name) ?? new CriticalMap<unknown>(this.#state.findTable(name), this.#trail, this);
   }
 
   #useSchema(table: Table, schema: MapSchema): void {
@@ -343,16 +343,6 @@ export class Critical {
   /** @internal */
   nowUs(): number {
     return Math.max(this.#clock(), this.#state.timeUs);
-  }
-
-  /** @internal */
-  mapHistory<V>(table: Table, key: string): IterableIterator<MapHistoryChange<V>> {
-    return this.#trail.mapHistory(table, key);
-  }
-
-  /** @internal */
-  mapAt<V>(table: Table, moment: Moment): PastMap<V> {
-    return this.#trail.mapAt(table, moment);
   }
 
   stats(): CriticalStats {

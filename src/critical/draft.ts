@@ -1,8 +1,9 @@
 import { StoreError } from "../errors.ts";
 import { TRANSACTION_CHANGES_MAX } from "../limits.ts";
 import { type Annotations, type Change, type LogRecord, MapChange, type RecordKind } from "./change.ts";
+import type { Entry } from "./entry.ts";
 import type { RecordPlace } from "./record-reader.ts";
-import type { Entry, Table } from "./table.ts";
+import type { Table } from "./table.ts";
 
 const NOWHERE = Buffer.alloc(0);
 /** Changes of one record that wait for the next one that takes this draft. */

@@ -5,6 +5,7 @@ import { StoreError } from "../errors.ts";
 import { SECTOR_BYTES } from "../limits.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { Annotations } from "./change.ts";
+import { Entry } from "./entry.ts";
 import {
   BLOCK_HEADER_BYTES,
   type BlockHeader,
@@ -24,7 +25,6 @@ import {
 } from "./history-format.ts";
 import { FENCE_KINDS, FLAG_CUT, FLAG_IDEMPOTENCY, KIND_CUT } from "./record-format.ts";
 import { readAnnotations } from "./record-reader.ts";
-import { Entry } from "./table.ts";
 
 const zstd = lazyZstd();
 

@@ -3,6 +3,7 @@ import { lazyZstd, ZSTD_LEVEL } from "../codec/libraries.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import type { LogRecord } from "./change.ts";
+import type { Entry } from "./entry.ts";
 import {
   addKeyHashes,
   BLOCK_HEADER_BYTES,
@@ -38,7 +39,6 @@ import {
 import type { RecordPlace } from "./record-reader.ts";
 import { writeAnnotations } from "./record-writer.ts";
 import type { State } from "./state.ts";
-import type { Entry } from "./table.ts";
 
 const zstd = lazyZstd();
 

@@ -242,7 +242,7 @@ export class History {
     file.sizeBytes = offset + block.byteLength;
     this.#link = header.link;
     this.#lastLsn = header.lastLsn;
-    if (this.#state.values.isWasteful) await this.#state.values.move(this.#state);
+    if (this.#state.values.isWasteful) await this.#state.values.move(this.#state.tables());
   }
 
   /** Appends a block; on a full disk to a new file of reserved space. Returns where it lies. */

@@ -8,8 +8,8 @@ import { ReplacedRows } from "./cold-rows.ts";
 import { KernelState } from "./kernel-state.ts";
 import type { ReplayedRecords } from "./recent-records.ts";
 import { type RecordPlace, readChange, readRecord } from "./record-reader.ts";
+import type { Slot } from "./slot.ts";
 import type { State } from "./state.ts";
-import type { Slot } from "./table.ts";
 
 /** What the kernel's `replay` ends with (assembly/recovery/replay.ts). */
 const DONE = 0;

@@ -1,8 +1,10 @@
 import { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { CRITICAL_NAMES_MAX } from "../limits.ts";
 import { ColdRows, coldTable } from "./cold-rows.ts";
+import type { Entry } from "./entry.ts";
+import { Slot } from "./slot.ts";
 import type { State } from "./state.ts";
-import { type Entry, Slot, type Table } from "./table.ts";
+import type { Table } from "./table.ts";
 
 /** Numbers of maps and of sequences begin with 1. */
 const NUMBERS = CRITICAL_NAMES_MAX + 1;

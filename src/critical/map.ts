@@ -1,37 +1,14 @@
-import { checkRange } from "./arguments.ts";
-import type { Critical } from "./critical.ts";
+import type { Entry } from "./entry.ts";
+import { bounds, type KeyRange } from "./key-range.ts";
 import type { SlotCursor } from "./ordered-slots.ts";
-import type { Entry, Slot, Table } from "./table.ts";
-import type { MapHistoryChange, Moment } from "./trail.ts";
+import type { Slot } from "./slot.ts";
+import type { Table } from "./table.ts";
+import type { MapHistoryChange, Moment, PastMap, Trail } from "./trail.ts";
+import { type VersionedEntry, versioned } from "./versioned-entry.ts";
 
-/** Which keys, in the order of their UTF-16 code units. */
-export interface KeyRange {
-  /** First key wanted. */
-  from?: string;
-  /** First key no longer wanted. */
-  to?: string;
-  /** Only keys that start so; narrows `from` and `to`. */
-  prefix?: string;
-  reverse?: boolean;
-  /** At most so many entries. */
-  limit?: number;
-}
-
-/** An entry with what a compare-and-set needs. */
-export interface VersionedEntry<V> {
-  key: string;
-  value: V;
-  /** LSN of the commit that wrote it; what `ifVersion` compares. */
-  version: bigint;
-  /** Microseconds since the Unix epoch. */
-  expiresAtUs?: bigint;
-}
-
-/** A map as it was at one moment. */
-export interface PastMap<V> {
-  readonly lsn: bigint;
-  get(key: string): V | undefined;
-  entries(range?: KeyRange): IterableIterator<[string, V]>;
+/** Who knows what time it is for those who read: never before the last commit. */
+interface Now {
+  nowUs(): number;
 }
 
 /**
@@ -42,12 +19,14 @@ export interface PastMap<V> {
 export class CriticalMap<V> {
   /** @internal */
   readonly table: Table;
-  readonly #critical: Critical;
+  readonly #trail: Trail;
+  readonly #now: Now;
 
   /** @internal */
-  constructor(critical: Critical, table: Table) {
-    this.#critical = critical;
+  constructor(table: Table, trail: Trail, now: Now) {
     this.table = table;
+    this.#trail = trail;
+    this.#now = now;
   }
 
   get name(): string {
@@ -110,7 +89,7 @@ export class CriticalMap<V> {
   }
 
   #walk(range: KeyRange | undefined): LiveWalk {
-    const nowUs = this.table.expires ? this.#critical.nowUs() : 0;
+    const nowUs = this.table.expires ? this.#now.nowUs() : 0;
     if (range === undefined) return new LiveWalk(this.table.order.cursor(undefined, undefined, false), nowUs);
     const { from, to } = bounds(range);
     return new LiveWalk(this.table.order.cursor(from, to, range.reverse === true), nowUs, range.limit);
@@ -118,7 +97,7 @@ export class CriticalMap<V> {
 
   /** Every kept change of `key`, oldest first, with the value before and after. */
   history(key: string): IterableIterator<MapHistoryChange<V>> {
-    return this.#critical.mapHistory<V>(this.table, key);
+    return this.#trail.mapHistory<V>(this.table, key);
   }
 
   /**
@@ -127,11 +106,11 @@ export class CriticalMap<V> {
    * @throws ERR_NOT_FOUND when the history kept does not reach back so far
    */
   at(moment: Moment): PastMap<V> {
-    return this.#critical.mapAt<V>(this.table, moment);
+    return this.#trail.mapAt<V>(this.table, moment);
   }
 
   #live(entry: Entry): boolean {
-    return entry.expiresAtUs === 0 || entry.expiresAtUs > this.#critical.nowUs();
+    return entry.expiresAtUs === 0 || entry.expiresAtUs > this.#now.nowUs();
   }
 }
 
@@ -155,32 +134,4 @@ class LiveWalk {
     this.#left--;
     return slot;
   }
-}
-
-export function versioned<V>(table: Table, key: string, entry: Entry): VersionedEntry<V> {
-  const result: VersionedEntry<V> = { key, value: table.decode(entry) as V, version: BigInt(entry.lsn) };
-  if (entry.expiresAtUs !== 0) result.expiresAtUs = BigInt(entry.expiresAtUs);
-  return result;
-}
-
-/** The bounds of a range with its prefix worked in. @throws ERR_INVALID_ARGUMENT */
-export function bounds(range: KeyRange): { from: string | undefined; to: string | undefined } {
-  checkRange(range);
-  const { prefix } = range;
-  let { from, to } = range;
-  if (prefix !== undefined && prefix !== "") {
-    if (from === undefined || from < prefix) from = prefix;
-    const end = afterPrefix(prefix);
-    if (end !== undefined && (to === undefined || to > end)) to = end;
-  }
-  return { from, to };
-}
-
-/** The first string after all that start with `prefix`, if there is one. */
-function afterPrefix(prefix: string): string | undefined {
-  for (let length = prefix.length; length > 0; length--) {
-    const last = prefix.charCodeAt(length - 1);
-    if (last < 0xffff) return prefix.slice(0, length - 1) + String.fromCharCode(last + 1);
-  }
-  return undefined;
 }

@@ -1,7 +1,6 @@
 import type { Disk } from "../disk/disk.ts";
 import type { Journal } from "../wal/journal.ts";
-import type { LogStats } from "../wal/log-stats.ts";
-import type { LogOptions } from "../wal/open-log.ts";
+import type { LogOptions, LogStats } from "../wal/options.ts";
 import type { Clock } from "./clock.ts";
 import type { HistogramSummary } from "./histogram.ts";
 import type { HistoryOptions, HistoryStats } from "./history.ts";

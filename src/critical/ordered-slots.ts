@@ -1,5 +1,5 @@
 import { type ColdRows, LEAF_ROWS } from "./cold-rows.ts";
-import type { Slot, Table } from "./table.ts";
+import type { Slot } from "./slot.ts";
 
 /** Slots of one leaf: an insertion moves at most this many pointers. */
 const LEAF_SLOTS_MAX = 256;
@@ -26,13 +26,21 @@ export interface RowRun {
   toRow: number;
 }
 
+/** What the order asks of the table whose slots it keeps. */
+export interface SlotSource {
+  readonly cold: ColdRows | undefined;
+  readonly slots: ReadonlyMap<string, Slot>;
+  /** Makes a cold row a slot. */
+  warm(key: string, row: number): Slot;
+}
+
 /**
  * A table's slots in key order (UTF-16 code units): a list of short sorted leaves. Point reads use the table's
  * hash map; this serves ranges, and snapshots, which walk it while it changes: whoever takes `leaves()` keeps
  * what was there at that moment, because leaves are copied on their first change after that.
  */
 export class OrderedSlots {
-  readonly #table: Table;
+  readonly #table: SlotSource;
   #leaves: Leaf[] = [];
   /** The generation in which the list of leaves was last copied. */
   #listGeneration = 0;
@@ -40,7 +48,7 @@ export class OrderedSlots {
   /** New slots, in no order yet. */
   #fresh: Slot[] = [];
 
-  constructor(table: Table) {
+  constructor(table: SlotSource) {
     this.#table = table;
   }
 

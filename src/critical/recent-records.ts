@@ -1,9 +1,10 @@
 import type { Change, LogRecord } from "./change.ts";
 import type { ReplacedRows } from "./cold-rows.ts";
+import type { Entry } from "./entry.ts";
 import type { HistoryBlockWriter } from "./history-writer.ts";
 import { type RecordPlace, readRecord } from "./record-reader.ts";
+import type { Slot } from "./slot.ts";
 import type { State } from "./state.ts";
-import type { Entry, Slot } from "./table.ts";
 
 /** Sealed records are cut off the front of the columns once there are so many, and as many as are left. */
 const CUT_MIN = 1024;

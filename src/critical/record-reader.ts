@@ -1,5 +1,6 @@
 import { ByteReader } from "./byte-reader.ts";
 import { type Annotations, type Change, type LogRecord, MapChange } from "./change.ts";
+import { Entry } from "./entry.ts";
 import {
   CHANGE_ADOPT,
   CHANGE_CLEAR,
@@ -24,7 +25,7 @@ import {
 } from "./record-format.ts";
 import type { SequenceState } from "./sequence.ts";
 import type { State } from "./state.ts";
-import { Entry, type Table } from "./table.ts";
+import type { Table } from "./table.ts";
 
 const reader = new ByteReader("critical record", Buffer.alloc(0));
 

@@ -2,6 +2,7 @@ import { COMMITS_IN_FLIGHT_MAX, TRANSACTION_BYTES_MAX } from "../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import type { LogRecord } from "./change.ts";
 import type { ValueCodec } from "./codec.ts";
+import { Entry, type ValuePage } from "./entry.ts";
 import {
   CHANGE_ADOPT,
   CHANGE_CLEAR,
@@ -24,8 +25,7 @@ import {
   KIND_TRANSACTION,
 } from "./record-format.ts";
 import type { Fence } from "./sequence.ts";
-import { Entry } from "./table.ts";
-import { RECORD_PAGE_BYTES, type ValuePage, type ValuePages } from "./value-pages.ts";
+import { RECORD_PAGE_BYTES, type ValuePages } from "./value-pages.ts";
 
 /** As many as there may be commits in flight. */
 const REPLACED_MAX = COMMITS_IN_FLIGHT_MAX;

@@ -1,5 +1,16 @@
-import type { CommitOptions, Critical } from "./critical.ts";
+import type { CommitOptions } from "./commit-options.ts";
 import type { SequenceState } from "./sequence.ts";
+
+/** What a sequence that commits by itself asks of the transaction. */
+interface Numbering {
+  next(sequence: CriticalSequence): bigint;
+  atLeast(sequence: CriticalSequence, n: bigint): void;
+}
+
+/** And of whoever commits it. */
+interface Committing {
+  commit<T>(fn: (tx: Numbering) => T, options?: CommitOptions): { value: T };
+}
 
 /**
  * A sequence of 64-bit numbers that never goes back: exchange nonces, order ids, session counters. `tx.next` takes
@@ -8,10 +19,10 @@ import type { SequenceState } from "./sequence.ts";
 export class CriticalSequence {
   /** @internal */
   readonly state: SequenceState;
-  readonly #critical: Critical;
+  readonly #critical: Committing;
 
   /** @internal */
-  constructor(critical: Critical, state: SequenceState) {
+  constructor(critical: Committing, state: SequenceState) {
     this.#critical = critical;
     this.state = state;
   }

@@ -1,5 +1,4 @@
 import { StoreError } from "../errors.ts";
-import type { State } from "./state.ts";
 
 /** Numbers are 64-bit signed at every exchange; the limit leaves room for a reservation. */
 export const SEQUENCE_MAX = (1n << 63n) - 1n;
@@ -29,10 +28,15 @@ export interface SequenceOptions {
   start?: bigint;
 }
 
+/** What a sequence asks of the state it belongs to. */
+export interface SequenceOwner {
+  isFenced(sequence: SequenceState): boolean;
+}
+
 /** One sequence: what is durable, and what running and queued transactions see. */
 export class SequenceState {
   readonly name: string;
-  readonly owner: State;
+  readonly owner: SequenceOwner;
   /** Number of the sequence in records; 0 until a record has defined it. */
   id = 0;
   /** Durable: every number below may have been handed out. */
@@ -46,7 +50,7 @@ export class SequenceState {
   reserve = 1n;
   floorTime = false;
 
-  constructor(name: string, owner: State) {
+  constructor(name: string, owner: SequenceOwner) {
     this.name = name;
     this.owner = owner;
     this.durableNext = 1n;

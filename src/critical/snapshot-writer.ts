@@ -3,10 +3,12 @@ import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
 import { SNAPSHOT_BYTES_MAX } from "../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
+import type { Entry } from "./entry.ts";
 import type { Histogram } from "./histogram.ts";
 import type { RowRun, SteadyLeaf } from "./ordered-slots.ts";
 import { FENCE_KINDS } from "./record-format.ts";
 import type { Fence } from "./sequence.ts";
+import type { Slot } from "./slot.ts";
 import {
   CHUNK_BYTES_TARGET,
   CHUNK_CATALOG,
@@ -24,7 +26,7 @@ import {
 } from "./snapshot-format.ts";
 import { verifySnapshot } from "./snapshot-verify.ts";
 import type { State } from "./state.ts";
-import type { Entry, Preserver, Slot, Table } from "./table.ts";
+import type { Preserver, Table } from "./table.ts";
 
 /** Where the sealed history ended when the snapshot was taken. */
 export interface HistoryPosition {

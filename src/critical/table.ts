@@ -1,101 +1,9 @@
-import type { MapChange } from "./change.ts";
 import { freeze, messagePack, type ValueCodec } from "./codec.ts";
 import type { ColdRows } from "./cold-rows.ts";
+import { type Entry, UNDECODED } from "./entry.ts";
 import { OrderedSlots } from "./ordered-slots.ts";
 import type { MapSchema } from "./schema.ts";
-import type { State } from "./state.ts";
-import type { ValuePage } from "./value-pages.ts";
-
-/** Marks an entry whose value nobody has asked for yet. */
-const UNDECODED = Symbol("undecoded");
-
-/** Up to here a loop is faster than a call, which makes a view first. */
-const LOOP_BYTES_MAX = 64;
-
-/**
- * One version of one key's value; what it says does not change, so that a snapshot may hold it. Its bytes lie where
- * they were written or read; of one that outlives that place, in the state's value pages. One that was replaced, and
- * that nobody holds, is told anew (`renew`) for a later write.
- */
-export class Entry {
-  /** The encoded value lies here. */
-  private source: Buffer;
-  private offset: number;
-  lengthBytes: number;
-  schemaVersion: number;
-  /** Microseconds since the Unix epoch from which on the entry is gone; 0 = never. */
-  expiresAtUs: number;
-  /** LSN of the commit that wrote it: the version that `ifVersion` compares. */
-  lsn: number;
-  /** The value page it lies in, unless it lies elsewhere. */
-  page: ValuePage | undefined = undefined;
-  /** It is what its key holds, or will once it is durable. */
-  current = true;
-  /** The decoded, frozen value once it was asked for. */
-  value: unknown = UNDECODED;
-
-  constructor(
-    source: Buffer,
-    offset: number,
-    lengthBytes: number,
-    schemaVersion: number,
-    expiresAtUs: number,
-    lsn: number,
-  ) {
-    this.source = source;
-    this.offset = offset;
-    this.lengthBytes = lengthBytes;
-    this.schemaVersion = schemaVersion;
-    this.expiresAtUs = expiresAtUs;
-    this.lsn = lsn;
-  }
-
-  /** Makes it another entry, with a value in a page of records. Nobody may hold the one it was. */
-  renew(source: Buffer, offset: number, lengthBytes: number, page: ValuePage): void {
-    this.source = source;
-    this.offset = offset;
-    this.lengthBytes = lengthBytes;
-    this.page = page;
-    this.current = true;
-    this.value = UNDECODED;
-  }
-
-  /** Moves its bytes, so that the place they lie in can go. */
-  moveTo(target: Buffer, position: number, page?: ValuePage): void {
-    this.copyTo(target, position);
-    this.source = target;
-    this.offset = position;
-    this.page = page;
-  }
-
-  copyTo(target: Buffer, position: number): void {
-    const { source, offset, lengthBytes } = this;
-    if (lengthBytes > LOOP_BYTES_MAX) source.copy(target, position, offset, offset + lengthBytes);
-    else for (let at = 0; at < lengthBytes; at++) target[position + at] = source[offset + at]!;
-  }
-
-  liveAt(timeUs: number): boolean {
-    return this.expiresAtUs === 0 || this.expiresAtUs > timeUs;
-  }
-}
-
-/** The place of a key: what ranges and snapshots walk. Its entry is replaced, never changed. */
-export class Slot {
-  readonly key: string;
-  entry: Entry;
-  /** The newest write to the key that is not durable yet. */
-  pending: MapChange | undefined = undefined;
-  /** The snapshot that has already taken care of this slot. */
-  snapshot: number;
-  /** Set once the key was removed; a reader in the middle of a range may still hold the slot. */
-  removed = false;
-
-  constructor(key: string, entry: Entry, snapshot: number) {
-    this.key = key;
-    this.entry = entry;
-    this.snapshot = snapshot;
-  }
-}
+import { Slot, type WaitingWrite } from "./slot.ts";
 
 /** Keeps what a slot held before it changes: a snapshot in progress. */
 export interface Preserver {
@@ -106,13 +14,20 @@ export interface Preserver {
   preserveRow(table: Table, row: number, entry: Entry): void;
 }
 
+/** What a table asks of the state it belongs to. */
+export interface TableOwner {
+  /** A snapshot being taken, which must see entries before they change. */
+  readonly preserver: Preserver | undefined;
+  /** Where values lie; told of those that are current no longer. */
+  readonly values: { free(entry: Entry): void };
+}
+
 let scratch = Buffer.allocUnsafeSlow(64 << 10);
 
 /** The durable entries of one map, and over them what running or queued transactions have written. */
 export class Table {
   readonly name: string;
-  /** The state it belongs to. */
-  readonly owner: State;
+  readonly owner: TableOwner;
   /** Number of the map in records; 0 until a record has defined it. */
   id = 0;
   codec: ValueCodec = messagePack;
@@ -128,9 +43,9 @@ export class Table {
   /** What a snapshot brought and nobody has asked for yet. */
   cold: ColdRows | undefined;
   /** The newest write that is not durable yet to each key without a slot; the others' slots have theirs. */
-  readonly overlay = new Map<string, MapChange>();
+  readonly overlay = new Map<string, WaitingWrite>();
 
-  constructor(name: string, owner: State) {
+  constructor(name: string, owner: TableOwner) {
     this.name = name;
     this.owner = owner;
   }
@@ -192,9 +107,9 @@ export class Table {
   }
 
   /** From here on transactions see this change of a key. */
-  cover(change: MapChange): void {
+  cover(change: WaitingWrite): void {
     const slot = this.slot(change.key);
-    let under: MapChange | undefined;
+    let under: WaitingWrite | undefined;
     if (slot === undefined) {
       under = this.overlay.get(change.key);
       this.overlay.set(change.key, change);
@@ -209,7 +124,7 @@ export class Table {
   }
 
   /** A change is durable and in memory: it covers its key no longer, and a later one that does has nothing under it. */
-  uncover(change: MapChange): void {
+  uncover(change: WaitingWrite): void {
     const { slot, key, over } = change;
     if (over !== undefined) {
       over.under = undefined;
@@ -219,7 +134,7 @@ export class Table {
   }
 
   /** A change is taken back: what it covered is seen again. */
-  takeBack({ key, under }: MapChange): void {
+  takeBack({ key, under }: WaitingWrite): void {
     if (under !== undefined) under.over = undefined;
     // Meanwhile the key may have got a slot, or lost it.
     const slot = this.slots.get(key);
@@ -229,7 +144,7 @@ export class Table {
   }
 
   /** Writes a durable entry; returns the one it replaces. */
-  put(change: MapChange, preserver: Preserver | undefined): Entry | undefined {
+  put(change: WaitingWrite, preserver: Preserver | undefined): Entry | undefined {
     const entry = change.after!;
     if (entry.schemaVersion > this.storedVersion) this.storedVersion = entry.schemaVersion;
     if (entry.expiresAtUs !== 0) this.expires = true;
@@ -298,7 +213,7 @@ export class Table {
   }
 }
 
-function forgetWaiting(newest: MapChange | undefined): void {
+function forgetWaiting(newest: WaitingWrite | undefined): void {
   for (let change = newest; change !== undefined; change = change.under) {
     if (change.after !== undefined) change.after.value = UNDECODED;
   }

@@ -1,10 +1,11 @@
 import { StoreError } from "../errors.ts";
+import type { Entry } from "./entry.ts";
 import type { History } from "./history.ts";
 import { filterMayHold, keyHashes } from "./history-format.ts";
 import { blockRecords, type PastRecord, readBlock, readFilter } from "./history-reader.ts";
-import { bounds, type KeyRange, type PastMap } from "./map.ts";
+import { bounds, type KeyRange } from "./key-range.ts";
 import type { State } from "./state.ts";
-import type { Entry, Table } from "./table.ts";
+import type { Table } from "./table.ts";
 
 /** A moment: right after a commit, or a time. A bare bigint below 10¹⁴ is an LSN, from there on microseconds. */
 export type Moment = bigint | { lsn: bigint } | { timeUs: bigint };
@@ -23,6 +24,13 @@ export interface MapHistoryChange<V> {
   /** `undefined`: the entry was removed. */
   after: V | undefined;
   expiresAtUs?: bigint;
+}
+
+/** A map as it was at one moment. */
+export interface PastMap<V> {
+  readonly lsn: bigint;
+  get(key: string): V | undefined;
+  entries(range?: KeyRange): IterableIterator<[string, V]>;
 }
 
 /** Reads the trail: sealed blocks first, then what still waits to be sealed. */

@@ -3,12 +3,15 @@ import { checkKey, checkTime, counted } from "./arguments.ts";
 import type { MapChange } from "./change.ts";
 import { messagePack } from "./codec.ts";
 import type { Draft } from "./draft.ts";
-import type { CriticalMap, KeyRange, VersionedEntry } from "./map.ts";
+import type { Entry } from "./entry.ts";
+import type { KeyRange } from "./key-range.ts";
+import type { CriticalMap } from "./map.ts";
 import type { Put, RecordWriter } from "./record-writer.ts";
 import { checkNumber, type Fence, fencedError, SEQUENCE_MAX, type SequenceState } from "./sequence.ts";
 import type { CriticalSequence } from "./sequence-handle.ts";
 import type { State } from "./state.ts";
-import type { Entry, Table } from "./table.ts";
+import type { Table } from "./table.ts";
+import type { VersionedEntry } from "./versioned-entry.ts";
 import { walkWritten } from "./written-range.ts";
 
 export interface PutOptions {

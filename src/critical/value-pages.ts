@@ -1,6 +1,6 @@
 import type { Change } from "./change.ts";
-import type { State } from "./state.ts";
-import type { Entry } from "./table.ts";
+import type { Entry, ValuePage } from "./entry.ts";
+import type { Table } from "./table.ts";
 
 const PAGE_BYTES = 256 << 10;
 /** The same for log records. */
@@ -14,20 +14,6 @@ const SLOTS_A_LOOK = 32;
 const CLOSED = { bytes: Buffer.alloc(0), usedBytes: 0, liveBytes: 0, isOpen: false, lastLsn: 0 };
 /** Pages of records, all of one size, that wait to be written again. */
 const SPARE_PAGES_MAX = 16;
-
-/** Some memory that values lie in. */
-export interface ValuePage {
-  readonly bytes: Buffer;
-  /** Pages of an older one are being given up. */
-  generation: number;
-  usedBytes: number;
-  /** Of values that are current. */
-  liveBytes: number;
-  /** More will be written to it. */
-  isOpen: boolean;
-  /** The last record that may have a value in it, once it is no longer open. */
-  lastLsn: number;
-}
 
 /**
  * Where values lie: a few large pages outside the JavaScript heap, filled one after another. As objects of the heap,
@@ -161,7 +147,7 @@ export class ValuePages {
   }
 
   /** Moves what is current to new pages, in slices of the event loop's time. */
-  async move(state: State): Promise<void> {
+  async move(tables: Iterable<Table>): Promise<void> {
     if (this.#isMoving) return;
     this.#isMoving = true;
     this.generation++;
@@ -169,7 +155,7 @@ export class ValuePages {
     this.#freedBytes = 0;
     let sliceEndMs = performance.now() + SLICE_MS;
     let looked = 0;
-    for (const table of state.tables()) {
+    for (const table of tables) {
       for (const { entry } of table.slots.values()) {
         if (entry.page !== undefined) this.keep(entry);
         if (++looked % SLOTS_A_LOOK !== 0 || performance.now() < sliceEndMs) continue;

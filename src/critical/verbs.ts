@@ -4,12 +4,16 @@ import type { AuditReport } from "./audit.ts";
 import type { AuditEntry, LogQuery } from "./audit-log.ts";
 import type { BackupOptions, BackupResult } from "./backup.ts";
 import type { Annotations } from "./change.ts";
-import type { Critical } from "./critical.ts";
-import type { KeyRange, VersionedEntry } from "./map.ts";
+import type { CommitOptions } from "./commit-options.ts";
+import type { Receipt } from "./committer.ts";
+import type { KeyRange } from "./key-range.ts";
+import type { CriticalMap } from "./map.ts";
 import type { MigrationPlan } from "./migration.ts";
 import type { CriticalStats } from "./options.ts";
+import type { CriticalSequence } from "./sequence-handle.ts";
 import type { MapHistoryChange, Moment } from "./trail.ts";
-import type { PutOptions } from "./transaction.ts";
+import type { PutOptions, Transaction } from "./transaction.ts";
+import type { VersionedEntry } from "./versioned-entry.ts";
 
 /** Part of a listing; `next` is where the following page begins. */
 export interface Page<T, N> {
@@ -62,8 +66,24 @@ export type Verb = keyof CriticalVerbs;
 export type VerbArgs<V extends Verb> = Parameters<CriticalVerbs[V]>[0];
 export type VerbResult<V extends Verb> = Awaited<ReturnType<CriticalVerbs[V]>>;
 
+/** What the verbs ask of the partition they are of. */
+interface Partition {
+  map(name: string): CriticalMap<unknown>;
+  peek(name: string): CriticalMap<unknown>;
+  sequence(name: string): CriticalSequence;
+  commit<T>(fn: (tx: Transaction) => T, options?: CommitOptions): Receipt<T>;
+  adoptSequence(name: string, atLeast: bigint): bigint;
+  adoptMoved(): void;
+  log(query: LogQuery): Iterable<AuditEntry>;
+  verifyAudit(): AuditReport;
+  planMigration(): MigrationPlan[];
+  migrate(): Promise<number>;
+  backup(directory: string, options: BackupOptions): Promise<BackupResult>;
+  stats(): CriticalStats;
+}
+
 /** The verbs on an open partition. */
-export function verbsOf(critical: Critical): CriticalVerbs {
+export function verbsOf(critical: Partition): CriticalVerbs {
   return {
     put({ map, key, value, options, annotations }) {
       const target = critical.map(map);

@@ -1,5 +1,7 @@
-import { bounds, type KeyRange, type VersionedEntry, versioned } from "./map.ts";
-import type { Entry, Table } from "./table.ts";
+import type { Entry } from "./entry.ts";
+import { bounds, type KeyRange } from "./key-range.ts";
+import type { Table } from "./table.ts";
+import { type VersionedEntry, versioned } from "./versioned-entry.ts";
 
 /**
  * A range of a map as a transaction sees it, in key order: durable entries, and among them what running and queued

@@ -24,8 +24,8 @@ import {
 } from "./journal.ts";
 import { LatencyHistogram } from "./latency.ts";
 import { mirrorLost, noSegment, poisonedBy, tooLarge } from "./log-errors.ts";
-import type { LogStats } from "./log-stats.ts";
-import { type LogOptions, type OpenReport, writeOpenBlock } from "./open-log.ts";
+import { writeOpenBlock } from "./open-block.ts";
+import type { LogOptions, LogStats, OpenReport } from "./options.ts";
 import { readEntries, scanEntries } from "./read-log.ts";
 import { placeRecords, type RecordPlaces, type RecoveredLog } from "./record-places.ts";
 import { SegmentKeeper } from "./segment-keeper.ts";

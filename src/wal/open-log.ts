@@ -1,50 +1,17 @@
-import { randomBytes } from "node:crypto";
 import { invariant } from "../assert.ts";
-import { allocatePages } from "../disk/aligned.ts";
-import type { Disk, DiskFile, DurableMethod } from "../disk/disk.ts";
+import type { Disk, DiskFile } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { lockDirectory, sharesLock } from "../disk/lock.ts";
 import { StoreError } from "../errors.ts";
 import { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { WAL_SEGMENT_BLOCKS, WAL_SEGMENT_BLOCKS_MAX, WAL_SEGMENT_BLOCKS_MIN } from "../limits.ts";
-import type { WriteCarrier } from "./carrier.ts";
 import { BLOCK_BYTES, STORE_ID_BYTES } from "./format.ts";
 import { WriteAheadLog } from "./log.ts";
+import { writeOpenBlock } from "./open-block.ts";
+import type { LogOptions, OpenReport } from "./options.ts";
 import { type Recovery, recover } from "./recovery.ts";
 import { SegmentReader, Segments } from "./segments.ts";
-import type { ThreadCarrierOptions } from "./thread-carrier.ts";
-import { type Chain, Group } from "./writer.ts";
-
-export interface LogOptions {
-  disk: Disk;
-  /** Made when absent; its parent must exist or be makeable. */
-  directory: string;
-  /** 16 bytes that every block carries: blocks of another store are refused. */
-  storeId: Uint8Array;
-  /** A directory on a second device that holds the same log; a write is acknowledged after both have it. */
-  mirror?: string;
-  /** Blocks of a segment in a log that is made now: 1,024 (4 MiB) by default. An existing log keeps its own. */
-  segmentBlocks?: number;
-  /** Demands one way of making writes durable instead of the fastest the file system accepts. */
-  durable?: DurableMethod;
-  /** A block that proves the last write is written when nothing was written for so long; 1,000 by default. */
-  sealAfterMs?: number;
-  /** Carries grouped writes to the disk: on the log worker's thread by default. */
-  createCarrier?: (options: ThreadCarrierOptions) => WriteCarrier;
-  /** Where recovery reads the log; whoever replays it finds the records there (`Journal.place`). */
-  kernel?: RecoveryKernel;
-  /** Told of what does not stop the log: a mirror that was dropped, space that could not be reserved. */
-  onWarning?: (warning: StoreError) => void;
-}
-
-/** What opening a log found and did. */
-export interface OpenReport {
-  /** Blocks at the end that belonged to a write that was never acknowledged, cut off. */
-  torn: { sequence: number; blocks: number } | undefined;
-  /** Blocks rewritten from the other copy, by directory. */
-  repaired: { directory: string; blocks: number }[];
-  recoveryUs: number;
-}
+import type { Chain } from "./writer.ts";
 
 /** Runs of a repair are written in pieces of this many blocks. */
 const REPAIR_BLOCKS = 256;
@@ -162,25 +129,4 @@ function openChain(copies: Segments[], recovery: Recovery, storeId: Uint8Array):
   writeOpenBlock(copies, chain, 0);
   chain.durableThrough = nextSequence;
   return chain;
-}
-
-/** Writes an open block at the chain's end to every copy, durably; throws when one fails. */
-export function writeOpenBlock(copies: readonly Segments[], chain: Chain, flags: number): void {
-  const group = new Group(allocatePages(BLOCK_BYTES), chain.storeId);
-  const { nextSequence, nextLsn } = chain;
-  const bytes = group.sealOpen(
-    chain,
-    {
-      openId: randomBytes(16),
-      openedUs: BigInt(Date.now()) * 1000n,
-      lastSequence: nextSequence - 1,
-      lastLsn: nextLsn - 1,
-      lastHash: chain.previousHash,
-    },
-    flags,
-  );
-  for (const copy of copies) {
-    copy.ensureSync(Math.floor(nextSequence / chain.segmentBlocks));
-    copy.write(nextSequence, bytes);
-  }
 }

@@ -6,7 +6,8 @@ import { realDisk } from "../../src/disk/real-disk.ts";
 import { isStoreError, type StoreError } from "../../src/errors.ts";
 import { WAL_RECORD_BYTES_MAX } from "../../src/limits.ts";
 import type { WriteAheadLog } from "../../src/wal/log.ts";
-import { type LogOptions, openLog } from "../../src/wal/open-log.ts";
+import { openLog } from "../../src/wal/open-log.ts";
+import type { LogOptions } from "../../src/wal/options.ts";
 import { createThreadCarrier } from "../../src/wal/thread-carrier.ts";
 
 const STORE_ID = new Uint8Array(16).fill(7);
