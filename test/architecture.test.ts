@@ -74,7 +74,7 @@ const rooms: Record<string, string[]> = {
     "src/codec",
     "src/workers",
   ],
-  formats: ground,
+  formats: [...ground, "src/built"],
   features: ["src", "formats"],
   checkpoints: ["src", "formats"],
   transfer: ["features", "src", "formats"],

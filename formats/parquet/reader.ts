@@ -1,147 +1,139 @@
-import type { AsyncBuffer, DecodedArray, FileMetaData } from "hyparquet";
-import { isStoreError, StoreError } from "../../src/errors.ts";
-import { TABLE_BATCH_ROWS, TABLE_COLUMNS_MAX } from "../../src/limits.ts";
-import {
-  type Column,
-  type ColumnField,
-  NUMBER_ARRAYS,
-  type NumberType,
-  type Table,
-} from "../tables/table.ts";
-import { decompressors } from "./compressors.ts";
-import { fieldsOf } from "./schema.ts";
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { builtFile } from "../../src/built.ts";
+import { fromErrorRecord, StoreError } from "../../src/errors.ts";
+import { PARQUET_HEAP_BYTES_MAX, PARQUET_MEMORY_BYTES_MAX, PARQUET_STEP_MS_MAX } from "../../src/limits.ts";
+import type { Column, Table } from "../tables/table.ts";
+import type { DecodeStep } from "./decode.ts";
+import { type DecodeLimits, type DecodeReply, type DecodeStart, OUT_OF_TIME } from "./messages.ts";
 
-/** A file that can be read anywhere: where its parts are stands at its end. */
-export type RandomAccess = AsyncBuffer;
-
-/** The bytes of a file that is in memory. */
-export function inMemory(bytes: Uint8Array): RandomAccess {
-  return {
-    byteLength: bytes.length,
-    slice: (start, end) => new Uint8Array(bytes.subarray(start, end)).buffer as ArrayBuffer,
-  };
+export interface ReadParquetOptions {
+  batchRows?: number;
+  /** For tests. */
+  limits?: Partial<DecodeLimits>;
 }
+
+/** What a process takes before it has decoded anything. */
+const PROCESS_BYTES = 256 << 20;
 
 /**
  * Reads a Parquet file as tables of up to `batchRows` rows, in memory of their own.
- * @throws `ERR_FORMAT_PARQUET` for damaged files, nested columns, and types that have no place in a table
+ *
+ * It is decoded in a process of its own, bounded in time and memory: a few bytes can ask for loops without end and for
+ * arrays so large that V8 ends the whole process, on whatever thread it happens.
+ * @throws `ERR_FORMAT_PARQUET` for damaged files, nested columns, types that have no place in a table, and files that
+ *   take more time or memory to decode than `src/limits/formats.ts` allows
  */
 export async function* readParquet(
-  file: RandomAccess,
-  { batchRows = TABLE_BATCH_ROWS }: { batchRows?: number } = {},
+  bytes: Uint8Array,
+  options: ReadParquetOptions = {},
 ): AsyncGenerator<Table> {
-  const { parquetMetadataAsync, parquetScan } = await import("hyparquet");
-  const metadata = await guarded(() => parquetMetadataAsync(file));
-  const fields = fieldsOf(metadata);
-  if (fields.length > TABLE_COLUMNS_MAX) {
-    throw new StoreError(
-      "ERR_LIMIT",
-      `the file has ${fields.length} columns; the limit is ${TABLE_COLUMNS_MAX}`,
-      {
-        hint: "Spread the columns over several tables.",
-      },
-    );
-  }
-  const compressors = await decompressors();
-  const parsers = {
-    timestampFromMilliseconds: asIs,
-    timestampFromMicroseconds: asIs,
-    timestampFromNanoseconds: asIs,
-  };
-  // Text is decoded here, where it stays bytes.
-  const scan = await guarded(() =>
-    parquetScan({ file, metadata: asPlain(metadata), compressors, utf8: false, parsers, geoparquet: false }),
-  );
-  let yielded = false;
-  for (const range of scan.ranges) {
-    for (let from = range.rowStart; from < range.rowEnd; from += batchRows) {
-      const to = Math.min(from + batchRows, range.rowEnd);
-      const columns: Column[] = [];
-      for (const field of fields) {
-        const values = await guarded(() =>
-          scan.readColumn({ column: field.name, rowStart: from, rowEnd: to }),
-        );
-        columns.push(columnOf(field, values, to - from));
-      }
-      yielded = true;
-      yield { rows: to - from, columns };
-    }
-  }
-  if (!yielded) yield { rows: 0, columns: fields.map((field) => columnOf(field, [], 0)) };
-}
-
-const asIs = (value: bigint) => value;
-
-/** The same file with its integers and texts as they lie there: no conversion that could lose a bit. */
-function asPlain(metadata: FileMetaData): FileMetaData {
-  const schema = metadata.schema.map((element) => {
-    const { converted_type: _, logical_type: __, ...plain } = element;
-    return plain;
-  });
-  return { ...metadata, schema };
-}
-
-async function guarded<T>(read: () => T | Promise<T>): Promise<T> {
+  const decoder = new Decoder(bytes, options);
   try {
-    return await read();
-  } catch (cause) {
-    if (isStoreError(cause) && cause.code !== "ERR_FORMAT_COMPRESSED") throw cause;
-    throw damaged((cause as Error).message, cause);
+    for (let table = await decoder.next(); table !== undefined; table = await decoder.next()) yield table;
+  } finally {
+    decoder.end();
   }
 }
 
-function damaged(what: string, cause?: unknown): StoreError {
-  return new StoreError("ERR_FORMAT_PARQUET", `the Parquet file cannot be read: ${what}`, {
-    cause,
-    hint: "The file is damaged, cut short, or no Parquet.",
-  });
-}
+/** The process, seen from here. */
+class Decoder {
+  readonly #child: ChildProcess;
+  readonly #limits: DecodeLimits;
+  #columns: Column[] = [];
+  #step: DecodeStep;
+  #waiting: { resolve(table: Table | undefined): void; reject(error: StoreError): void } | undefined;
+  #ended: StoreError | undefined;
 
-function columnOf(field: ColumnField, values: DecodedArray, rows: number): Column {
-  if (values.length !== rows) throw damaged(`column ${field.name} has ${values.length} of ${rows} rows`);
-  const type = field.type as NumberType | "bool" | "utf8" | "binary";
-  const validity = new Uint8Array(Math.ceil(rows / 8));
-  let nulls = 0;
-  if (Array.isArray(values)) {
-    for (let row = 0; row < rows; row++) {
-      if (values[row] === null || values[row] === undefined) nulls += 1;
-      else validity[row >> 3]! |= 1 << (row & 7);
+  constructor(bytes: Uint8Array, { batchRows, limits }: ReadParquetOptions) {
+    this.#limits = {
+      stepMs: PARQUET_STEP_MS_MAX,
+      heapBytes: PARQUET_HEAP_BYTES_MAX,
+      memoryBytes: PARQUET_MEMORY_BYTES_MAX,
+      ...limits,
+    };
+    const { stepMs, heapBytes, memoryBytes } = this.#limits;
+    const start: DecodeStart = {
+      ...(batchRows === undefined ? {} : { batchRows }),
+      stepMs,
+      memoryBytes: memoryBytes + 2 * bytes.byteLength + PROCESS_BYTES,
+    };
+    const script = fileURLToPath(builtFile(import.meta.url, "./decode.child.js"));
+    this.#child = fork(script, [JSON.stringify(start)], {
+      execArgv: [`--max-old-space-size=${Math.ceil(heapBytes / 2 ** 20)}`],
+      serialization: "advanced",
+      // What V8 says when it ends says nothing of the file.
+      stdio: ["pipe", "ignore", "ignore", "ipc"],
+    });
+    this.#child.on("message", (reply: DecodeReply) => this.#take(reply));
+    this.#child.on("error", (cause) => {
+      this.#fail(
+        new StoreError("ERR_IO", "the process that decodes Parquet could not be started", { cause }),
+      );
+    });
+    // What it has told is heard before its channel ends.
+    let left = 2;
+    const gone = () => {
+      const { exitCode, signalCode } = this.#child;
+      if (--left === 0) this.#fail(this.#died(signalCode ?? `exit code ${exitCode}`));
+    };
+    this.#child.on("exit", gone);
+    this.#child.on("disconnect", gone);
+    // How it ended says why its input broke off.
+    this.#child.stdin!.on("error", () => {});
+    this.#child.stdin!.end(bytes);
+  }
+
+  /** The next batch, or `undefined` at the end. */
+  next(): Promise<Table | undefined> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) return reject(this.#ended);
+      this.#waiting = { resolve, reject };
+      // Should it be gone, that is told when it is seen.
+      this.#child.send("next", () => {});
+    });
+  }
+
+  end(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  #take(reply: DecodeReply): void {
+    if ("step" in reply) this.#step = reply.step;
+    else if ("column" in reply) this.#columns.push(reply.column);
+    else if ("failed" in reply) this.#fail(fromErrorRecord(reply.failed));
+    else {
+      const table = "rows" in reply ? { rows: reply.rows, columns: this.#columns } : undefined;
+      this.#columns = [];
+      this.#waiting?.resolve(table);
+      this.#waiting = undefined;
     }
   }
-  const base = { ...field, rows, ...(nulls === 0 ? {} : { validity }) };
-  if (type === "utf8" || type === "binary")
-    return { ...base, ...bytesOf(values as ArrayLike<Uint8Array>, rows) };
-  if (type === "bool") {
-    const bits = new Uint8Array(Math.ceil(rows / 8));
-    for (let row = 0; row < rows; row++) if (values[row]) bits[row >> 3]! |= 1 << (row & 7);
-    return { ...base, values: bits };
-  }
-  const array = NUMBER_ARRAYS[type];
-  if (values instanceof array) return { ...base, values: values.slice() };
-  const out = new array(rows);
-  // An unsigned integer is stored as the signed one of its bits: assigning it to its own array turns it back.
-  for (let row = 0; row < rows; row++) {
-    const value = values[row];
-    if (value !== null && value !== undefined) out[row] = value;
-  }
-  return { ...base, values: out };
-}
 
-function bytesOf(
-  values: ArrayLike<Uint8Array | null | undefined>,
-  rows: number,
-): { values: Uint8Array; offsets: Int32Array } {
-  const offsets = new Int32Array(rows + 1);
-  let at = 0;
-  for (let row = 0; row < rows; row++) {
-    at += values[row]?.length ?? 0;
-    if (at > 0x7fffffff) throw damaged("a batch has over 2 GiB of text");
-    offsets[row + 1] = at;
+  #fail(error: StoreError): void {
+    this.#ended ??= error;
+    this.#waiting?.reject(this.#ended);
+    this.#waiting = undefined;
   }
-  const bytes = new Uint8Array(at);
-  for (let row = 0; row < rows; row++) {
-    const value = values[row];
-    if (value !== null && value !== undefined) bytes.set(value, offsets[row]!);
+
+  #died(how: string): StoreError {
+    const step = this.#step;
+    const place =
+      step === undefined
+        ? "its footer"
+        : `column ${JSON.stringify(step.column)}, rows ${step.fromRow} to ${step.toRow}`;
+    const { stepMs, memoryBytes } = this.#limits;
+    const what =
+      how === OUT_OF_TIME
+        ? `decoding it took more than ${stepMs / 1000} s`
+        : `decoding it took more memory than there is for it, or ended its process (${how})`;
+    return new StoreError("ERR_FORMAT_PARQUET", `the Parquet file cannot be read: ${place}: ${what}`, {
+      context: {
+        ...step,
+        ended: how,
+        ...(how === OUT_OF_TIME ? { limitMs: stepMs } : { limitBytes: memoryBytes }),
+      },
+      hint: "The file is damaged, or its row groups are too large: write it again with row groups of a million rows or fewer.",
+    });
   }
-  return { values: bytes, offsets };
 }

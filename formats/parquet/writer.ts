@@ -11,7 +11,8 @@ export interface ParquetOptions {
 
 /**
  * Tables as one Parquet file, a row group each, handed out as it grows. All have the columns of the first. Integers
- * keep their width and sign, timestamps their unit; floats keep every bit.
+ * keep their width and sign, timestamps their unit; floats keep every bit, but that in a column with nulls a signalling NaN
+ * becomes the quiet one of the same payload.
  * @throws `ERR_FORMAT_PARQUET` for lists, and for timestamps in seconds
  */
 export async function* writeParquet(

@@ -83,8 +83,8 @@ async function parquetBatches(
   bytes: Uint8Array,
   batchRows: number | undefined,
 ): Promise<AsyncGenerator<Table>> {
-  const { inMemory, readParquet } = await import("../parquet/reader.ts");
-  return readParquet(inMemory(bytes), batchRows === undefined ? {} : { batchRows });
+  const { readParquet } = await import("../parquet/reader.ts");
+  return readParquet(bytes, batchRows === undefined ? {} : { batchRows });
 }
 
 async function* withFirst(first: IteratorResult<Table>, rest: AsyncGenerator<Table>): AsyncGenerator<Table> {

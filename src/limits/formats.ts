@@ -98,3 +98,12 @@ export const ARROW_EXPANDED_BYTES_MAX = 2 ** 31 - 1;
  * values before it takes external data.
  */
 export const ONNX_EXTERNAL_BYTES_MIN = 4096;
+
+/** Milliseconds that a Parquet file's footer, or one column of one batch, may take to decode: real ones take less than two seconds. */
+export const PARQUET_STEP_MS_MAX = 60_000;
+
+/** Bytes of JavaScript objects while a Parquet file is decoded: a row group of a million texts takes a quarter of it. */
+export const PARQUET_HEAP_BYTES_MAX = 1 << 30;
+
+/** Bytes that decoding a Parquet file may take in all, beside the file itself, which is held twice. */
+export const PARQUET_MEMORY_BYTES_MAX = 3 * 2 ** 30;

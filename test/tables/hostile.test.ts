@@ -57,13 +57,15 @@ describe("a damaged table file", () => {
       const whole = await collect(writeTables([table], options));
       expect(await outcome(name, whole)).toBe("read");
       const read: number[] = [];
-      for (let length = 8; length < whole.length; length += 1 + Math.floor(whole.length / 150)) {
+      // Reading Parquet starts a process each time.
+      const places = options.format === "parquet" ? 30 : 150;
+      for (let length = 8; length < whole.length; length += 1 + Math.floor(whole.length / places)) {
         if ((await outcome(name, whole.subarray(0, length))) === "read") read.push(length);
       }
       expect(read).toEqual([]);
     });
 
-    // What lies in Parquet's own headers is parsed by its library.
+    // In hostile-parquet.test.ts, with bounds of time and memory that a test can wait for.
     if (options.format === "parquet") continue;
 
     it(`${label}: with bytes changed, it is read or refused, and nothing else`, async () => {

@@ -51,6 +51,8 @@ describe("a table that is written and read again", () => {
       async (table) => {
         expect(contentsOf(await there(table, { format: "parquet" }))).toEqual(contentsOf(table));
       },
+      // Reading Parquet starts a process each time.
+      20,
     ));
 
   for (const [format, compression] of [
