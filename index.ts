@@ -80,7 +80,6 @@ export type {
   Receipt,
   RecoveryStats,
 } from "./src/critical/critical.ts";
-export type { HistogramSummary } from "./src/critical/histogram.ts";
 export type { HistoryOptions, HistoryStats } from "./src/critical/history.ts";
 export type { IdempotencyOptions } from "./src/critical/idempotency.ts";
 export type { KeyRange } from "./src/critical/key-range.ts";
@@ -95,6 +94,7 @@ export type { DeleteOptions, PutOptions, Transaction } from "./src/critical/tran
 export type { SequenceState as SequenceInfo } from "./src/critical/verbs.ts";
 export type { VersionedEntry } from "./src/critical/versioned-entry.ts";
 export { type ErrorCode, InvariantError, isStoreError, StoreError } from "./src/errors.ts";
+export type { CountSummary, HistogramSummary, LatencySummary } from "./src/histogram.ts";
 export type { IoStats } from "./src/pace/io-stats.ts";
 export type { IoCause, IoCauseStats } from "./src/pace/measured-disk.ts";
 export type { Value } from "./src/series/column-slice.ts";
@@ -121,7 +121,6 @@ export type { StateDifference, StateSnapshot } from "./src/state/snapshot.ts";
 export type { State, StateStats } from "./src/state/state.ts";
 export type { StateMap, StateMapOptions, StateUpdate, StateVersion } from "./src/state/state-map.ts";
 export type { LogInspection } from "./src/wal/inspect.ts";
-export type { CountSummary, LatencySummary } from "./src/wal/latency.ts";
 export type { LogStats, OpenReport } from "./src/wal/options.ts";
 export {
   type ExportFileOptions,

@@ -24,7 +24,7 @@ const CHUNKS = {
   ],
   library: [
     ...["index", "src/create-store", "src/series/columns/column", "src/series/columns/byte-source"],
-    ...["src/critical/schema", "src/wal/latency", "src/chunks/placed-reader"],
+    ...["src/critical/schema", "src/histogram", "src/chunks/placed-reader"],
   ],
   codec: ["src/codec/codec"],
   columns: ["src/series/columns/column-codec"],

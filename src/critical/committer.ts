@@ -1,5 +1,6 @@
 import { invariant } from "../assert.ts";
 import { InvariantError, isStoreError, StoreError } from "../errors.ts";
+import { Histogram } from "../histogram.ts";
 import { COMMITS_IN_FLIGHT_MAX, CUT_RECORD_BYTES_MAX, WAL_QUEUE_BYTES_MAX } from "../limits.ts";
 import type { Journal, Waiter } from "../wal/journal.ts";
 import type { Annotations, RecordKind } from "./change.ts";
@@ -8,7 +9,6 @@ import { encodeText, messagePack } from "./codec.ts";
 import { type CommitOptions, checkAnnotations, checkText } from "./commit-options.ts";
 import type { Draft } from "./draft.ts";
 import { Drafts } from "./drafts.ts";
-import { Histogram } from "./histogram.ts";
 import type { RememberedCommit } from "./idempotency.ts";
 import { RecordWriter } from "./record-writer.ts";
 import type { State } from "./state.ts";

@@ -1,4 +1,5 @@
 import { isStoreError, StoreError } from "../errors.ts";
+import type { HistogramSummary } from "../histogram.ts";
 import { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { LogFollower } from "../wal/follow-log.ts";
 import type { Journal } from "../wal/journal.ts";
@@ -12,7 +13,6 @@ import { type Clock, createClock } from "./clock.ts";
 import type { CommitOptions } from "./commit-options.ts";
 import { Committer, type Followers, type Receipt } from "./committer.ts";
 import { adoptMoved, adoptSequence, recognizeCopy, showFence } from "./fencing.ts";
-import type { HistogramSummary } from "./histogram.ts";
 import { History } from "./history.ts";
 import { KernelState } from "./kernel-state.ts";
 import { CriticalMap } from "./map.ts";

@@ -1,8 +1,8 @@
 import type { Disk } from "../disk/disk.ts";
+import type { HistogramSummary } from "../histogram.ts";
 import type { Journal } from "../wal/journal.ts";
 import type { LogOptions, LogStats } from "../wal/options.ts";
 import type { Clock } from "./clock.ts";
-import type { HistogramSummary } from "./histogram.ts";
 import type { HistoryOptions, HistoryStats } from "./history.ts";
 import type { IdempotencyOptions } from "./idempotency.ts";
 import type { ReserveStats } from "./reserve.ts";

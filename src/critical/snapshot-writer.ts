@@ -1,10 +1,10 @@
 import { crc32c } from "@node-rs/crc32";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import type { Histogram } from "../histogram.ts";
 import { SNAPSHOT_BYTES_MAX } from "../limits.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import type { Entry } from "./entry.ts";
-import type { Histogram } from "./histogram.ts";
 import type { RowRun, SteadyLeaf } from "./ordered-slots.ts";
 import { FENCE_KINDS } from "./record-format.ts";
 import type { Fence } from "./sequence.ts";

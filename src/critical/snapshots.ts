@@ -1,8 +1,8 @@
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError } from "../errors.ts";
+import { Histogram, type HistogramSummary } from "../histogram.ts";
 import type { Journal } from "../wal/journal.ts";
 import type { Committer } from "./committer.ts";
-import { Histogram, type HistogramSummary } from "./histogram.ts";
 import type { History } from "./history.ts";
 import type { Recovered } from "./recovery.ts";
 import type { Reserve } from "./reserve.ts";

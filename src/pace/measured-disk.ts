@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Disk, DiskFile, DurableWrite, FileStat, OpenOptions } from "../disk/disk.ts";
-import { LatencyHistogram, type LatencySummary } from "../wal/latency.ts";
+import { LatencyHistogram, type LatencySummary } from "../histogram.ts";
 import type { CommitPulse } from "./commit-pulse.ts";
 import { MeasuredFile, type Watch } from "./measured-file.ts";
 import { checkedStripeBytes } from "./stripes.ts";

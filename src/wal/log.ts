@@ -1,6 +1,7 @@
 import { invariant } from "../assert.ts";
 import type { DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import { LatencyHistogram } from "../histogram.ts";
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { WAL_RECORD_BYTES_MAX } from "../limits.ts";
 import { createInlineCarrier, type WriteCarrier, type WriteOutcome, writeToAll } from "./carrier.ts";
@@ -22,7 +23,6 @@ import {
   type Waiter,
   writeOf,
 } from "./journal.ts";
-import { LatencyHistogram } from "./latency.ts";
 import { mirrorLost, noSegment, poisonedBy, tooLarge } from "./log-errors.ts";
 import { writeOpenBlock } from "./open-block.ts";
 import type { LogOptions, LogStats, OpenReport } from "./options.ts";

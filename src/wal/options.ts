@@ -1,8 +1,8 @@
 import type { Disk, DurableMethod } from "../disk/disk.ts";
 import type { StoreError } from "../errors.ts";
+import type { CountSummary, LatencySummary } from "../histogram.ts";
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import type { WriteCarrier } from "./carrier.ts";
-import type { CountSummary, LatencySummary } from "./latency.ts";
 import type { ThreadCarrierOptions } from "./thread-carrier.ts";
 
 export interface LogOptions {

@@ -72,3 +72,51 @@ function upperBound(bucket: number): number {
   const low = SUB_BUCKETS + (bucket % SUB_BUCKETS);
   return (low + 1) * 2 ** shift - 1;
 }
+
+/** Latencies are told apart by 1/16 µs. */
+const UNITS_PER_US = 16;
+
+export interface LatencySummary {
+  count: number;
+  meanUs: number;
+  p50Us: number;
+  p99Us: number;
+  p999Us: number;
+  maxUs: number;
+}
+
+/** How large something was, from the same kind of histogram. */
+export interface CountSummary {
+  count: number;
+  mean: number;
+  p50: number;
+  p99: number;
+  max: number;
+}
+
+/** A histogram of durations in microseconds, fractions included. */
+export class LatencyHistogram {
+  readonly #units = new Histogram();
+
+  record(us: number): void {
+    this.#units.record(us * UNITS_PER_US);
+  }
+
+  /** The same for whole numbers recorded in the place of microseconds. */
+  counts(): CountSummary {
+    const { count, meanUs, p50Us, p99Us, maxUs } = this.summary();
+    return { count, mean: meanUs, p50: Math.floor(p50Us), p99: Math.floor(p99Us), max: maxUs };
+  }
+
+  summary(): LatencySummary {
+    const { count, mean, p50, p99, p999, max } = this.#units.summary();
+    return {
+      count,
+      meanUs: mean / UNITS_PER_US,
+      p50Us: p50 / UNITS_PER_US,
+      p99Us: p99 / UNITS_PER_US,
+      p999Us: p999 / UNITS_PER_US,
+      maxUs: max / UNITS_PER_US,
+    };
+  }
+}
