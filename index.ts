@@ -47,7 +47,6 @@ export {
   writeTables,
 } from "./formats/tables/files.ts";
 export type {
-  CellValue,
   Column as TableColumn,
   ColumnType as TableColumnType,
   Table,

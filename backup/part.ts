@@ -1,4 +1,3 @@
-import type { Progress } from "../checkpoints/save.ts";
 import type { Disk } from "../src/disk/disk.ts";
 
 /** What a part of a backup works with. */
@@ -30,5 +29,3 @@ export interface BackupPart<Result extends PartResult = PartResult> {
   sizeBytes(context: BackupContext): number;
   copy(context: BackupContext): Promise<Result>;
 }
-
-export type BackupProgress = (progress: Progress) => void;

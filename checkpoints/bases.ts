@@ -129,7 +129,7 @@ const OVERLAPS_MAX = 4;
  * The parent's chunks of an opaque file by their place. Bytes that were inserted or removed shift everything after
  * them: each chunk found again tells by how much.
  */
-export class OpaqueBases {
+class OpaqueBases {
   readonly #chunks: { offset: number; end: number; digest: Uint8Array }[] = [];
   readonly #byDigest = new Map<string, number>();
   #shift = 0;

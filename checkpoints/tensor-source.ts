@@ -16,7 +16,7 @@ export type NamedTensors =
   | Iterable<readonly [string, Tensor]>;
 
 /** The one file of a version that was saved from tensors instead of files. */
-export const MODEL_FILE = "model.safetensors";
+const MODEL_FILE = "model.safetensors";
 
 /** Tensors as the safetensors file they would make, with what it takes to capture them. */
 export interface TensorSource {

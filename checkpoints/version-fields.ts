@@ -35,7 +35,7 @@ function checkCount(what: string, entries: Record<string, unknown>): void {
     throw limitError(`the number of ${what} entries`, count, METADATA_ENTRIES_MAX);
 }
 
-export function limitError(what: string, value: number, limit: number): StoreError {
+function limitError(what: string, value: number, limit: number): StoreError {
   return new StoreError("ERR_LIMIT", `${what} is ${value}; the limit is ${limit}`, {
     context: { value, limit },
   });

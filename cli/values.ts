@@ -45,7 +45,7 @@ export function parseValue(text: string): unknown {
 }
 
 /** Data that came as JSON as the value it stands for. @throws UsageError */
-export function fromJsonValue(json: unknown): unknown {
+function fromJsonValue(json: unknown): unknown {
   if (typeof json !== "object" || json === null) return json;
   if (Array.isArray(json)) return json.map(fromJsonValue);
   const object = json as Record<string, unknown>;

@@ -257,7 +257,7 @@ function visitFeatureVersion(
 }
 
 /** Names and types of the columns in their order, and the schema version, as one short text. */
-export function fingerprintOf(columns: readonly Column[], schemaVersion: number): string {
+function fingerprintOf(columns: readonly Column[], schemaVersion: number): string {
   const text = JSON.stringify([schemaVersion, ...columns.map((column) => [column.name, typeText(column)])]);
   return createHash("sha256").update(text).digest("hex").slice(0, 32);
 }

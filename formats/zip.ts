@@ -10,7 +10,7 @@ import { malformed, type StrictFormat } from "./malformed.ts";
  * Source: APPNOTE.TXT 6.3.10, sections 4.3.7 (local), 4.3.12 (central), 4.3.14 and 4.3.15 (zip64), 4.3.16 (end), 4.5.3.
  */
 
-export const ZIP_MAGIC = 0x04034b50;
+const ZIP_MAGIC = 0x04034b50;
 const CENTRAL_MAGIC = 0x02014b50;
 const END_MAGIC = 0x06054b50;
 const END64_MAGIC = 0x06064b50;

@@ -115,7 +115,7 @@ function objectOf<T>(value: unknown, what: string): Record<string, T> {
   return value as Record<string, T>;
 }
 
-export function etagOf(version: number): string {
+function etagOf(version: number): string {
   return `"${version}"`;
 }
 

@@ -12,7 +12,7 @@ export interface ErrorReport {
 }
 
 /** Any error as the fields the command line shows. */
-export function describeError(error: unknown): ErrorReport {
+function describeError(error: unknown): ErrorReport {
   if (isStoreError(error)) {
     return report(error.code, error.message, error.hint, error.context);
   }

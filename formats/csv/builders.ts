@@ -18,7 +18,6 @@ import {
   integerWords,
   JSON_ESCAPED,
   JSON_NESTED,
-  JSON_STRING,
   latin1,
   parseFloatCell,
   parseIntegerCell,
@@ -344,11 +343,6 @@ export function textOf(bytes: Uint8Array, start: number, end: number, form: numb
 function isAscii(bytes: Uint8Array): boolean {
   for (let i = 0; i < bytes.length; i++) if (bytes[i]! >= 0x80) return false;
   return true;
-}
-
-/** Whether a cell is a JSON string, of either form. */
-export function isJsonString(form: number): boolean {
-  return form === JSON_STRING || form === JSON_ESCAPED;
 }
 
 /** A cell's text for a header: names are UTF-8 too. */

@@ -87,7 +87,7 @@ async function eachBlock(
   return header;
 }
 
-export function rowError({ row, line, what }: RowProblem): StoreError {
+function rowError({ row, line, what }: RowProblem): StoreError {
   return new StoreError("ERR_FORMAT_CSV", `row ${row} (line ${line}): ${what}`, {
     context: { row, line },
     hint: "Mend the row, or leave such rows out with `--on-error skip`.",

@@ -177,7 +177,7 @@ export class RowScanner {
 }
 
 /** Places of cells, in arrays that grow. */
-export class CellList {
+class CellList {
   length = 0;
   #starts: Int32Array;
   #ends: Int32Array;

@@ -23,7 +23,7 @@ const MAGIC = "\x93NUMPY";
 const MAGIC_BYTES = 8;
 
 /** The name of an `.npy` file's only tensor. */
-export const NPY_TENSOR = "array";
+const NPY_TENSOR = "array";
 
 const ELEMENTS: Record<string, DType> = {
   b1: "BOOL",

@@ -88,7 +88,7 @@ class LayoutSink implements TensorSink {
  * What a tensor's bytes are. `undefined` for a type this code does not know (text, or a later ONNX's), which stays
  * in the skeleton; numbers in the wrong number of bytes are refused.
  */
-export function describeTensor(
+function describeTensor(
   { type, dims, at }: TensorFields,
   sizeBytes: number,
   listed: DType | undefined,

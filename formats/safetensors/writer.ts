@@ -57,14 +57,6 @@ export function planFile(
   return { header, layout: { format: "safetensors", spans }, sizeBytes: header.byteLength + offset };
 }
 
-/** The first 8 + N bytes of a file of these tensors; `planFile` also says in which order their data follows. */
-export function writeHeader(
-  tensors: readonly TensorDescription[],
-  metadata?: ReadonlyMap<string, string>,
-): Uint8Array {
-  return planFile(tensors, metadata).header;
-}
-
 /**
  * A whole file in memory: for small models and tests; large ones are streamed by `planFile`.
  *

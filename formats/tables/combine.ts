@@ -18,7 +18,7 @@ export function sliceTable(table: Table, from: number, to: number): Table {
   return { rows: end - start, columns: table.columns.map((column) => sliceColumn(column, start, end)) };
 }
 
-export function sliceColumn(column: Column, from: number, to: number): Column {
+function sliceColumn(column: Column, from: number, to: number): Column {
   const rows = to - from;
   const { name, type, unit } = column;
   const field = { name, type, ...(unit === undefined ? {} : { unit }), rows };

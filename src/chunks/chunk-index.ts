@@ -59,7 +59,7 @@ export interface IndexChanges {
 
 export const INDEX_FORMAT_VERSION = 1;
 export const ENTRY_BYTES = 32;
-export const PACK_END_BYTES = 16;
+const PACK_END_BYTES = 16;
 
 /**
  * An entry as the index stores it, 32 bytes, little-endian: pack id 8, offset 6, frame bytes 4, ordinal 1, depth 1,
@@ -125,6 +125,6 @@ export function packKey(packId: bigint): Buffer {
   return key;
 }
 
-export function packIdOfKey(key: Uint8Array): bigint {
+function packIdOfKey(key: Uint8Array): bigint {
   return Buffer.from(key.buffer, key.byteOffset, key.byteLength).readBigUInt64BE(1);
 }

@@ -23,7 +23,7 @@ import {
 export const FRAME_HEADER_BYTES_MAX = frameHeaderBytes(255, FRAME_BASES_MAX);
 
 /** A payload is never larger than the raw bytes it stands for, but for the few bytes an encoding may add. */
-export const PAYLOAD_BYTES_MAX = CHUNK_BYTES_MAX + 1024;
+const PAYLOAD_BYTES_MAX = CHUNK_BYTES_MAX + 1024;
 
 export interface Frame {
   header: FrameHeader;

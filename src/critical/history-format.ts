@@ -33,12 +33,12 @@ import { SECTOR_BYTES } from "../limits.ts";
  * The filter is a Bloom filter over map and key, one byte for each map change: a block that cannot hold a key is not
  * decompressed. Four probes from two hashes (Kirsch and Mitzenmacher, "Less hashing, same performance", 2006).
  */
-export const HISTORY_MAGIC = Buffer.from("VARVHIST");
+const HISTORY_MAGIC = Buffer.from("VARVHIST");
 export const HISTORY_VERSION = 1;
 export const FILE_HEADER_BYTES = 56;
 export const BLOCK_HEADER_BYTES = 84;
 export const LINK_BYTES = 32;
-export const LINK_OFFSET = 52;
+const LINK_OFFSET = 52;
 /** A block is ended at this many raw bytes; one large record may exceed it. */
 export const BLOCK_RAW_BYTES = 64 << 10;
 /** The same while many records wait, so that sealing keeps up with a burst. */

@@ -57,7 +57,7 @@ export interface BlockPlace extends BlockHeader {
   offset: number;
 }
 
-export function damagedHistory(path: string, offset: number, problem: string, more = {}): StoreError {
+function damagedHistory(path: string, offset: number, problem: string, more = {}): StoreError {
   return new StoreError("ERR_STORE_CORRUPT", `history ${path}: ${problem} (byte ${offset})`, {
     context: { path, offset, problem, ...more },
     hint: "The current state is not affected; a backup may hold this part of the history.",

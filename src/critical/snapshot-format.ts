@@ -33,10 +33,10 @@ import { SNAPSHOT_BYTES_MAX } from "../limits.ts";
  * either whole or recognizably not. Seeding the checksums with the number keeps chunks of an older snapshot in the
  * same slot from passing for chunks of this one.
  */
-export const SNAPSHOT_MAGIC = Buffer.from("VARVSNAP");
+const SNAPSHOT_MAGIC = Buffer.from("VARVSNAP");
 export const SNAPSHOT_VERSION = 1;
 export const HEADER_BYTES = 4096;
-export const HEADER_CHECKED_BYTES = 48;
+const HEADER_CHECKED_BYTES = 48;
 export const CHUNK_HEADER_BYTES = 8;
 /** A chunk is ended at this size, so that verification works in short slices; one large value may exceed it. */
 export const CHUNK_BYTES_TARGET = 128 << 10;

@@ -63,9 +63,6 @@ export type DurableMethod = "direct" | "dsync" | "fdatasync";
 /** Alignment and granularity of durable writes. */
 export const PAGE_BYTES = 4096;
 
-/** What the system takes in one vectored call (IOV_MAX). */
-export const VECTOR_MAX = 1024;
-
 export interface FileStat {
   sizeBytes: number;
   /** Bytes the file takes on the device (holes take none). */
@@ -103,8 +100,8 @@ export interface DiskFile {
   readSync(target: Uint8Array, position: number): number;
   read(target: Uint8Array, position: number): Promise<number>;
   /**
-   * Fills `targets`, at most `VECTOR_MAX`, one after the other from one stretch of the file, with as few calls as
-   * `read` makes for one; returns the bytes read.
+   * Fills `targets`, at most 1,024 (what the system takes in one call, IOV_MAX), one after the other from one stretch of
+   * the file, with as few calls as `read` makes for one; returns the bytes read.
    */
   readVector(targets: readonly Uint8Array[], position: number): Promise<number>;
   /**

@@ -109,12 +109,6 @@ export function chunkBounds(rows: number): { bounds: [from: number, to: number][
   return { bounds, tailFrom: at };
 }
 
-/** The text of a type in a fingerprint or a message. */
-export function typeName({ type, unit }: { type: ColumnType; unit?: TimeUnit }): string {
-  if (unit !== undefined) return `timestamp[${unit}]`;
-  return typeof type === "object" ? `${type.fixedSizeList.type}[${type.fixedSizeList.size}]` : type;
-}
-
 export function corruptManifest(what: string): StoreError {
   return new StoreError("ERR_STORE_CORRUPT", `a feature manifest is damaged: ${what}`, {
     hint: "Run `varve check --read-data` to see which versions are affected.",

@@ -29,8 +29,3 @@ export function plainBytes({ type, values, validity }: ColumnValues): Uint8Array
   if (validity?.some((byte) => byte !== 255) === true) return undefined;
   return numbersOf(type) === undefined ? undefined : bytesOf(values);
 }
-
-/** Bytes a column's arrays take. */
-export function columnBytes({ values, offsets, validity }: ColumnValues): number {
-  return values.byteLength + (offsets?.byteLength ?? 0) + (validity?.byteLength ?? 0);
-}

@@ -5,7 +5,7 @@ import { allocatePages, type PageMemory, pageMemoryOf } from "../disk/aligned.ts
 
 /** Longest range whose sums stay exact, and what its length is a multiple of. */
 export const RANGE_SUM_BYTES_MAX = 1 << 20;
-export const RANGE_SUM_STEP_BYTES = 32;
+const RANGE_SUM_STEP_BYTES = 32;
 
 /** The part of the platform's WebAssembly that is used here: the ES library has no types for it. */
 const { WebAssembly } = globalThis as unknown as {

@@ -39,25 +39,6 @@ export function valueAt(slice: ColumnSlice, row: number): Value {
   return column.type === "utf8" ? text.decode(bytes) : bytes.slice();
 }
 
-/** Rows [from, to) of a slice; numbers are views, bitmaps and offsets copies where they must be. */
-export function subslice(slice: ColumnSlice, from: number, to: number): ColumnSlice {
-  if (from === 0 && to === slice.rows) return slice;
-  const { column, values, offsets, validity } = slice;
-  const rows = to - from;
-  const valid = validity && { validity: sliceBits(validity, from, rows) };
-  if (column.type === "bool") {
-    return { column, rows, values: sliceBits(values as Uint8Array, from, rows), ...valid };
-  }
-  if (offsets !== undefined) {
-    const base = offsets[from]!;
-    const moved = offsets.slice(from, to + 1);
-    for (let i = 0; i < moved.length; i++) moved[i]! -= base;
-    return { column, rows, values: values.subarray(base, offsets[to]!), offsets: moved, ...valid };
-  }
-  const perRow = Math.max(1, column.listSize);
-  return { column, rows, values: values.subarray(from * perRow, to * perRow), ...valid };
-}
-
 /** Bits [from, from + count) of a bitmap moved to its start; the bits past them are 0. A copy. */
 export function sliceBits(bitmap: Uint8Array, from: number, count: number): Uint8Array {
   const out = new Uint8Array(Math.ceil(count / 8));

@@ -15,8 +15,8 @@ import { type Schema, schemaFromJson, schemaToJson } from "./schema.ts";
  *
  * All numbers are little-endian. Past the last record the file holds zeros or ends.
  */
-export const JOURNAL_MAGIC = 0x544f_4845_5652_4156n; // "VARVEHOT"
-export const JOURNAL_VERSION = 1;
+const JOURNAL_MAGIC = 0x544f_4845_5652_4156n; // "VARVEHOT"
+const JOURNAL_VERSION = 1;
 export const JOURNAL_HEADER_BYTES = 44;
 export const JOURNAL_RECORD_BYTES = 24;
 

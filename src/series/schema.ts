@@ -7,7 +7,7 @@ export const NUMBER_TYPES = ["f64", "f32", "i64", "u64", "i32", "u32", "i16", "u
 export type NumberType = (typeof NUMBER_TYPES)[number];
 
 /** A time is a 64-bit integer since the Unix epoch in the unit its type names. */
-export const TIME_TYPES = ["ts_ns", "ts_us", "ts_ms"] as const;
+const TIME_TYPES = ["ts_ns", "ts_us", "ts_ms"] as const;
 export type TimeType = (typeof TIME_TYPES)[number];
 
 export type ColumnType = NumberType | TimeType | "bool" | "utf8" | "binary";

@@ -27,7 +27,7 @@ export function selectRows(part: Part, column: Column, which: Which, range: KeyR
 }
 
 /** In a part whose keys never fall: the first row with a key of at least `key`, or the number of rows. */
-export function firstAtOrAfter(part: Part, column: Column, which: Which, key: bigint): number {
+function firstAtOrAfter(part: Part, column: Column, which: Which, key: bigint): number {
   let low = 0;
   let high = Math.ceil(part.rows / BLOCK_ROWS);
   // The first block that holds a key of at least `key`.

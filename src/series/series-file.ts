@@ -45,7 +45,7 @@ export interface SeriesDefinition {
 }
 
 export const SERIES_FILE = "series.json";
-export const SERIES_FORMAT_VERSION = 1;
+const SERIES_FORMAT_VERSION = 1;
 
 /** Bytes of the file: the widest schema fits, and the most recipes. */
 const SERIES_FILE_BYTES_MAX = (1 << 20) + SERIES_RECIPES_BYTES_MAX;

@@ -120,7 +120,7 @@ const UNITS_NS: Record<string, bigint> = {
 };
 
 /** `"7d"`, `"12h"`, `"30m"`, `"90s"`, `"10GiB"`, or a number of bytes. @throws ERR_INVALID_ARGUMENT */
-export function parseKeep(keep: string | number): Retention {
+function parseKeep(keep: string | number): Retention {
   if (typeof keep === "number") {
     if (!Number.isSafeInteger(keep) || keep < 1)
       throw invalid(`keep is a number of bytes of at least 1, not ${keep}`);

@@ -229,7 +229,7 @@ function checkInterval(flushIntervalMs: number): number {
 }
 
 /** Names read well on a command line and fit a directory's name: `binance.BTCUSDT.trades`. */
-export function checkSeriesName(name: string): void {
+function checkSeriesName(name: string): void {
   const fits = typeof name === "string" && /^[A-Za-z0-9_][A-Za-z0-9._+/-]*$/.test(name);
   if (fits && Buffer.byteLength(name) <= NAME_BYTES_MAX) return;
   throw new StoreError("ERR_INVALID_ARGUMENT", `${JSON.stringify(name)} is no series name`, {

@@ -1,4 +1,5 @@
 import type { Disk } from "../disk/disk.ts";
+import { replaceFile } from "../disk/replace-file.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import { CACHE_MAP_BYTES } from "../limits.ts";
 import { type CacheEntry, decodeDump, encodeDump, packCached, unpackCached } from "./cache-format.ts";
@@ -138,21 +139,12 @@ export class CacheMap<V> {
     const { disk, directory, storeId, readOnly } = this.#options;
     if (readOnly || this.#entries.size === 0) return;
     const entries = [...this.#entries].map(([key, held]): CacheEntry => [key, held.bytes, held.expiresAtMs]);
-    const temporary = `${this.#path}.new`;
     try {
       disk.makeDirectory(directory);
-      disk.remove(temporary);
-      const file = disk.open(temporary, { access: "write", create: "must" });
-      try {
-        file.writeSync(encodeDump(entries, storeId), 0);
-        file.syncSync();
-      } finally {
-        file.close();
-      }
-      disk.rename(temporary, this.#path);
+      replaceFile(disk, this.#path, encodeDump(entries, storeId));
     } catch (error) {
       if (!isStoreError(error)) throw error;
-      disk.remove(temporary);
+      disk.remove(`${this.#path}.new`);
     }
     this.clear();
   }

@@ -10,7 +10,7 @@ import { Packr, Unpackr } from "msgpackr";
 import { StoreError } from "../errors.ts";
 import type { Change } from "../versions/changes.ts";
 
-export const STATE_MAP = "s";
+const STATE_MAP = "s";
 
 /** Values keep their types: a bigint stays one, a Date, a Map and a Set too. */
 const packr = new Packr({

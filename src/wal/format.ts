@@ -33,7 +33,7 @@ import { HASH_BYTES, hashBlock } from "./block-hash.ts";
 export const BLOCK_BYTES = 4096;
 export const HEADER_BYTES = 104;
 export const PAYLOAD_BYTES = BLOCK_BYTES - HEADER_BYTES;
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 export const STORE_ID_BYTES = 16;
 
 /** A record in the payload: length of its content (4), time in µs (8), content. */
@@ -71,7 +71,7 @@ export interface BlockHeader {
  * The checksum starts from where and when the block belongs, so that a block of another epoch or place never
  * passes, whatever its header says.
  */
-export function checksumSeed(epoch: number, sequence: number): number {
+function checksumSeed(epoch: number, sequence: number): number {
   const high = Math.floor(sequence / 2 ** 32);
   return (Math.imul(epoch, 0x9e3779b1) ^ Math.imul(sequence | 0, 0x85ebca77) ^ high) >>> 0;
 }

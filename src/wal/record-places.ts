@@ -1,6 +1,5 @@
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import type { KeptBlocks } from "./chain-memory.ts";
-import { BLOCK_BYTES } from "./format.ts";
 
 /** A chain of blocks in the kernel's memory, in its order. */
 export interface RecoveredLog {
@@ -36,6 +35,3 @@ export function placeRecords(
 
 /** Bytes from one place to the next. */
 export const PLACE_BYTES = 32;
-
-/** Room that places of records take, and a block that one may begin in: for an estimate of what memory is needed. */
-export const placesBytes = (count: number): number => (count + 1) * PLACE_BYTES + BLOCK_BYTES;

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { joinTables } from "../../features/as-of-join.ts";
-import { type Column, cellAt, type Table } from "../../formats/tables/table.ts";
+import type { Column, Table } from "../../formats/tables/table.ts";
+import { cellAt } from "../tables/cell-at.ts";
 import { duckSkipped, hasDuck, openDuck } from "../tables/peers.ts";
 import { checkAsync } from "../tables/property.ts";
 

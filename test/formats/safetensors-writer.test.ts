@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { parseHeader } from "../../formats/safetensors/reader.ts";
-import { safetensorsFile, type TensorDescription, writeHeader } from "../../formats/safetensors/writer.ts";
+import { planFile, safetensorsFile, type TensorDescription } from "../../formats/safetensors/writer.ts";
 import { DTYPES, type Tensor, tensorSizeBytes } from "../../formats/tensor.ts";
+
+const headerOf = (...planned: Parameters<typeof planFile>) => planFile(...planned).header;
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes.subarray(8)).toString("utf8");
 const scalar = (name: string): TensorDescription => ({ name, dtype: "F32", shape: [] });
@@ -22,7 +24,7 @@ describe("writing safetensors", () => {
     // U+E000 sorts before U+1F600 in UTF-8 but after it in UTF-16.
     const names = ["b", "a", "\u{1f600}", "\ue000"];
     const tensors = [...DTYPES.map((dtype) => ({ name: dtype, dtype, shape: [4] })), ...names.map(scalar)];
-    const header = writeHeader(tensors);
+    const header = headerOf(tensors);
     const expected = [...DTYPES].reverse();
     const dataBytes = tensors.reduce((sum, { dtype, shape }) => sum + tensorSizeBytes(dtype, shape), 0);
     const spans = parseHeader(header, header.byteLength + dataBytes).layout.spans;
@@ -38,15 +40,15 @@ describe("writing safetensors", () => {
   });
 
   it("escapes what JSON must have escaped and nothing else", () => {
-    expect(text(writeHeader([{ name: '"\\/\x01\x1f\x7f\n\u2028é', dtype: "U8", shape: [0] }]))).toMatch(
+    expect(text(headerOf([{ name: '"\\/\x01\x1f\x7f\n\u2028é', dtype: "U8", shape: [0] }]))).toMatch(
       /^\{"\\"\\\\\/\\u0001\\u001f\x7f\\n\u2028é":\{"dtype":"U8","shape":\[0\],"data_offsets":\[0,0\]\}\} *$/,
     );
   });
 
   it("pads the header with spaces to 8 bytes and leaves empty metadata out", () => {
-    expect(Buffer.from(writeHeader([], new Map())).toString("latin1")).toBe("\x08\0\0\0\0\0\0\0{}      ");
+    expect(Buffer.from(headerOf([], new Map())).toString("latin1")).toBe("\x08\0\0\0\0\0\0\0{}      ");
     for (let length = 1; length < 20; length++) {
-      expect(writeHeader([scalar("x".repeat(length))]).byteLength % 8).toBe(0);
+      expect(headerOf([scalar("x".repeat(length))]).byteLength % 8).toBe(0);
     }
   });
 
@@ -55,7 +57,7 @@ describe("writing safetensors", () => {
     const write =
       (...tensors: TensorDescription[]) =>
       () =>
-        writeHeader(tensors);
+        headerOf(tensors);
     expect(write(scalar("a"), scalar("a"))).toThrow(expect.objectContaining(refusal));
     expect(write(scalar("__metadata__"))).toThrow(expect.objectContaining(refusal));
     expect(write(scalar("\ud800"))).toThrow(expect.objectContaining(refusal));
@@ -65,7 +67,7 @@ describe("writing safetensors", () => {
     expect(write({ name: "a", dtype: "F16", shape: Array(256).fill(1) })).toThrow(
       expect.objectContaining(refusal),
     );
-    expect(() => writeHeader([], new Map([["k", "\udc00"]]))).toThrow(expect.objectContaining(refusal));
+    expect(() => headerOf([], new Map([["k", "\udc00"]]))).toThrow(expect.objectContaining(refusal));
     const huge = { dtype: "U8" as const, shape: [2 ** 52] };
     expect(write({ name: "a", ...huge }, { name: "b", ...huge })).toThrow(expect.objectContaining(refusal));
   });
@@ -73,13 +75,13 @@ describe("writing safetensors", () => {
   it("refuses more metadata keys than the reader takes", () => {
     const keys = (count: number) =>
       new Map(Array.from({ length: count }, (_, index) => [`k${index}`, ""] as const));
-    expect(writeHeader([], keys(65_536)).byteLength).toBeGreaterThan(65_536);
-    expect(() => writeHeader([], keys(65_537))).toThrow(expect.objectContaining({ code: "ERR_LIMIT" }));
+    expect(headerOf([], keys(65_536)).byteLength).toBeGreaterThan(65_536);
+    expect(() => headerOf([], keys(65_537))).toThrow(expect.objectContaining({ code: "ERR_LIMIT" }));
   });
 
   it("refuses more tensors than the reader takes", () => {
     const tensors = Array.from({ length: 262_145 }, (_, index) => scalar(`${index}`));
-    expect(() => writeHeader(tensors)).toThrow(expect.objectContaining({ code: "ERR_LIMIT" }));
+    expect(() => headerOf(tensors)).toThrow(expect.objectContaining({ code: "ERR_LIMIT" }));
   });
 
   it("refuses data that does not fit its shape, by the tensor's name", () => {

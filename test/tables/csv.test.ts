@@ -5,8 +5,9 @@ import { describe, expect, it } from "vitest";
 import { collect } from "../../formats/compression/streams.ts";
 import { inferCsv, readCsv } from "../../formats/csv/reader.ts";
 import { type ReadTablesOptions, readTable, writeTables } from "../../formats/tables/files.ts";
-import { cellAt, type Table, typeText } from "../../formats/tables/table.ts";
+import { type Table, typeText } from "../../formats/tables/table.ts";
 import { ROW_BYTES_MAX } from "../../src/limits.ts";
+import { cellAt } from "./cell-at.ts";
 import { chunks, textTable } from "./contents.ts";
 import { checkAsync } from "./property.ts";
 

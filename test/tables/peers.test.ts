@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { collect } from "../../formats/compression/streams.ts";
 import { type WriteTablesOptions, writeTables } from "../../formats/tables/files.ts";
-import { cellAt, type Table } from "../../formats/tables/table.ts";
+import type { Table } from "../../formats/tables/table.ts";
+import { cellAt } from "./cell-at.ts";
 import { duckSkipped, hasDuck, openDuck, polars, polarsSkipped } from "./peers.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "varve-peers-"));

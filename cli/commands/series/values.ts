@@ -6,7 +6,7 @@ type Value = SeriesRow["values"][string];
  * A value as JSON holds it without loss: 64-bit integers, NaN, infinities and -0 as text, bytes in hexadecimal after
  * `0x`.
  */
-export function jsonValue(value: Value): unknown {
+function jsonValue(value: Value): unknown {
   if (typeof value === "bigint") return value.toString();
   if (typeof value === "number")
     return Number.isFinite(value) && !Object.is(value, -0) ? value : floatText(value);

@@ -19,9 +19,9 @@ export interface ContextSource {
 export const CONTEXTS_MAX = 32;
 /** Other columns one page may hang on by its contexts. */
 export const SOURCES_MAX = 2;
-export const VALUES_MAX = 8;
+const VALUES_MAX = 8;
 /** Classes of the bin before. */
-export const CLASSES_MAX = 5;
+const CLASSES_MAX = 5;
 
 const CHANGE = 0;
 const VALUE = 1;
