@@ -402,11 +402,20 @@ export class Checkpoints {
     return { ref, kept: this.registry.versions(ref).map((record) => record.version), pruned };
   }
 
-  /** Removes chunks that no version needs any more, nor anything that `markOthers` names. */
+  /**
+   * Removes chunks that no version needs any more, nor anything that `markOthers` names; and scratch files and images that
+   * killed processes, or readers that have ended, left behind.
+   */
   collectGarbage(options: GcOptions = {}, markOthers: MarkOthers = () => {}): Promise<GcResult> {
     return this.#change(async () => {
       const { collectVersions } = await import("./upkeep.ts");
-      return collectVersions(this.#engine, this.registry, { ...options, pacing: this.#pacing }, markOthers);
+      const pacing = this.#pacing;
+      const result = await collectVersions(this.#engine, this.registry, { ...options, pacing }, markOthers);
+      if (options.dryRun !== true) {
+        this.#captures.sweep();
+        this.#pins.sweep();
+      }
+      return result;
     });
   }
 

@@ -216,6 +216,11 @@ export class Pins {
     this.#images.sweep(ref, undefined);
   }
 
+  /** Removes images that were left behind: by killed processes, and by readers that have ended since. */
+  sweep(): void {
+    this.#images.sweepAll();
+  }
+
   async close(): Promise<void> {
     this.#stop.abort();
     await Promise.allSettled(this.#writing.values());

@@ -185,6 +185,11 @@ export class Captures {
     };
   }
 
+  /** Removes scratch files that killed processes left behind. */
+  sweep(): void {
+    this.#spools.sweep();
+  }
+
   close(): void {
     this.#spools.close();
   }

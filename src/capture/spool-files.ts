@@ -91,11 +91,14 @@ export class SpoolFiles {
     const idle = this.#idle.pop();
     if (idle !== undefined) return idle;
     this.#disk.makeDirectory(this.#directory);
-    this.#sweep();
-    const path = `${this.#directory}/${randomBytes(8).toString("hex")}${SUFFIX}`;
-    const file = this.#disk.open(path, { access: "write", create: "must" });
-    file.tryLock("exclusive");
-    return { path, file };
+    if (!this.#swept) this.sweep();
+    for (;;) {
+      const path = `${this.#directory}/${randomBytes(8).toString("hex")}${SUFFIX}`;
+      const file = this.#disk.open(path, { access: "write", create: "must" });
+      // Whoever swept it before it was locked has removed it.
+      if (file.tryLock("exclusive") && this.#disk.stat(path) !== undefined) return { path, file };
+      file.close();
+    }
   }
 
   release(spool: SpoolFile): void {
@@ -109,8 +112,7 @@ export class SpoolFiles {
   }
 
   /** Removes what killed processes left behind. */
-  #sweep(): void {
-    if (this.#swept) return;
+  sweep(): void {
     this.#swept = true;
     for (const name of this.#disk.list(this.#directory)) {
       if (!name.endsWith(SUFFIX)) continue;

@@ -111,8 +111,8 @@ export function sweepUnfinished(disk: Disk, directory: string): void {
       file = disk.open(`${directory}/${name}`, { access: "write" });
       if (file.tryLock("exclusive")) disk.remove(`${directory}/${name}`);
     } catch (error) {
-      // It has been finished or removed meanwhile.
-      if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
+      // It has been finished or removed meanwhile, or it is nothing of ours.
+      if (!isStoreError(error)) throw error;
     } finally {
       file?.close();
     }

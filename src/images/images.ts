@@ -19,6 +19,8 @@ export interface OpenImage {
 }
 
 export const IMAGE_SUFFIX = ".image";
+/** The hash of a ref, and a version. */
+const IMAGE_NAME = /^([0-9a-f]{32}-)(\d{1,15})\.image$/;
 
 /** The images of a store, one a pinned ref: `images/REF_HASH-VERSION.image`. */
 export class Images {
@@ -34,13 +36,10 @@ export class Images {
 
   /** The versions of a ref that have images, newest first: usually one. */
   versions(ref: string): number[] {
-    const prefix = `${hashOf(ref)}-`;
+    const wanted = `${hashOf(ref)}-`;
     const found = this.#disk.list(this.directory).flatMap((name) => {
-      const number =
-        name.startsWith(prefix) && name.endsWith(IMAGE_SUFFIX)
-          ? name.slice(prefix.length, -IMAGE_SUFFIX.length)
-          : "";
-      return /^\d{1,15}$/.test(number) ? [Number(number)] : [];
+      const [, prefix, version] = IMAGE_NAME.exec(name) ?? [];
+      return prefix === wanted ? [Number(version)] : [];
     });
     return found.sort((a, b) => b - a);
   }
@@ -87,17 +86,37 @@ export class Images {
   /** Removes a ref's images but the one of version `keep`, as far as nobody reads them. */
   sweep(ref: string, keep: number | undefined): void {
     for (const version of this.versions(ref)) {
-      if (version === keep) continue;
-      const path = this.#path(ref, version);
-      let file: DiskFile | undefined;
-      try {
-        file = this.#disk.open(path, { access: "write" });
-        if (file.tryLock("exclusive")) this.#disk.remove(path);
-      } catch (error) {
-        if (!isStoreError(error)) throw error;
-      } finally {
-        file?.close();
-      }
+      if (version !== keep) this.#removeUnread(this.#path(ref, version));
+    }
+  }
+
+  /**
+   * Removes what nobody needs any more: unfinished images of killed processes, and of each ref all but its newest one, as
+   * far as nobody reads them.
+   */
+  sweepAll(): void {
+    sweepUnfinished(this.#disk, this.directory);
+    const newest = new Map<string, number>();
+    const found = this.#disk.list(this.directory).flatMap((name) => {
+      const [, prefix, version] = IMAGE_NAME.exec(name) ?? [];
+      if (prefix === undefined) return [];
+      newest.set(prefix, Math.max(newest.get(prefix) ?? 0, Number(version)));
+      return [{ name, prefix, version: Number(version) }];
+    });
+    for (const { name, prefix, version } of found) {
+      if (version < newest.get(prefix)!) this.#removeUnread(`${this.directory}/${name}`);
+    }
+  }
+
+  #removeUnread(path: string): void {
+    let file: DiskFile | undefined;
+    try {
+      file = this.#disk.open(path, { access: "write" });
+      if (file.tryLock("exclusive")) this.#disk.remove(path);
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+    } finally {
+      file?.close();
     }
   }
 

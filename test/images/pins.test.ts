@@ -190,6 +190,35 @@ describe("a pinned ref", () => {
     });
   });
 
+  it("leaves nothing behind that gc does not remove", async () => {
+    await seeded(async (random) => {
+      await open();
+      await saveModel(random);
+      await (await store.checkpoints.pin("m")).imaged;
+      const reader = await openStore(join(directory, "store"), { readOnly: true });
+      expect((await reader.checkpoints.pin("m")).version).toBe(1);
+      const model = await saveModel(random);
+      await expect.poll(images).toHaveLength(2);
+      await store.gc();
+      expect(images(), "one is in use").toHaveLength(2);
+      await reader.close();
+      mkdirSync(join(directory, "store", "spool"), { recursive: true });
+      writeFileSync(
+        join(directory, "store", "spool", "0123456789abcdef.spool"),
+        "by a process that was killed",
+      );
+      writeFileSync(join(directory, "store", "images", "left.image.new"), "by another");
+      await store.gc({ dryRun: true });
+      expect(images()).toHaveLength(3);
+      await store.gc();
+      expect(images()).toEqual([expect.stringMatching(/-2\.image$/)]);
+      expect(readdirSync(join(directory, "store", "spool"))).toEqual([]);
+      const { source, tensors } = await store.checkpoints.pin("m");
+      expect(source).toBe("mapped");
+      expectSame(tensors, model);
+    });
+  });
+
   it("is checked and set aside by check and repair", async () => {
     await seeded(async (random) => {
       await open();
