@@ -1,5 +1,5 @@
 import type { Disk } from "../disk/disk.ts";
-import { StoreError } from "../errors.ts";
+import { isStoreError, StoreError } from "../errors.ts";
 import {
   CAPTURES_MAX,
   CHUNK_BYTES_MAX,
@@ -14,6 +14,7 @@ import type { CapturePlan } from "./capture-plan.ts";
 import { removeSpoolJob } from "./remove-spool.job.ts";
 import { type KeptSpool, SpoolFiles } from "./spool-files.ts";
 import { StagingPool } from "./staging-pool.ts";
+import { warmSpoolJob } from "./warm-spool.job.ts";
 
 export interface CapturesOptions {
   disk: Disk;
@@ -131,7 +132,20 @@ export class Captures {
   keep(capture: Capture): KeptSpool | undefined {
     const kept = capture.keepSpool();
     while (this.#spools.keptBytes > this.#keptBytesMax) this.#spools.dropOldest(kept);
+    if (kept !== undefined && kept.sizeBytes <= this.#keptBytesMax) this.#prepare(kept.sizeBytes);
     return kept;
+  }
+
+  /** Makes the scratch file of the next save of so many bytes, while nobody waits for it. */
+  #prepare(sizeBytes: number): void {
+    const { pool } = this.#options;
+    if (pool.inline) return;
+    try {
+      this.#spools.prepare(sizeBytes, (path, stop) => pool.run(warmSpoolJob, { path, sizeBytes, stop }));
+    } catch (error) {
+      // The next capture tries again, and says what is wrong.
+      if (!isStoreError(error)) throw error;
+    }
   }
 
   /** Gives up what `keep` returned. */

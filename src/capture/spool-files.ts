@@ -5,6 +5,8 @@ import type { Disk, DiskFile } from "../disk/disk.ts";
 export interface SpoolFile {
   path: string;
   file: DiskFile;
+  /** As long as no capture has used it: told that one does, or that the file goes. */
+  warming?: Int32Array | undefined;
 }
 
 /**
@@ -70,13 +72,40 @@ export class SpoolFiles {
   discard(kept: KeptSpool, remove: (path: string) => Promise<void>): void {
     const spool = this.#take(kept);
     if (spool === undefined) return;
-    spool.file.close();
-    this.#leaving.add(spool.path);
-    remove(spool.path).then(
-      () => this.#leaving.delete(spool.path),
+    this.#leave(spool, remove);
+    // What was prepared for the next save like that one is not wanted either.
+    const prepared = this.#idle.findIndex(({ warming }) => warming !== undefined);
+    if (prepared >= 0) this.#leave(used(this.#idle.splice(prepared, 1)[0]!), remove);
+  }
+
+  #leave({ path, file }: SpoolFile, remove: (path: string) => Promise<void>): void {
+    file.close();
+    this.#leaving.add(path);
+    remove(path).then(
+      () => this.#leaving.delete(path),
       // Removed when the store is closed.
       () => {},
     );
+  }
+
+  /**
+   * Where no file waits for the next capture, makes one.
+   *
+   * @param warm has the system find the pages of an empty file of `sizeBytes`, until it is told to stop
+   */
+  prepare(sizeBytes: number, warm: (path: string, stop: Int32Array) => Promise<unknown>): void {
+    if (this.#idle.length > 0) return;
+    const spool = this.#create();
+    try {
+      spool.file.truncate(sizeBytes);
+    } catch (error) {
+      this.#remove(spool);
+      throw error;
+    }
+    const warming = new Int32Array(new SharedArrayBuffer(4));
+    this.#idle.push({ ...spool, warming });
+    // Pages that it did not find are found by who writes them.
+    warm(spool.path, warming).catch(() => {});
   }
 
   #take(kept: KeptSpool | undefined): SpoolFile | undefined {
@@ -89,7 +118,10 @@ export class SpoolFiles {
 
   acquire(): SpoolFile {
     const idle = this.#idle.pop();
-    if (idle !== undefined) return idle;
+    return idle === undefined ? this.#create() : used(idle);
+  }
+
+  #create(): SpoolFile {
     this.#disk.makeDirectory(this.#directory);
     if (!this.#swept) this.sweep();
     for (;;) {
@@ -106,7 +138,8 @@ export class SpoolFiles {
     else this.#remove(spool);
   }
 
-  #remove({ path, file }: SpoolFile): void {
+  #remove(spool: SpoolFile): void {
+    const { path, file } = used(spool);
     this.#disk.remove(path);
     file.close();
   }
@@ -133,4 +166,10 @@ export class SpoolFiles {
     for (const path of this.#leaving) this.#disk.remove(path);
     this.#leaving.clear();
   }
+}
+
+/** A file whose pages need not be found any more. */
+function used({ path, file, warming }: SpoolFile): SpoolFile {
+  if (warming !== undefined) Atomics.store(warming, 0, 1);
+  return { path, file };
 }

@@ -323,6 +323,30 @@ describe("a save against what the one before captured", () => {
       );
     }));
 
+  it("finds its scratch file made ready by the save before, if that is allowed", () =>
+    seeded(async () => {
+      for (const [spoolBytes, files] of [
+        [64 << 20, 2],
+        [7 << 20, 1],
+      ] as const) {
+        const place = join(directory, `ready-${spoolBytes}`);
+        store = await openStore(place, { create: true, workers: 2, stagingBytes: 1 << 20, spoolBytes });
+        const model = store.checkpoints.allocate({ a: shape(2_000_000) });
+        const spools = () => readdirSync(join(place, "spool")).sort();
+        await store.checkpoints.save("m", model).durable;
+        const ready = spools();
+        expect(ready.length).toBe(files);
+        for (let step = 0; step < 3; step++) {
+          (model.a.data as Float32Array).fill(step);
+          const hashes = hashesOf(Object.entries(model));
+          const { version } = await store.checkpoints.save("m", model).durable;
+          await expectVersion("m", version, hashes);
+          expect(spools()).toEqual(ready);
+        }
+        if (files === 2) await store.close();
+      }
+    }));
+
   it("takes no staging memory for a capture that does not fit into it, and all of it for one that does", async () => {
     store = await open({ workers: 1, stagingBytes: 4 << 20 });
     const model = store.checkpoints.allocate({ small: shape(700_000), large: shape(1_500_000) });
