@@ -5,6 +5,7 @@ import { Images, type OpenImage } from "../src/images/images.ts";
 import type { TokenBucket } from "../src/pace/token-bucket.ts";
 import type { Engine } from "../src/store.ts";
 import { allocateTensors } from "./allocate.ts";
+import { eachOf } from "./at-once.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import type { Registry, VersionRecord } from "./registry.ts";
 
@@ -95,11 +96,17 @@ export class Pins {
   async #fromChunks(record: VersionRecord): Promise<PinnedModel> {
     await this.#engine.openChunks();
     const checkpoint = new Checkpoint(this.#engine, record);
-    const tensors = new Map<string, Tensor>();
-    for (const { name, file } of checkpoint.tensors) {
-      if (tensors.has(name)) throw twice(name);
-      tensors.set(name, await checkpoint.tensor(name, { file }));
+    const wanted = checkpoint.tensors;
+    const names = new Set<string>();
+    for (const { name } of wanted) {
+      if (names.has(name)) throw twice(name);
+      names.add(name);
     }
+    const read = new Array<[string, Tensor]>(wanted.length);
+    await eachOf([...wanted.entries()], async ([i, { name, file }]) => {
+      read[i] = [name, await checkpoint.tensor(name, { file })];
+    });
+    const tensors = new Map(read);
     const imaged = this.update(record.ref);
     imaged.catch(() => {});
     const { ref, version } = record;

@@ -64,7 +64,7 @@ export interface ImageToWrite {
   manifest: Uint8Array;
   version: number;
   tensors: Omit<ImageTensor, "offset">[];
-  /** Fills `target` with a tensor's bytes from `from` on. */
+  /** Fills `target`, in shared memory, with a tensor's bytes from `from` on. */
   read(tensor: ImageTensor, from: number, target: Uint8Array): Promise<void>;
   /** Waits until so many bytes may be written. */
   pace(sizeBytes: number): Promise<void>;
@@ -127,21 +127,21 @@ async function fillImage(disk: Disk, path: string, image: ImageToWrite): Promise
   // Each range of the data then begins a stripe, or fills a part of one.
   const alignBytes = Math.min(file.stripeBytes ?? IMAGE_ALIGN_BYTES, IMAGE_RANGE_BYTES);
   const dataOffset = dataOffsetFor(encodeTables(tensors).byteLength, checksums.length, alignBytes);
+  const data = new ImageData(file, { dataOffset, checksums, sums: await RangeSums.load(), pace: image.pace });
   try {
-    const sums = await RangeSums.load();
-    const buffer = allocatePages(IMAGE_RANGE_BYTES, { shared: true });
-    for (let range = 0; range < checksums.length; range++) {
-      const from = range * IMAGE_RANGE_BYTES;
-      const bytes = buffer.subarray(0, Math.min(IMAGE_RANGE_BYTES, dataBytes - from));
-      await fillRange(image, tensors, from, bytes);
-      checksums[range] = sums.sum(bytes);
-      await image.pace(bytes.byteLength);
-      await file.write(bytes, dataOffset + from);
-      if (range % RANGES_PER_SYNC === RANGES_PER_SYNC - 1) await file.sync();
+    for (const tensor of tensors) {
+      await data.padTo(tensor.offset);
+      for (let from = 0; from < tensor.sizeBytes; from += STEP_BYTES) {
+        const target = await data.next(Math.min(STEP_BYTES, tensor.sizeBytes - from));
+        await image.read(tensor, from, target);
+      }
     }
+    await data.padTo(dataBytes);
+    await data.finish();
     await file.write(encodeHead(head, alignBytes), 0);
     await file.sync();
   } finally {
+    await data.settled();
     file.close();
   }
   return dataOffset + dataBytes;
@@ -149,20 +149,84 @@ async function fillImage(disk: Disk, path: string, image: ImageToWrite): Promise
 
 /** 8 MiB at a time: what a disk works off in a few hundredths of a second. */
 const RANGES_PER_SYNC = 8;
+/**
+ * Bytes of a tensor that are asked for at once: whole chunks, as chunks begin where their tensor does, and enough of them
+ * for all threads.
+ */
+const STEP_BYTES = 4 << 20;
 
-async function fillRange(
-  image: ImageToWrite,
-  tensors: ImageTensor[],
-  from: number,
-  bytes: Uint8Array,
-): Promise<void> {
-  bytes.fill(0);
-  const end = from + bytes.byteLength;
-  for (const tensor of tensors) {
-    const start = Math.max(from, tensor.offset);
-    const stop = Math.min(end, tensor.offset + tensor.sizeBytes);
-    if (start < stop) {
-      await image.read(tensor, start - tensor.offset, bytes.subarray(start - from, stop - from));
+interface ImageDataParts {
+  dataOffset: number;
+  /** To be filled: one of each range. */
+  checksums: BigUint64Array;
+  sums: RangeSums;
+  pace: ImageToWrite["pace"];
+}
+
+/** An image's data on its way to the file: while one half of the memory is written, the other one is filled. */
+class ImageData {
+  readonly #file: DiskFile;
+  readonly #parts: ImageDataParts;
+  /** What is being filled, and what may be in the writer's hands. */
+  #filling = allocatePages(STEP_BYTES + IMAGE_RANGE_BYTES, { shared: true });
+  #other = allocatePages(STEP_BYTES + IMAGE_RANGE_BYTES, { shared: true });
+  #filledBytes = 0;
+  /** The range that `#filling` begins with. */
+  #range = 0;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(file: DiskFile, parts: ImageDataParts) {
+    this.#file = file;
+    this.#parts = parts;
+  }
+
+  /** The place of the next `sizeBytes`, at most a step, to be filled before the next call. */
+  async next(sizeBytes: number): Promise<Uint8Array> {
+    if (this.#filledBytes + sizeBytes > this.#filling.byteLength) {
+      await this.#write(this.#filledBytes - (this.#filledBytes % IMAGE_RANGE_BYTES));
     }
+    this.#filledBytes += sizeBytes;
+    return this.#filling.subarray(this.#filledBytes - sizeBytes, this.#filledBytes);
+  }
+
+  /** Zeroes from where the data ends now to `offset`, less than a page. */
+  async padTo(offset: number): Promise<void> {
+    const at = this.#range * IMAGE_RANGE_BYTES + this.#filledBytes;
+    if (offset > at) (await this.next(offset - at)).fill(0);
+  }
+
+  async #write(sizeBytes: number): Promise<void> {
+    await this.#writing;
+    const filled = this.#filling;
+    this.#other.set(filled.subarray(sizeBytes, this.#filledBytes));
+    this.#writing = this.#writeRanges(filled.subarray(0, sizeBytes), this.#range);
+    // Told to whoever waits for it next.
+    this.#writing.catch(() => {});
+    this.#filling = this.#other;
+    this.#other = filled;
+    this.#range += Math.ceil(sizeBytes / IMAGE_RANGE_BYTES);
+    this.#filledBytes -= sizeBytes;
+  }
+
+  async #writeRanges(bytes: Uint8Array, first: number): Promise<void> {
+    const { dataOffset, checksums, sums, pace } = this.#parts;
+    for (let at = 0, range = first; at < bytes.byteLength; at += IMAGE_RANGE_BYTES, range++) {
+      const part = bytes.subarray(at, Math.min(at + IMAGE_RANGE_BYTES, bytes.byteLength));
+      checksums[range] = sums.sum(part);
+      await pace(part.byteLength);
+      await this.#file.write(part, dataOffset + range * IMAGE_RANGE_BYTES);
+      if (range % RANGES_PER_SYNC === RANGES_PER_SYNC - 1) await this.#file.sync();
+    }
+  }
+
+  /** Writes what is left. */
+  async finish(): Promise<void> {
+    await this.#write(this.#filledBytes);
+    await this.#writing;
+  }
+
+  /** Resolves when nothing is being written any more, however that ended. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([this.#writing]);
   }
 }
