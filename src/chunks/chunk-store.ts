@@ -65,7 +65,7 @@ export class ChunkStore {
     return this.reader.read(digest);
   }
 
-  /** Decodes a run of chunks on the worker pool, into shared memory or a file. */
+  /** Decodes a run of chunks on the worker pool, into shared memory or a file; once more when the worker dies. */
   decode(
     chunks: readonly { digest: Uint8Array; rawBytes: number }[],
     target: DecodeRequest["target"],
@@ -74,7 +74,7 @@ export class ChunkStore {
     for (const [i, { digest }] of chunks.entries()) digests.set(digest, i * DIGEST_BYTES);
     const sizes = chunks.map(({ rawBytes }) => rawBytes);
     const request: DecodeRequest = { place: this.place, digests, sizes, target };
-    return this.#options.pool.run(decodeJob, request);
+    return this.#options.pool.runAgain(decodeJob, request);
   }
 
   /** Encodes chunks that are stored once more, on the worker pool: see recompress.ts. */

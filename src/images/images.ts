@@ -5,7 +5,7 @@ import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { mapFile } from "../disk/map-file.ts";
 import { isStoreError } from "../errors.ts";
 import { RangeSums } from "../kernels/range-sum.ts";
-import type { WorkerPool } from "../workers/pool.ts";
+import { isThreadEnd, type WorkerPool } from "../workers/pool.ts";
 import type { ImageHead } from "./image-format.ts";
 import { readHead, requireSum, verifyRanges } from "./image-reader.ts";
 import { type ImageToWrite, sweepUnfinished, writeImage } from "./image-writer.ts";
@@ -159,9 +159,16 @@ export class Images {
     const parts = wanted.map((part) => ({ ...part, memory: pageMemoryOf(part.target.buffer) }));
     const { checksums, dataOffset, dataBytes, rangeBytes } = head;
     if (!pool.started && dataBytes <= READ_HERE_BYTES_MAX) return this.#readHere({ path, head }, parts);
-    const next = new Int32Array(new SharedArrayBuffer(4));
-    const request = { path, head: { checksums, dataOffset, dataBytes, rangeBytes }, parts, next };
-    await pool.broadcast(readImageJob, pool.inline ? { ...request, disk: this.#disk } : request);
+    const asked = { path, head: { checksums, dataOffset, dataBytes, rangeBytes }, parts };
+    const read = () => {
+      const request = { ...asked, next: new Int32Array(new SharedArrayBuffer(4)) };
+      return pool.broadcast(readImageJob, pool.inline ? { ...request, disk: this.#disk } : request);
+    };
+    await read().catch((error: unknown) => {
+      // What the thread that died had taken nobody has read: all of it once more.
+      if (isThreadEnd(error)) return read();
+      throw error;
+    });
   }
 }
 

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { threadFile, threadFlags } from "../built.ts";
-import { fromErrorRecord, StoreError } from "../errors.ts";
+import { fromErrorRecord, isStoreError, StoreError } from "../errors.ts";
 import { type Job, Moving } from "./job.ts";
 import type { Reply, Request } from "./worker.ts";
 
@@ -11,7 +11,7 @@ import type { Reply, Request } from "./worker.ts";
  *
  * At most two jobs are queued on each worker, so that one is always ready when another ends; more than that wait
  * here in order. Workers start on first use and end with `close`. A worker that dies fails its jobs with
- * `ERR_POISONED` and is replaced by the next job.
+ * `ERR_POISONED`, but for those that may be done again, and is replaced by the next job.
  */
 export interface WorkerPool {
   readonly size: number;
@@ -23,6 +23,8 @@ export interface WorkerPool {
    * instead of being copied, and does not come back unless the job returns it: see `Moving`.
    */
   run<T>(job: Job, args: unknown, moving?: ArrayBuffer[]): Promise<T>;
+  /** Like `run`, for a job that may as well be done twice: when its worker dies, another one does it once more. */
+  runAgain<T>(job: Job, args: unknown): Promise<T>;
   /**
    * Calls the job on every worker, ahead of what waits here, and resolves to what each returned: at once on as many as
    * there are other cores, on the rest with the event loop's next turn. What a job passes to its second argument, a
@@ -52,11 +54,25 @@ interface Waiting {
   reject(error: unknown): void;
   onReport?: ((value: unknown) => void) | undefined;
   moving?: ArrayBuffer[];
+  /** Goes to another worker should this one die. */
+  again?: boolean;
 }
 
 interface Slot {
   worker: Worker;
   running: Map<number, Waiting>;
+}
+
+/** Whether a job failed only because its thread died: the job itself may be done again if it is one that can. */
+export function isThreadEnd(error: unknown): boolean {
+  return isStoreError(error, "ERR_POISONED") && error.context.threadEnded === true;
+}
+
+function threadEnded(cause: unknown): StoreError {
+  return new StoreError("ERR_POISONED", "a worker thread ended in the middle of a job", {
+    cause,
+    context: { threadEnded: true },
+  });
 }
 
 export function createWorkerPool(size: number): WorkerPool {
@@ -91,9 +107,11 @@ export function createWorkerPool(size: number): WorkerPool {
       const index = slots.indexOf(slot);
       if (index >= 0) slots.splice(index, 1);
       for (const job of slot.running.values()) {
-        job.reject(new StoreError("ERR_POISONED", "a worker thread ended in the middle of a job", { cause }));
+        if (job.again && !closed) queue.unshift({ ...job, again: false });
+        else job.reject(threadEnded(cause));
       }
       slot.running.clear();
+      if (!closed) dispatch();
     };
     worker.on("error", fail);
     worker.on("exit", (code) => fail(new Error(`worker exit code ${code}`)));
@@ -126,20 +144,23 @@ export function createWorkerPool(size: number): WorkerPool {
     while (!closed && slots.length < size) start();
   }
 
+  function enqueue<T>(job: Job, args: unknown, options: Pick<Waiting, "moving" | "again">): Promise<T> {
+    if (closed) return Promise.reject(new StoreError("ERR_CLOSED", "the worker pool is closed"));
+    return new Promise<T>((resolve, reject) => {
+      const request = { id: nextId++, url: threadFile(job.url), name: job.name, args };
+      queue.push({ request, resolve: resolve as (value: unknown) => void, reject, ...options });
+      dispatch();
+    });
+  }
+
   return {
     size,
     inline: false,
     get started() {
       return slots.length > 0;
     },
-    run<T>(job: Job, args: unknown, moving: ArrayBuffer[] = []): Promise<T> {
-      if (closed) return Promise.reject(new StoreError("ERR_CLOSED", "the worker pool is closed"));
-      return new Promise<T>((resolve, reject) => {
-        const request = { id: nextId++, url: threadFile(job.url), name: job.name, args };
-        queue.push({ request, resolve: resolve as (value: unknown) => void, reject, moving });
-        dispatch();
-      });
-    },
+    run: <T>(job: Job, args: unknown, moving: ArrayBuffer[] = []) => enqueue<T>(job, args, { moving }),
+    runAgain: <T>(job: Job, args: unknown) => enqueue<T>(job, args, { again: true }),
     warm,
     prepare() {
       if (closed || preparing || slots.length > 0) return;
@@ -178,6 +199,9 @@ export function createInlinePool(): WorkerPool {
     inline: true,
     started: true,
     async run<T>(job: Job, args: unknown): Promise<T> {
+      return (await runHere(job, args)) as T;
+    },
+    async runAgain<T>(job: Job, args: unknown): Promise<T> {
       return (await runHere(job, args)) as T;
     },
     async broadcast(job, args, onReport) {

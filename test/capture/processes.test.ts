@@ -119,6 +119,10 @@ describe("a worker thread that dies", () => {
     expect([lines[0]![1], lines[0]![3]]).toEqual(["ERR_POISONED", "ERR_POISONED"]);
     expect(["ERR_POISONED", "resolved"]).toContain(lines[0]![2]);
     expect(lines[1]).toEqual(["second", "true", String(1 << 20)]);
+    expect(lines.slice(2), "restores go on").toEqual([
+      ["chunks", "true"],
+      ["image", "true"],
+    ]);
     expect(existsSync(join(directory, "varve.json"))).toBe(true);
   });
 });

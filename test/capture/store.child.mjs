@@ -97,6 +97,20 @@ const verbs = {
       data.every((value, i) => value === valueAt(2, i)),
     );
     say("second", right, checkpoints.captureStats().stagingFreeBytes);
+    // A restore goes on: what was queued behind the deaths of all threads is read by others.
+    const restoredBeside = async (image) => {
+      const into = checkpoints.allocate(SPECS);
+      const deaths = [1, 2].map(() =>
+        engine.pool.run({ url: import.meta.url, name: "die" }, {}).catch(() => {}),
+      );
+      await checkpoints.restoreInto(`m@${version}`, into);
+      await Promise.all(deaths);
+      const same = Object.values(into).every(({ data }) => data.every((value, i) => value === valueAt(2, i)));
+      say(image ? "image" : "chunks", same);
+    };
+    await restoredBeside(false);
+    await (await checkpoints.pin("m")).imaged;
+    await restoredBeside(true);
     await checkpoints.close();
     await engine.close();
   },
