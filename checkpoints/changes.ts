@@ -14,6 +14,8 @@ export interface TensorChanges {
   rows: { from: number; to: number }[];
   /** Absent from the earlier version, or there with another dtype or shape. */
   isNew: boolean;
+  /** Only the earlier version has it; `file` is that one's, and there are no rows. */
+  isRemoved?: true;
 }
 
 /** A range of a tensor's bytes. */
@@ -23,10 +25,12 @@ export interface ByteRange {
 }
 
 /** A run of a tensor's bytes that lies in one chunk. */
-interface Piece {
+export interface Piece {
   from: number;
   to: number;
+  /** The chunk, and its size. */
   digest: Uint8Array;
+  rawBytes: number;
   /** Where in the chunk it begins. */
   at: number;
 }
@@ -56,15 +60,20 @@ function* piecesOf(file: ManifestFile, { offset, sizeBytes }: TensorSpan): Itera
   for (let i = low; i < file.chunks.length && offsets[i]! < offset + sizeBytes; i++) {
     const start = Math.max(offset, offsets[i]!);
     const end = Math.min(offset + sizeBytes, offsets[i + 1]!);
-    yield { from: start - offset, to: end - offset, digest: file.chunks[i]!.digest, at: start - offsets[i]! };
+    const { digest, rawBytes } = file.chunks[i]!;
+    yield { from: start - offset, to: end - offset, digest, rawBytes, at: start - offsets[i]! };
   }
 }
 
 /**
- * Ranges of a tensor's bytes that lie in chunks other than those of the earlier version: found from the manifests
+ * A tensor's bytes, by whether they lie in the chunks that the earlier version has there: found from the manifests
  * alone. `undefined` when the earlier version has no such tensor.
  */
-export function changedRanges(from: Checkpoint, to: Checkpoint, tensor: TensorInfo): ByteRange[] | undefined {
+export function comparePieces(
+  from: Checkpoint,
+  to: Checkpoint,
+  tensor: TensorInfo,
+): { changed: ByteRange[]; same: Piece[] } | undefined {
   const now = to.locate(tensor.name, tensor.file);
   const before = from.find(tensor.name, tensor.file);
   if (
@@ -76,27 +85,29 @@ export function changedRanges(from: Checkpoint, to: Checkpoint, tensor: TensorIn
   }
   const old = new Map<number, Piece>();
   for (const piece of piecesOf(before.file, before.span)) old.set(piece.from, piece);
-  const ranges: ByteRange[] = [];
+  const changed: ByteRange[] = [];
+  const same: Piece[] = [];
   for (const piece of piecesOf(now.file, now.span)) {
     const known = old.get(piece.from);
-    const same =
+    const last = changed.at(-1);
+    if (
       known !== undefined &&
       known.to === piece.to &&
       known.at === piece.at &&
-      sameDigest(known.digest, piece.digest);
-    if (same) continue;
-    const last = ranges.at(-1);
-    if (last !== undefined && last.to === piece.from) last.to = piece.to;
-    else ranges.push({ from: piece.from, to: piece.to });
+      sameDigest(known.digest, piece.digest)
+    ) {
+      same.push(piece);
+    } else if (last !== undefined && last.to === piece.from) last.to = piece.to;
+    else changed.push({ from: piece.from, to: piece.to });
   }
-  return ranges;
+  return { changed, same };
 }
 
-/** Tensors of `to` that may differ from those of `from`, and in which rows. */
+/** Tensors of `to` that may differ from those of `from`, and in which rows; then those that `to` has no more. */
 export function changesBetween(from: Checkpoint, to: Checkpoint): TensorChanges[] {
   const changes: TensorChanges[] = [];
   for (const tensor of to.tensors) {
-    const ranges = changedRanges(from, to, tensor);
+    const ranges = comparePieces(from, to, tensor)?.changed;
     const rowCount = tensor.shape[0] ?? 1;
     if (ranges === undefined) {
       const rows = rowCount === 0 ? [] : [{ from: 0, to: rowCount }];
@@ -105,6 +116,10 @@ export function changesBetween(from: Checkpoint, to: Checkpoint): TensorChanges[
       const rowBytes = tensor.sizeBytes / rowCount;
       changes.push({ name: tensor.name, file: tensor.file, rows: rowsOf(ranges, rowBytes), isNew: false });
     }
+  }
+  for (const { name, file } of from.tensors) {
+    if (to.find(name, file) === undefined)
+      changes.push({ name, file, rows: [], isNew: false, isRemoved: true });
   }
   return changes;
 }

@@ -40,7 +40,10 @@ export interface CheckpointsOptions {
   spoolBytes?: number | undefined;
   /** Bytes a second that background writing (images, recompression, gc, seals) may take on average. Default: 10 MB/s. */
   ioBudget?: number | undefined;
-  /** Hash tensors on the calling thread and hold every save to it: finds trainers that write too early. For tests. */
+  /**
+   * Hash tensors on the calling thread and hold every save, and `restoreInto` with `from`, to it: finds trainers that write too
+   * early, and followers that hold another version than they say. For tests.
+   */
   strict?: boolean | undefined;
 }
 
@@ -59,6 +62,7 @@ export class Checkpoints {
   readonly #captures: Captures;
   readonly #saves: SaveQueue;
   readonly #pins: Pins;
+  readonly #strict: boolean;
   readonly #sources = new TensorSources();
   /** Collections, tags and prunes under way: `close` waits for them too. */
   readonly #changing = new Set<Promise<unknown>>();
@@ -80,6 +84,7 @@ export class Checkpoints {
     this.budget = new TokenBucket(ioBudget);
     this.#pacing = { budget: this.budget, hurry: this.#closing.signal };
     this.#pins = new Pins(engine, this.registry, this.budget);
+    this.#strict = strict;
     const { disk, pool, directory } = engine;
     this.#captures = new Captures({ disk, pool, directory: `${directory}/spool`, stagingBytes, spoolBytes });
     this.#saves = new SaveQueue({
@@ -232,14 +237,15 @@ export class Checkpoints {
   /**
    * Reads into tensors that exist; each must be in the version with the same dtype and shape.
    *
-   * With `from`, the tensors hold that version (`REF@SELECTOR`) already, and only what differs from it is read; they are
-   * believed to, not compared. After an error they hold parts of either.
+   * With `from`, the tensors hold that version (`REF@SELECTOR`) already, and only what differs from it is read. They are
+   * believed to; with `strict` (default: the store's), what is not read is hashed on the calling thread, and tensors that
+   * hold something else there are an `ERR_CONFLICT` that names them. After another error they hold parts of either version.
    * @throws `ERR_CONFLICT`, `ERR_NOT_FOUND`, both before anything is touched; `ERR_ABORTED`; `ERR_STORE_CORRUPT`
    */
   async restoreInto(
     selector: string,
     tensors: NamedTensors,
-    options: { file?: string; signal?: AbortSignal; from?: string } = {},
+    options: { file?: string; signal?: AbortSignal; from?: string; strict?: boolean } = {},
   ): Promise<Checkpoint> {
     if (this.#pins.specs(this.#resolve(selector)) === undefined) this.#engine.pool.warm();
     const checkpoint = await this.open(selector);
@@ -247,8 +253,10 @@ export class Checkpoints {
     // All of them fit, or none is touched.
     for (const [name, tensor] of targets) checkpoint.requireFit(name, tensor, options.file);
     if (options.from !== undefined) {
-      const { from, ...reading } = options;
-      await this.#restoreChanges(await this.open(from), checkpoint, targets, reading);
+      const { restoreChanges } = await import("./restore-changes.ts");
+      const { reader } = this.#engine.chunks;
+      const versions = { from: await this.open(options.from), to: checkpoint, reader };
+      await restoreChanges(versions, targets, { ...options, strict: options.strict ?? this.#strict });
       return checkpoint;
     }
     if (options.file === undefined && (await this.#pins.restore(checkpoint.record, new Map(targets)))) {
@@ -277,22 +285,6 @@ export class Checkpoints {
     return serveModel(place, { ref, version, pinned: selector.includes("@") }, options);
   }
 
-  async #restoreChanges(
-    from: Checkpoint,
-    to: Checkpoint,
-    targets: (readonly [string, Tensor])[],
-    options: { file?: string; signal?: AbortSignal },
-  ): Promise<void> {
-    const { changedRanges } = await import("./changes.ts");
-    await eachOf(targets, async ([name, tensor]) => {
-      const { file, span } = to.locate(name, options.file);
-      const { dtype, shape, sizeBytes } = span;
-      const info = { name, file: file.name, dtype, shape, sizeBytes };
-      const ranges = changedRanges(from, to, info) ?? [{ from: 0, to: sizeBytes }];
-      for (const range of ranges) await to.rangeInto(name, tensor, range, options);
-    });
-  }
-
   /**
    * Each new version of a ref as soon as it is durable (in this process at once, from another within 50 ms), until
    * `signal`. Only versions after the newest of this moment, or after `after`; those pruned before they are seen are left out.
@@ -318,7 +310,7 @@ export class Checkpoints {
 
   /**
    * Tensors of `to` that may differ from those of `from`, and in which rows: known from the manifests alone, to within
-   * 65,536 elements.
+   * 65,536 elements. Those that only `from` has come last, with `isRemoved`.
    */
   async changes(from: string, to: string): Promise<TensorChanges[]> {
     const { changesBetween } = await import("./changes.ts");

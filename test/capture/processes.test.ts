@@ -209,6 +209,58 @@ describe("following a ref", () => {
     await store.close();
   });
 
+  it("finds tensors that hold another version than they are said to, and tells those that are gone", async () => {
+    const store = await openStore(directory, { create: true, workers: 0, strict: true });
+    const shape = (...axes: number[]) => ({ dtype: "F32" as const, shape: axes });
+    const shapes = { gone: shape(3), kept: shape(5), near: shape(6), last: shape(70_000) };
+    const model = store.checkpoints.allocate(shapes);
+    const filled = (value: number) => {
+      for (const { data } of Object.values(model)) (data as Float32Array).fill(value);
+      return model;
+    };
+    await store.checkpoints.save("m", filled(1)).durable;
+    await store.checkpoints.save("m", filled(2)).durable;
+    const { gone, ...rest } = model;
+    await store.checkpoints.save("m", rest).durable;
+    expect(await store.checkpoints.changes("m@1", "m@2")).toHaveLength(4);
+    const changes = await store.checkpoints.changes("m@2", "m@3");
+    expect(changes.filter(({ isRemoved }) => isRemoved)).toEqual([
+      { name: "gone", file: "model.safetensors", rows: [], isNew: false, isRemoved: true },
+    ]);
+    const back = await store.checkpoints.changes("m@3", "m@2");
+    expect(back.find(({ name }) => name === "gone")).toMatchObject({
+      rows: [{ from: 0, to: 3 }],
+      isNew: true,
+    });
+    const valuesOf = () => Object.values(rest).map(({ data }) => (data as Float32Array)[1]);
+    for (const [held, ok] of [
+      [1, false],
+      [2, true],
+    ] as const) {
+      filled(held);
+      const restored = store.checkpoints.restoreInto("m@3", rest, { from: "m@2" });
+      if (ok) await restored;
+      else await expect(restored).rejects.toMatchObject({ code: "ERR_CONFLICT" });
+      expect(valuesOf()).toEqual([held, held, held]);
+    }
+    filled(1);
+    const believed = await store.checkpoints.restoreInto("m@3", rest, { from: "m@2", strict: false });
+    expect(believed.version).toBe(3);
+    expect((rest.last.data as Float32Array)[1], "without it they are believed").toBe(1);
+    // Small tensors share a chunk: each is held to its own part of it.
+    filled(2);
+    (rest.last.data as Float32Array)[0] = 3;
+    await store.checkpoints.save("m", rest).durable;
+    expect((await store.checkpoints.changes("m@3", "m@4")).map(({ name }) => name)).toEqual(["last"]);
+    (rest.near.data as Float32Array)[5] = 7;
+    await expect(store.checkpoints.restoreInto("m@4", rest, { from: "m@3" })).rejects.toMatchObject({
+      context: { tensors: ["near"] },
+    });
+    const { near: _, ...others } = rest;
+    await store.checkpoints.restoreInto("m@4", others, { from: "m@3" });
+    await store.close();
+  });
+
   it("reads only the chunks that differ, and ends when the store is closed", async () => {
     const store = await openStore(directory, { create: true, workers: 0 });
     const model = store.checkpoints.allocate({
@@ -233,6 +285,16 @@ describe("following a ref", () => {
     await store.checkpoints.restoreInto("m@2", target, { from: "m@1" });
     expect((target.big.data as Float32Array)[1500 * 100]).toBe(1);
     expect((target.same.data as Float32Array)[0], "what did not change is not read").toBe(77);
+    const strict = { from: "m@1", strict: true };
+    (target.big.data as Float32Array)[1500 * 100] = 4;
+    await expect(store.checkpoints.restoreInto("m@2", target, strict)).rejects.toMatchObject({
+      code: "ERR_CONFLICT",
+      context: { from: "m@1", tensors: ["same"] },
+    });
+    expect((target.big.data as Float32Array)[1500 * 100], "nothing was touched").toBe(4);
+    (target.same.data as Float32Array)[0] = 0;
+    await store.checkpoints.restoreInto("m@2", target, strict);
+    expect((target.big.data as Float32Array)[1500 * 100]).toBe(1);
     const following = (async () => {
       for await (const _ of store.checkpoints.follow("m")) throw new Error("nothing was saved");
     })();
