@@ -29,18 +29,22 @@ export async function delta({ say, megabytes = 1000, rounds = 3 }) {
     await store.checkpoints.save("m", model, { profile: "fast" }).durable;
     const times = { save: [], plain: [], aside: [], writeFile: [], torch: [] };
     const captured = [];
+    const processor = [];
     const bare = [];
     const beside = [];
     for (let round = 0; round < rounds; round++) {
       say(`round ${round + 1}`);
       moveWeights(model, random);
       bare.push(compute(1000));
+      const before = process.cpuUsage();
       const start = performance.now();
       const ticket = store.checkpoints.save("m", model, { profile: "fast" });
       await ticket.captured;
       captured.push(performance.now() - start);
       await ticket.durable;
       times.save.push(performance.now() - start);
+      const { user, system } = process.cpuUsage(before);
+      processor.push((user + system) / 1000);
       const second = store.checkpoints.save("other", model, { profile: "fast" });
       beside.push(await computeInTurns());
       await second.durable;
@@ -63,6 +67,7 @@ export async function delta({ say, megabytes = 1000, rounds = 3 }) {
     return {
       ...report(times, megabytes),
       "of the save, until its tensors are captured": spread(captured),
+      "processor time of the save, all threads": spread(processor),
       "slow-down of a computing loop beside a save": `${((1 - median(beside) / median(bare)) * 100).toFixed(1)} %`,
     };
   });
