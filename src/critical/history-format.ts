@@ -34,9 +34,9 @@ import { SECTOR_BYTES } from "../limits.ts";
  * decompressed. Four probes from two hashes (Kirsch and Mitzenmacher, "Less hashing, same performance", 2006).
  */
 const HISTORY_MAGIC = Buffer.from("VARVHIST");
-export const HISTORY_VERSION = 1;
+export const HISTORY_VERSION = 2;
 export const FILE_HEADER_BYTES = 56;
-export const BLOCK_HEADER_BYTES = 84;
+export const BLOCK_HEADER_BYTES = 92;
 export const LINK_BYTES = 32;
 const LINK_OFFSET = 52;
 /** A block is ended at this many raw bytes; one large record may exceed it. */
@@ -68,6 +68,8 @@ export interface BlockHeader {
   firstTimeUs: number;
   lastTimeUs: number;
   link: Buffer;
+  /** CRC-32C of the filter, which is read without the rest. */
+  filterCrc: number;
 }
 
 /** Where the next block begins. */
@@ -115,11 +117,19 @@ export function encodeBlockHeader(target: Buffer, header: BlockHeader): void {
   target.writeBigUInt64LE(BigInt(header.firstTimeUs), 36);
   target.writeBigUInt64LE(BigInt(header.lastTimeUs), 44);
   header.link.copy(target, LINK_OFFSET);
+  target.writeUInt32LE(header.filterCrc, 84);
+  target.writeUInt32LE(blockHeaderCrc(target), 88);
 }
 
-/** Only bounds are checked here; the checksum over the whole block decides whether any of it is true. */
+/** Headers and filters say which blocks need not be read: they have checksums of their own. */
+function blockHeaderCrc(block: Buffer): number {
+  return crc32c(block.subarray(4, 88));
+}
+
+/** `undefined` when it is not what was written. */
 export function decodeBlockHeader(source: Buffer): BlockHeader | undefined {
-  if (source.byteLength < BLOCK_HEADER_BYTES) return undefined;
+  if (source.byteLength < BLOCK_HEADER_BYTES || source.readUInt32LE(88) !== blockHeaderCrc(source))
+    return undefined;
   const [firstLsn, lastLsn, firstTimeUs, lastTimeUs] = [20, 28, 36, 44].map((offset) =>
     Number(source.readBigUInt64LE(offset)),
   );
@@ -133,6 +143,7 @@ export function decodeBlockHeader(source: Buffer): BlockHeader | undefined {
     firstTimeUs: firstTimeUs!,
     lastTimeUs: lastTimeUs!,
     link: Buffer.from(source.subarray(LINK_OFFSET, LINK_OFFSET + LINK_BYTES)),
+    filterCrc: source.readUInt32LE(84),
   };
   if (header.rawBytes > BLOCK_RAW_BYTES_MAX || header.firstLsn > header.lastLsn) return undefined;
   return header;

@@ -69,16 +69,16 @@ export function readFileHeader(file: DiskFile): FileHeader {
   file.readSync(bytes, 0);
   const header = decodeFileHeader(bytes);
   if (header === undefined) throw damagedHistory(file.path, 0, "its header is not whole");
-  if (header.version > HISTORY_VERSION) {
+  if (header.version !== HISTORY_VERSION) {
     throw new StoreError("ERR_STORE_VERSION", `history ${file.path} has format version ${header.version}`, {
       context: { path: file.path, version: header.version, supported: HISTORY_VERSION },
-      hint: "Open the store with the varve that wrote it, or a later one.",
+      hint: "Open the store with the varve that wrote it.",
     });
   }
   return header;
 }
 
-/** The headers of the blocks of one file, up to `end`; contents are not checked here. */
+/** The headers of the blocks of one file, up to `end`; the contents behind them are not checked here. */
 export function blockPlaces(disk: Disk, path: string, end: number): BlockPlace[] {
   const file = disk.open(path, { access: "read" });
   try {
@@ -144,10 +144,14 @@ function decompress(stored: Buffer, from: number, rawBytes: number): Buffer | un
   return at === stored.byteLength ? raw : undefined;
 }
 
+/** What the block may hold. @throws ERR_STORE_CORRUPT naming its LSN range */
 export function readFilter(file: DiskFile, place: BlockPlace): Buffer {
-  const filter = Buffer.allocUnsafe(place.filterBytes);
+  const filter = Buffer.alloc(place.filterBytes);
   file.readSync(filter, place.offset + BLOCK_HEADER_BYTES);
-  return filter;
+  if (crc32c(filter) === place.filterCrc) return filter;
+  const { path, offset, firstLsn, lastLsn } = place;
+  const problem = `the filter of LSN ${firstLsn} to ${lastLsn} fails its checksum`;
+  throw damagedHistory(path, offset, problem, { firstLsn, lastLsn });
 }
 
 /** The records of a block's raw bytes. */

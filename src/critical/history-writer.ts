@@ -320,6 +320,7 @@ export class HistoryBlockWriter {
       firstTimeUs: this.#firstTimeUs,
       lastTimeUs: this.#lastTimeUs,
       link,
+      filterCrc: crc32c(filter),
     };
     const block = Buffer.concat([Buffer.alloc(BLOCK_HEADER_BYTES), filter, ...stored]);
     encodeBlockHeader(block, header);

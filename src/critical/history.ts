@@ -197,8 +197,7 @@ export class History {
         } else if (this.#replayed.count > 0 && (boundary ?? this.#pending.first) !== undefined) {
           await this.#sealReplayed(boundary?.lsn ?? Number.POSITIVE_INFINITY);
         } else if (this.#pending.first !== undefined) {
-          await this.#write(this.#pending.first);
-          this.#pending.drop();
+          await this.#write(this.#pending.first, () => this.#pending.drop());
         } else {
           return;
         }
@@ -224,12 +223,11 @@ export class History {
       await new Promise<void>((resolve) => setImmediate(resolve));
       sliceEndMs = performance.now() + SLICE_MS;
     }
-    await this.#write(writer);
-    replayed.drop(sealed);
+    await this.#write(writer, () => replayed.drop(sealed));
   }
 
-  /** Compresses a block and writes it behind the last one. */
-  async #write(writer: HistoryBlockWriter): Promise<void> {
+  /** Compresses a block and writes it behind the last one; `written` in the turn in which it is there. */
+  async #write(writer: HistoryBlockWriter, written: () => void): Promise<void> {
     const { block, header } = await writer.finish(this.#link);
     const current = this.#files.at(-1);
     if (this.#file === undefined || current === undefined || current.sizeBytes >= FILE_BYTES_TARGET) {
@@ -242,6 +240,7 @@ export class History {
     file.sizeBytes = offset + block.byteLength;
     this.#link = header.link;
     this.#lastLsn = header.lastLsn;
+    written();
     if (this.#state.values.isWasteful) await this.#state.values.move(this.#state.tables());
   }
 
@@ -316,12 +315,22 @@ export class History {
     while (this.#files.length > FILES_MIN) {
       const oldest = this.#files[0]!;
       const tooMuch = total > this.#keepBytes;
-      if (!tooMuch && (this.#placesOf(oldest).at(-1)?.lastTimeUs ?? 0) >= oldestUs) break;
+      if (!tooMuch && this.#lastTimeOf(oldest) >= oldestUs) break;
       const start = Number(this.#files[1]!.name.slice(0, 16));
       if (!writeHistoryStart(this.#disk, this.#directory, start)) break;
       this.#disk.remove(oldest.path);
       total -= oldest.sizeBytes;
       this.#files.shift();
+    }
+  }
+
+  /** A file that does not read is kept while there is room: snapshots go on beside damage. */
+  #lastTimeOf(file: HistoryFile): number {
+    try {
+      return this.#placesOf(file).at(-1)?.lastTimeUs ?? 0;
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+      return Number.POSITIVE_INFINITY;
     }
   }
 

@@ -125,12 +125,15 @@ async function mendHistory(options: MendOptions, problems: CriticalProblem[]): P
     const match = /^(.*), offset (\d+)$/.exec(where);
     if (match === null || disk.stat(match[1]!) === undefined) break;
     const [path, offset] = [match[1]!, Number(match[2])];
-    const head = decodeBlockHeader(Buffer.from(readBytes(disk, path, offset, BLOCK_HEADER_BYTES)));
-    if (head === undefined) break;
+    const header = Buffer.from(readBytes(disk, path, offset, BLOCK_HEADER_BYTES));
+    const sound = () => decodeBlockHeader(header) !== undefined;
+    if (!sound() && !flipUntil(header, BLOCK_HEADER_BYTES, sound)) break;
+    const head = decodeBlockHeader(header)!;
     const sizeBytes = BLOCK_HEADER_BYTES + head.filterBytes + head.storedBytes;
     if (offset + sizeBytes > disk.stat(path)!.sizeBytes) break;
     const bytes = Buffer.from(readBytes(disk, path, offset, sizeBytes));
     const before = Buffer.from(bytes);
+    header.copy(bytes);
     const checked = bytes.subarray(4);
     const bit = flippedBit(checked, bytes.readUInt32LE(0), crc32c(checked));
     if (bit !== undefined) flipBit(checked, bit);

@@ -43,11 +43,19 @@ export class Trail {
     this.#state = state;
   }
 
-  /** Every kept record from `fromLsn` on; with `map` and `key`, blocks that cannot hold the key are skipped. */
+  /**
+   * Every kept record from `fromLsn` on; with `map` and `key`, blocks that cannot hold the key are skipped.
+   *
+   * @throws ERR_STORE_CORRUPT where records are damaged, or missing in between
+   */
   *records(fromLsn: number, about?: { map: string; key: string }): Generator<PastRecord> {
     const hashes = about === undefined ? undefined : keyHashes(about.map, about.key);
     const pending = this.#history.pending();
+    const lastLsn = this.#state.lsn;
+    let next = Math.max(fromLsn, this.#history.firstLsn);
     for (const place of this.#history.places(fromLsn)) {
+      if (place.firstLsn > next) throw missing(next, place.firstLsn - 1);
+      next = place.lastLsn + 1;
       const file = this.#history.disk.open(place.path, { access: "read" });
       let raw: Buffer;
       try {
@@ -58,7 +66,13 @@ export class Trail {
       }
       for (const record of blockRecords(raw, place.path)) if (record.lsn >= fromLsn) yield record;
     }
-    for (const record of pending) if (record.lsn >= fromLsn) yield record;
+    for (const record of pending) {
+      if (record.lsn > next) throw missing(next, record.lsn - 1);
+      if (record.lsn < next) continue;
+      next++;
+      yield record;
+    }
+    if (next <= lastLsn) throw missing(next, lastLsn);
   }
 
   *mapHistory<V>(table: Table, key: string): Generator<MapHistoryChange<V>> {
@@ -111,6 +125,7 @@ export class Trail {
   #entryAt(table: Table, key: string, lsn: number): Entry | undefined {
     const current = table.entry(key);
     if (current !== undefined && current.lsn <= lsn) return current;
+    this.#checkKept(lsn);
     for (const record of this.records(lsn + 1, { map: table.name, key })) {
       for (const change of record.changes) {
         if (change.kind === "map" && change.map === table.name && change.key === key) return change.before;
@@ -121,6 +136,7 @@ export class Trail {
 
   /** For every key changed after `lsn`, what its first change replaced. */
   #changedSince(table: Table, lsn: number): Map<string, Entry | undefined> {
+    this.#checkKept(lsn);
     const replaced = new Map<string, Entry | undefined>();
     for (const record of this.records(lsn + 1)) {
       for (const change of record.changes) {
@@ -142,8 +158,7 @@ export class Trail {
     if ("lsn" in moment) {
       const lsn = Number(moment.lsn);
       if (lsn > current.lsn) throw outside(`LSN ${moment.lsn} has not been committed`, first, current.lsn);
-      if (lsn < first - 1)
-        throw outside(`LSN ${moment.lsn} is older than the history kept`, first, current.lsn);
+      this.#checkKept(lsn);
       return { lsn, timeUs: this.#timeOf(lsn) };
     }
     const timeUs = Number(moment.timeUs);
@@ -153,6 +168,13 @@ export class Trail {
       throw outside(`time ${moment.timeUs} is older than the history kept`, first, current.lsn);
     }
     return { lsn, timeUs };
+  }
+
+  /** What was kept when a past map was asked for may have been dropped since. */
+  #checkKept(lsn: number): void {
+    const first = this.#history.firstLsn;
+    if (lsn >= first - 1) return;
+    throw outside(`LSN ${lsn} is older than the history kept`, first, this.#state.lsn);
   }
 
   /** Where reading on from a moment begins: an LSN itself, or the last record up to a time. */
@@ -210,6 +232,13 @@ function* pastEntries<V>(
     if (left-- <= 0) return;
     yield [key, decode(entry)];
   }
+}
+
+function missing(firstLsn: number, lastLsn: number): StoreError {
+  return new StoreError("ERR_STORE_CORRUPT", `the history of LSN ${firstLsn} to ${lastLsn} is missing`, {
+    context: { firstLsn: BigInt(firstLsn), lastLsn: BigInt(lastLsn) },
+    hint: "The current state is not affected; a backup may hold this part. `varve audit verify` says which file.",
+  });
 }
 
 function outside(problem: string, firstLsn: number, lastLsn: number): StoreError {

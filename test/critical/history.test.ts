@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { BLOCK_HEADER_BYTES } from "../../src/critical/history-format.ts";
+import { blockPlaces } from "../../src/critical/history-reader.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { MemoryJournal } from "./memory-journal.ts";
@@ -171,5 +173,92 @@ describe("history", () => {
       whole: false,
       firstBad: { firstLsn, problem: expect.stringMatching(/missing/) },
     });
+  });
+
+  it("answers nothing from a block whose header or filter has changed", async () => {
+    const store = openTestStore();
+    const map = store.critical.map<number>("m");
+    for (let i = 1; i <= 9; i++) {
+      store.critical.commit((tx) => tx.put(map, "k", i));
+      if (i % 3 === 0) await store.critical.snapshot();
+    }
+    const disk = store.disk as SimulatedDisk;
+    const [, middle] = blockPlaces(disk, HISTORY, disk.stat(HISTORY)!.sizeBytes);
+    const bytes = BLOCK_HEADER_BYTES + middle!.filterBytes;
+    const asked = {
+      history: (crashed: typeof store) =>
+        [...crashed.critical.map("m").history("k")].map(({ after }) => after),
+      at: (crashed: typeof store) => crashed.critical.map("m").at(4n).get("k"),
+      time: (crashed: typeof store) => crashed.critical.map("m").at({ timeUs: timeOf(5) }).lsn,
+    };
+    const times = [...map.history("k")].map(({ timeUs }) => timeUs);
+    const timeOf = (lsn: number) => times[lsn - 1]!;
+    const whole = Object.values(asked).map((ask) => ask(store.crash()));
+    for (let bit = 32 + Math.floor(Math.random() * 17); bit < bytes * 8; bit += 17) {
+      disk.flipBit(HISTORY, middle!.offset * 8 + bit);
+      for (const [index, ask] of Object.values(asked).entries()) {
+        let told: unknown;
+        try {
+          told = ask(store.crash());
+        } catch (error) {
+          if (isStoreError(error, "ERR_STORE_CORRUPT")) continue;
+          throw error;
+        }
+        expect(told, `bit ${bit}`).toEqual(whole[index]);
+      }
+      disk.flipBit(HISTORY, middle!.offset * 8 + bit);
+    }
+  });
+
+  it("never answers past a gap, and a past map ends with what was kept of its time", async () => {
+    const store = openTestStore();
+    const map = store.critical.map<unknown>("m");
+    const noise = new Uint8Array(900_000);
+    for (let file = 0; file < 3; file++) {
+      for (let i = 0; i < 10; i++) {
+        for (let at = 0; at < noise.length; at++) noise[at] = Math.floor(Math.random() * 256);
+        store.critical.commit((tx) => tx.put(map, "noise", noise));
+        if (i === 5) store.critical.commit((tx) => tx.put(map, "k", file));
+      }
+      await store.critical.snapshot();
+    }
+    const names = store.disk.list("/store/critical/history");
+    expect(names.length).toBeGreaterThanOrEqual(3);
+    const disk = (store.disk as SimulatedDisk).killed();
+    const past = map.at(7n);
+    expect(past.get("k")).toBe(0);
+
+    // The file in which the second of the three changes lies.
+    const starts = names.map((name) => Number(name.slice(0, 16)));
+    const lost = starts.findLastIndex((start) => start <= 18);
+    const [second, third] = [starts[lost]!, starts[lost + 1]!];
+    expect(second).toBeGreaterThan(7);
+    disk.remove(`/store/critical/history/${names[lost]}`);
+    const { critical } = openTestStore({ disk, journal: store.journal.crashed() });
+    const gap = new RegExp(`history of LSN ${second} to ${third - 1} is missing`);
+    expect(() => critical.map("m").at(7n).get("k")).toThrow(gap);
+    expect(() => [...critical.map("m").at(7n).entries()]).toThrow(gap);
+    expect(() => [...critical.map("m").history("k")]).toThrow(gap);
+    expect(() => [...critical.log()]).toThrow(gap);
+    expect(critical.map("m").at(33n).get("k")).toBe(2);
+    expect(critical.verifyAudit().whole).toBe(false);
+
+    // A history whose oldest file is damaged is no reason to take no snapshots, nor to keep more than was asked for.
+    const rotten = (store.disk as SimulatedDisk).killed();
+    rotten.flipBit(HISTORY, (512 + 30) * 8);
+    const again = openTestStore({ disk: rotten, journal: store.journal.crashed() });
+    again.critical.commit((tx) => tx.put(again.critical.map("m"), "more", 1));
+    await again.critical.snapshot();
+    const small = again.crash({ history: { keepBytes: 1 } });
+    await small.critical.snapshot();
+    expect(small.critical.stats().history.files).toBe(2);
+
+    // The same past map once its time is no longer kept.
+    const held = store.crash({ history: { keepBytes: 1 } });
+    const old = held.critical.map("m").at(7n);
+    expect(old.get("k")).toBe(0);
+    await held.critical.snapshot();
+    expect(() => old.get("k")).toThrow(/older than the history kept/);
+    expect(() => [...old.entries()]).toThrow(/older than the history kept/);
   });
 });
