@@ -14,6 +14,7 @@ import {
   packKey,
 } from "./chunk-index.ts";
 import { DIGEST_BYTES, SHORT_DIGEST_BYTES } from "./digest.ts";
+import { makeLockFile } from "./lmdb-lock-file.ts";
 
 /** Written with the first commit; an index without it has never been completed. Five bytes: no digest, no pack. */
 const FORMAT_KEY = Buffer.from("FRMT1", "latin1");
@@ -45,6 +46,7 @@ export class LmdbIndex implements ChunkIndex {
 
   static open(disk: Disk, directory: string, options: { readOnly: boolean }): LmdbIndex {
     if (!options.readOnly) disk.makeDirectory(directory);
+    makeLockFile(disk, directory);
     try {
       const db = open<Buffer, Buffer>({
         path: directory,
