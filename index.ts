@@ -101,7 +101,7 @@ export type { InferredRecipe } from "./src/series/columns/column-codec.ts";
 export type { Recipe, Recipes } from "./src/series/columns/recipe.ts";
 export type { Pair } from "./src/series/key-value.ts";
 export type { RangeRead } from "./src/series/range-read.ts";
-export type { ArrowColumn, BatchInput, ColumnInput, PairColumn, RowInput } from "./src/series/row-encoder.ts";
+export type { ArrowColumn, BatchInput, ColumnInput, PairColumn, RowInput } from "./src/series/row-input.ts";
 export type { Column, ColumnOption, ColumnType } from "./src/series/schema.ts";
 export type { Series, SeriesStats, TailOptions } from "./src/series/series.ts";
 export type { DuplicatesPolicy } from "./src/series/series-file.ts";

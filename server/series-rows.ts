@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer";
 import type { Table, Column as TableColumn } from "../formats/tables/table.ts";
 import { StoreError } from "../src/errors.ts";
 import { SERIES_ROW_BYTES_MAX } from "../src/limits.ts";
-import type { BatchInput } from "../src/series/row-encoder.ts";
+import type { BatchInput } from "../src/series/row-input.ts";
 import { type Column, isTimeType, storageOf } from "../src/series/schema.ts";
 
 /**

@@ -1,7 +1,7 @@
 import type { ColumnField, Table, Column as TableColumn, TimeUnit } from "../formats/tables/table.ts";
 import { StoreError } from "../src/errors.ts";
 import type { ColumnSlice } from "../src/series/column-slice.ts";
-import type { BatchInput } from "../src/series/row-encoder.ts";
+import type { BatchInput } from "../src/series/row-input.ts";
 import {
   type Column,
   type ColumnOption,

@@ -3,7 +3,8 @@ import { SERIES_RECORD_ROWS_MAX } from "../limits.ts";
 import { Duplicates } from "./duplicates.ts";
 import { JOURNAL_RECORD_BYTES } from "./journal-format.ts";
 import { comparePairs, pairToBigInt } from "./key-value.ts";
-import type { BatchInput, RowEncoder } from "./row-encoder.ts";
+import type { RowEncoder } from "./row-encoder.ts";
+import type { BatchInput } from "./row-input.ts";
 import type { SeriesDefinition } from "./series-file.ts";
 
 /** Decides which rows may be appended: the policies on order and duplicates, and the newest key there is. */

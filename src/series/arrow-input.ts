@@ -1,6 +1,6 @@
 import type { Data, RecordBatch, Table, Vector } from "apache-arrow";
 import { StoreError } from "../errors.ts";
-import type { BatchInput, ColumnInput } from "./row-encoder.ts";
+import type { BatchInput, ColumnInput } from "./row-input.ts";
 import { arrayOf, type Column, isTimeType, type Schema, storageOf } from "./schema.ts";
 
 /** Arrow's names of the types a column takes; a dictionary counts as what it holds. */

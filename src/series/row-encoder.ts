@@ -3,7 +3,9 @@ import { SERIES_ROW_BYTES_MAX } from "../limits.ts";
 import { setBit, sliceBits } from "./column-slice.ts";
 import { JOURNAL_RECORD_BYTES } from "./journal-format.ts";
 import { misfit } from "./misfit.ts";
+import type { ArrowColumn, BatchInput, PairColumn, RowInput } from "./row-input.ts";
 import {
+  arrayOf,
   type Column,
   columnIndex,
   type NumberArray,
@@ -13,29 +15,6 @@ import {
   widthOf,
 } from "./schema.ts";
 import { writeInteger, writeNumber } from "./write-number.ts";
-
-/** A row as a caller gives it; 64-bit integers and times as bigint, safe integer or `{hi, lo}`. */
-export type RowInput = Readonly<Record<string, unknown>>;
-
-/** 64-bit integers of many rows as two arrays of halves: `hi * 2^32 + lo`. */
-export interface PairColumn {
-  hi: ArrayLike<number>;
-  lo: ArrayLike<number>;
-}
-
-/** A column as Arrow lays it out: texts and bytes with offsets, bools and validity as bitmaps, lowest bit first. */
-export interface ArrowColumn {
-  arrow: { rows: number; values: NumberArray; offsets?: Int32Array; validity?: Uint8Array };
-}
-
-/** A column of a batch: values, halves, values with a 0/1 for each row that says whether it has one, or Arrow's layout. */
-export type ColumnInput =
-  | ArrayLike<unknown>
-  | PairColumn
-  | { values: ArrayLike<unknown>; valid: ArrayLike<number | boolean> }
-  | ArrowColumn;
-
-export type BatchInput = Readonly<Record<string, ColumnInput>>;
 
 /** What most rows are made of is told apart by a number: comparing names of types costs as much as writing a value. */
 const CELLS = { other: 0, f64: 1, wide: 2 } as const;
@@ -120,7 +99,7 @@ export class RowEncoder {
     this.#room(this.#rowRoom);
   }
 
-  /** Encodes rows [from, to) of a batch whose lengths have been checked (`batchRows`), and returns the payload's end. */
+  /** Encodes rows [from, to) of a batch whose lengths have been checked (`rowsOfBatch`), and returns the payload's end. */
   encodeBatch(batch: BatchInput, from: number, to: number): number {
     this.#end = JOURNAL_RECORD_BYTES;
     const rows = to - from;
@@ -153,11 +132,10 @@ export class RowEncoder {
     const rows = to - from;
     if (column.nullable) {
       this.#put(validity === undefined ? allOnes(rows) : sliceBits(validity, from, rows));
-    } else if (
-      validity !== undefined &&
-      !sliceBits(validity, from, rows).every((byte, at) => byte === allOnes(rows)[at])
-    ) {
-      throw misfit(column, null, "it may not be null");
+    } else if (validity !== undefined) {
+      const ones = allOnes(rows);
+      if (!sliceBits(validity, from, rows).every((byte, at) => byte === ones[at]))
+        throw misfit(column, null, "it may not be null");
     }
     if (place === this.#keyAt) this.keysAt = this.#end;
     if (offsets !== undefined) {
@@ -352,50 +330,6 @@ export class RowEncoder {
   }
 }
 
-/**
- * The rows of a batch.
- * @throws ERR_INVALID_ARGUMENT for a column that is missing, unknown or of another length
- */
-export function batchRows(schema: Schema, batch: BatchInput): number {
-  let rows: number | undefined;
-  for (const name of Object.keys(batch)) {
-    if (columnIndex(schema, name) < 0) {
-      throw new StoreError("ERR_INVALID_ARGUMENT", `the series has no column "${name}"`, {
-        context: { column: name },
-      });
-    }
-  }
-  for (const column of schema.columns) {
-    const input = batch[column.name];
-    if (input === undefined) {
-      if (column.nullable) continue;
-      throw new StoreError("ERR_INVALID_ARGUMENT", `the batch lacks column "${column.name}"`, {
-        context: { column: column.name },
-      });
-    }
-    const length = lengthOf(column, input);
-    rows ??= length;
-    if (length !== rows) {
-      throw new StoreError(
-        "ERR_INVALID_ARGUMENT",
-        `columns of unequal length: "${column.name}" has ${length} rows, those before it ${rows}`,
-        { context: { column: column.name, rows: length, expected: rows } },
-      );
-    }
-  }
-  return rows ?? 0;
-}
-
-function lengthOf(column: Column, input: ColumnInput): number {
-  if ("arrow" in input) return input.arrow.rows;
-  if ("hi" in input) return input.hi.length === input.lo.length ? input.hi.length : -1;
-  const values = "valid" in input ? input.values : input;
-  // A list's numbers may come as one typed array.
-  const flat = column.listSize > 0 && ArrayBuffer.isView(values);
-  const rows = flat ? values.length / column.listSize : values.length;
-  return "valid" in input && input.valid.length !== rows ? -1 : rows;
-}
-
 /** A bitmap of `rows` ones. */
 function allOnes(rows: number): Uint8Array {
   const bitmap = new Uint8Array((rows + 7) >> 3).fill(255);
@@ -404,28 +338,7 @@ function allOnes(rows: number): Uint8Array {
 }
 
 function isArrayOf(type: NumberType, values: unknown): values is NumberArray {
-  switch (type) {
-    case "f64":
-      return values instanceof Float64Array;
-    case "f32":
-      return values instanceof Float32Array;
-    case "i64":
-      return values instanceof BigInt64Array;
-    case "u64":
-      return values instanceof BigUint64Array;
-    case "i32":
-      return values instanceof Int32Array;
-    case "u32":
-      return values instanceof Uint32Array;
-    case "i16":
-      return values instanceof Int16Array;
-    case "u16":
-      return values instanceof Uint16Array;
-    case "i8":
-      return values instanceof Int8Array;
-    case "u8":
-      return values instanceof Uint8Array;
-  }
+  return values instanceof arrayOf(type);
 }
 
 function tooWide(sizeBytes: number): StoreError {

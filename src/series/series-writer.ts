@@ -3,15 +3,15 @@ import { StoreError } from "../errors.ts";
 import { SERIES_HOT_BYTES_MAX, SERIES_RECORD_ROWS_MAX } from "../limits.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import { Admission } from "./admission.ts";
-import { valueAt } from "./column-slice.ts";
 import { FlushTimer } from "./flush-timer.ts";
 import { HotSegment } from "./hot-segment.ts";
 import { JOURNAL_RECORD_BYTES, RECORD_KINDS } from "./journal-format.ts";
 import { JournalWriter } from "./journal-writer.ts";
 import { recoverSeries } from "./recover-series.ts";
 import { evictable } from "./retention.ts";
-import { type BatchInput, batchRows, RowEncoder, type RowInput } from "./row-encoder.ts";
-import { columnIndex, type Schema, sameSchema } from "./schema.ts";
+import { RowEncoder } from "./row-encoder.ts";
+import { type BatchInput, type RowInput, rowOfBatch, rowsOfBatch } from "./row-input.ts";
+import { sameSchema } from "./schema.ts";
 import { type SealRequest, type SealResult, sealJob } from "./seal.job.ts";
 import { type SealBudget, SealPace } from "./seal-pace.ts";
 import { bytesWaiting, requireSealsKeepUp } from "./seals-waiting.ts";
@@ -149,7 +149,7 @@ export class SeriesWriter {
   appendColumns(batch: BatchInput): number {
     this.#requireOpen();
     const { schema, segmentRows, retention } = this.#definition;
-    const rows = batchRows(schema, batch);
+    const rows = rowsOfBatch(schema, batch);
     const ringRows = segmentRows * ((retention.segments ?? Number.POSITIVE_INFINITY) + 1);
     if (rows > ringRows) {
       throw new StoreError(
@@ -270,13 +270,8 @@ export class SeriesWriter {
   }
 
   #appendOneByOne(batch: BatchInput, rows: number): number {
-    const names = this.#definition.schema.columns.map(({ name }) => name);
     const before = this.#endRow + (this.#hot?.segment.window?.rows ?? 0);
-    for (let row = 0; row < rows; row++) {
-      this.append(
-        Object.fromEntries(names.map((name) => [name, cellOf(this.#definition.schema, batch, name, row)])),
-      );
-    }
+    for (let row = 0; row < rows; row++) this.append(rowOfBatch(this.#definition.schema, batch, row));
     return this.#endRow + (this.#hot?.segment.window?.rows ?? 0) - before;
   }
 
@@ -424,16 +419,4 @@ export class SeriesWriter {
       });
     }
   }
-}
-
-function cellOf(schema: Schema, batch: BatchInput, name: string, row: number): unknown {
-  const input = batch[name];
-  if (input === undefined) return null;
-  if ("arrow" in input) {
-    const column = schema.columns[columnIndex(schema, name)]!;
-    return valueAt({ column, ...input.arrow }, row);
-  }
-  if ("hi" in input) return { hi: input.hi[row], lo: input.lo[row] };
-  if (!("valid" in input)) return input[row];
-  return input.valid[row] ? input.values[row] : null;
 }

@@ -4,7 +4,7 @@ import { arrowBatches } from "./arrow-input.ts";
 import type { ReadCache } from "./parts.ts";
 import type { RangeRead } from "./range-read.ts";
 import { rehearse } from "./rehearsal.ts";
-import type { BatchInput, RowInput } from "./row-encoder.ts";
+import type { BatchInput, RowInput } from "./row-input.ts";
 import { type Column, storageOf } from "./schema.ts";
 import type { Snapshot } from "./segment-list.ts";
 import type { SeriesDefinition } from "./series-file.ts";

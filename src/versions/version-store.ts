@@ -1,17 +1,11 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
-import { isStoreError, StoreError } from "../errors.ts";
+import { StoreError } from "../errors.ts";
 import { VERSION_RECORD_BYTES_MAX } from "../limits.ts";
 import { type Change, packChanges, unpackChanges } from "./changes.ts";
-import { LOG_HEADER_BYTES, MARK_BYTES, type Mark } from "./log-format.ts";
-import {
-  checkLogHeader,
-  decodeMark,
-  type LogScan,
-  type PlacedRecord,
-  recordAt,
-  scanLog,
-} from "./log-reader.ts";
-import { encodeLogHeader, encodeMark, encodeRecord } from "./log-writer.ts";
+import { LOG_HEADER_BYTES } from "./log-format.ts";
+import { checkLogHeader, type LogScan, type PlacedRecord, recordAt, scanLog } from "./log-reader.ts";
+import { encodeLogHeader, encodeRecord } from "./log-writer.ts";
+import { MarkFile } from "./mark-file.ts";
 
 export interface Versioned {
   value: unknown;
@@ -65,7 +59,7 @@ export interface LogInspection {
 export class VersionStore {
   readonly #options: VersionStoreOptions;
   readonly #logPath: string;
-  readonly #markPath: string;
+  readonly #mark: MarkFile;
   readonly #maps = new Map<string, Map<string, Versioned>>();
   #alone = false;
   #seenBytes = LOG_HEADER_BYTES;
@@ -78,7 +72,7 @@ export class VersionStore {
   private constructor(options: VersionStoreOptions) {
     this.#options = options;
     this.#logPath = `${options.directory}/log`;
-    this.#markPath = `${options.directory}/mark`;
+    this.#mark = new MarkFile(options.disk, options.directory, options.storeId);
   }
 
   /** Creates the empty log of a new store; durable when it returns. */
@@ -138,8 +132,8 @@ export class VersionStore {
     inspection: LogInspection;
   } {
     const store = new VersionStore({ ...options, readOnly: true, nowUs: () => 0n });
-    const markPresent = options.disk.stat(store.#markPath) !== undefined;
-    const mark = store.#readMark();
+    const markPresent = options.disk.stat(store.#mark.path) !== undefined;
+    const mark = store.#mark.read();
     const log = store.#openLog();
     const bytes = Buffer.alloc(log.sizeBytes());
     log.readSync(bytes, 0);
@@ -159,7 +153,7 @@ export class VersionStore {
     }
     const inspection: LogInspection = {
       logPath: store.#logPath,
-      markPath: store.#markPath,
+      markPath: store.#mark.path,
       headerDamage,
       records,
       damage,
@@ -191,7 +185,7 @@ export class VersionStore {
   /** Catches up with what other processes have made durable: what the mark speaks of. */
   refresh(): void {
     // The mark first: the log read after it holds at least what the mark speaks of.
-    const mark = this.#readMark();
+    const mark = this.#mark.read();
     const log = this.#readLog(this.#seenBytes);
     if (mark === undefined || mark.logBytes <= this.#seenBytes) return;
     const scan = scanLog(log, this.#options.storeId, this.#seenBytes);
@@ -248,7 +242,7 @@ export class VersionStore {
       const bytes = encodeRecord(record, this.#options.storeId, offset);
       const log = this.#openLog();
       await this.#append(log, bytes, offset);
-      this.#writeMarkIfPossible({ logBytes: offset + bytes.byteLength, seq: record.seq });
+      this.#mark.writeIfPossible({ logBytes: offset + bytes.byteLength, seq: record.seq });
       this.#apply({ ...record, offset, sizeBytes: bytes.byteLength });
       return { seq: record.seq, timeUs, recordBytes: bytes.byteLength };
     } finally {
@@ -287,9 +281,9 @@ export class VersionStore {
       log.syncSync();
       for (const record of scan.records) this.#apply(record);
     }
-    const mark = this.#readMark();
+    const mark = this.#mark.read();
     if (mark?.logBytes !== this.#seenBytes) {
-      this.#writeMarkIfPossible({ logBytes: this.#seenBytes, seq: this.#seq });
+      this.#mark.writeIfPossible({ logBytes: this.#seenBytes, seq: this.#seq });
     }
   }
 
@@ -370,32 +364,6 @@ export class VersionStore {
     }
     const bytes = Buffer.allocUnsafeSlow(Math.max(0, log.sizeBytes() - from));
     return bytes.subarray(0, log.readSync(bytes, from));
-  }
-
-  #readMark(): Mark | undefined {
-    const { disk, storeId } = this.#options;
-    if (disk.stat(this.#markPath) === undefined) return undefined;
-    const file = disk.open(this.#markPath, { access: "read" });
-    try {
-      const bytes = Buffer.alloc(MARK_BYTES);
-      return decodeMark(bytes.subarray(0, file.readSync(bytes, 0)), storeId);
-    } finally {
-      file.close();
-    }
-  }
-
-  /** The record is durable whatever becomes of the mark: one that lags only delays what other processes see. */
-  #writeMarkIfPossible(mark: Mark): void {
-    const { disk, storeId } = this.#options;
-    let file: DiskFile | undefined;
-    try {
-      file = disk.open(this.#markPath, { access: "write", create: "may" });
-      file.writeSync(encodeMark(mark, storeId), 0);
-    } catch (error) {
-      if (!isStoreError(error, "ERR_IO") && !isStoreError(error, "ERR_DISK_FULL")) throw error;
-    } finally {
-      file?.close();
-    }
   }
 
   /**

@@ -2,29 +2,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { collect } from "../../formats/compression/streams.ts";
 import { readTable, type WriteTablesOptions, writeTables } from "../../formats/tables/files.ts";
-import type { Table } from "../../formats/tables/table.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { chunks } from "./contents.ts";
 import { checkAsync } from "./property.ts";
+import { smallTable as table } from "./small-table.ts";
 
 /** Damaged files end in a `StoreError` or in a table: never in another error, a hang or a crash. */
-
-const rows = 40;
-const words = Buffer.from("x".repeat(rows));
-const table: Table = {
-  rows,
-  columns: [
-    { name: "a", type: "f64", rows, values: Float64Array.from({ length: rows }, (_, at) => at / 7) },
-    { name: "b", type: "i64", rows, values: BigInt64Array.from({ length: rows }, (_, at) => BigInt(at)) },
-    {
-      name: "s",
-      type: "utf8",
-      rows,
-      values: new Uint8Array(words),
-      offsets: Int32Array.from({ length: rows + 1 }, (_, at) => at),
-    },
-  ],
-};
 
 async function outcome(name: string, bytes: Uint8Array): Promise<"read" | "refused"> {
   try {
