@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
 import type { BackupOptions, BackupResult } from "./backup/backup.ts";
 import type { CheckOptions, CheckResult } from "./checkpoints/check.ts";
-import { Checkpoints, type CheckpointsOptions } from "./checkpoints/checkpoints.ts";
+import { Checkpoints } from "./checkpoints/checkpoints.ts";
+import type { CheckpointsOptions } from "./checkpoints/options.ts";
 import type { RepairOptions, RepairResult } from "./checkpoints/repair.ts";
 import type { Features, FeaturesStats, PublishResult } from "./features/features.ts";
 import { Late } from "./late.ts";

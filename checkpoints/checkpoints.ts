@@ -15,6 +15,7 @@ import type { DiffOptions, TensorDiff } from "./diff.ts";
 import type { VersionEncodings } from "./encodings.ts";
 import { ChunkExchange } from "./exchange.ts";
 import type { FollowOptions } from "./follow.ts";
+import type { CheckpointsOptions } from "./options.ts";
 import { type PinnedModel, Pins } from "./pins.ts";
 import { RefMoves } from "./ref-moves.ts";
 import { Registry, type VersionRecord } from "./registry.ts";
@@ -29,23 +30,14 @@ import type { SaveTicket } from "./ticket.ts";
 import { type LoopOptions, type TrainingStep, trainingLoop } from "./training-loop.ts";
 import type { MarkOthers } from "./upkeep.ts";
 import { stepIn } from "./version-fields.ts";
-import { describeFile, type RefInfo, toInfo, type VersionDetails, type VersionInfo } from "./version-info.ts";
-
-export interface CheckpointsOptions {
-  /** Told of a save that failed while nobody was watching its ticket. */
-  onError?: ((error: unknown) => void) | undefined;
-  /** Memory in which captured tensors wait for the encoder; at least 1 MiB. Default: 64 MiB. */
-  stagingBytes?: number | undefined;
-  /** Bytes of scratch files in which more of them wait. Default: 2 GiB. */
-  spoolBytes?: number | undefined;
-  /** Bytes a second that background writing (images, recompression, gc, seals) may take on average. Default: 10 MB/s. */
-  ioBudget?: number | undefined;
-  /**
-   * Hash tensors on the calling thread and hold every save, and `restoreInto` with `from`, to it: finds trainers that write too
-   * early, and followers that hold another version than they say. For tests.
-   */
-  strict?: boolean | undefined;
-}
+import {
+  describeFile,
+  type RefInfo,
+  toInfo,
+  toRefs,
+  type VersionDetails,
+  type VersionInfo,
+} from "./version-info.ts";
 
 /** Model checkpoints: versions of tensors and files under refs. */
 export class Checkpoints {
@@ -330,14 +322,7 @@ export class Checkpoints {
   refs(): RefInfo[] {
     this.#requireOpen();
     this.#engine.versions.refresh();
-    const byRef = new Map<string, VersionRecord[]>();
-    for (const record of this.registry.all())
-      byRef.set(record.ref, [...(byRef.get(record.ref) ?? []), record]);
-    return [...byRef].map(([ref, records]) => {
-      const { version, step, timeUs, logicalBytes } = records.at(-1)!;
-      const storedBytes = records.reduce((sum, record) => sum + record.storedBytes, 0);
-      return { ref, version, versions: records.length, step, timeUs, logicalBytes, storedBytes };
-    });
+    return toRefs(this.registry.all());
   }
 
   /** A ref's versions, oldest first. */

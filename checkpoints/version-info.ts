@@ -32,6 +32,24 @@ export function toInfo({ manifest, ...record }: VersionRecord): VersionInfo {
   return { ...record, manifest: Buffer.from(manifest).toString("hex") };
 }
 
+/** The refs of versions, which come by ref and number: each as its newest version has it. */
+export function toRefs(records: readonly VersionRecord[]): RefInfo[] {
+  const refs = new Map<string, RefInfo>();
+  for (const { ref, version, step, timeUs, logicalBytes, storedBytes } of records) {
+    const before = refs.get(ref) ?? { versions: 0, storedBytes: 0 };
+    refs.set(ref, {
+      ref,
+      version,
+      versions: before.versions + 1,
+      step,
+      timeUs,
+      logicalBytes,
+      storedBytes: before.storedBytes + storedBytes,
+    });
+  }
+  return [...refs.values()];
+}
+
 export function describeFile({ name, sizeBytes, layout }: ManifestFile): VersionDetails["fileList"][number] {
   const tensors = (layout?.spans ?? []).map((span) => ({
     name: span.name,

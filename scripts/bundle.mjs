@@ -45,7 +45,7 @@ const THREADS = "threads";
  * has loaded, and would keep the library whole. What threads begin with stands alone: it would run in others too.
  */
 const THREAD_CHUNKS = {
-  files: ["src/disk/real-disk", "src/errors", "src/workers/job"],
+  files: ["src/disk/real-disk", "src/errors", "src/workers/job", "src/crc32c"],
   copying: ["src/capture/drain.job", "src/images/read-image.job", "src/chunks/digest"],
   coding: ["src/chunks/encode.job", "src/chunks/decode.job", "src/chunks/lmdb-index"],
 };
