@@ -22,12 +22,18 @@ export function addAudit(program: Command, session: Session): void {
   audit
     .command("verify")
     .description("prove the trail whole, link by link, or name the first bad one")
-    .action(async () => {
+    .option("--head <hex>", "prove too that it holds all that this head of an earlier proof stood for")
+    .action(async ({ head }: { head?: string }) => {
       const report = await session.withCritical({ access: "read" }, (reached) =>
-        reached.call("verifyAudit", {}),
+        reached.call("verifyAudit", given({ head })),
       );
-      if (!report.whole) session.exitCode = EXIT.corrupt;
-      session.report(report, () => renderReport(report, session.style));
+      const isMissing = head !== undefined && report.headLsn === undefined;
+      if (!report.whole || isMissing) session.exitCode = EXIT.corrupt;
+      session.report(
+        report,
+        () =>
+          renderReport(report, session.style) + (head === undefined ? "" : renderHead(report, session.style)),
+      );
     });
   audit
     .command("log")
@@ -76,6 +82,15 @@ function renderReport(
   return (
     `${style.red("the trail is broken")} at LSN ${from} to ${to}: ${printable(problem)}\n` +
     `  ${printable(file)}, offset ${offset}; everything before it is proven\n`
+  );
+}
+
+function renderHead({ headLsn, firstLsn }: AuditReport, style: Style): string {
+  if (headLsn !== undefined)
+    return `${style.green("the head is in it")}: all up to LSN ${headLsn} is as it was\n`;
+  return (
+    `${style.red("the head is not in it")}: the trail was rewritten, or is another one, ` +
+    `or begins after it (its first LSN is ${firstLsn})\n`
   );
 }
 

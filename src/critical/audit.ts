@@ -1,6 +1,6 @@
-import { isStoreError } from "../errors.ts";
+import { isStoreError, StoreError } from "../errors.ts";
 import type { History } from "./history.ts";
-import { NO_LINK, nextLink } from "./history-format.ts";
+import { LINK_BYTES, NO_LINK, nextLink } from "./history-format.ts";
 import { blockPlaces, blockRecords, readBlock, readFileHeader } from "./history-reader.ts";
 import type { State } from "./state.ts";
 
@@ -17,6 +17,13 @@ export interface AuditReport {
   /** The chain's last link in hex; kept elsewhere, it proves later that nothing up to it was rewritten. */
   head: string;
   firstBad: BadLink | undefined;
+  /** With `head`: the last LSN that it stands for; `undefined` when no link proved is that one. */
+  headLsn?: bigint | undefined;
+}
+
+export interface AuditQuery {
+  /** A head that was kept elsewhere, in hex: whether this trail still holds all that it stood for. */
+  head?: string;
 }
 
 export interface BadLink {
@@ -32,8 +39,11 @@ export interface BadLink {
  * Proves the audit trail: every block's checksum, every link to the block before, LSNs without a gap and times that
  * rise, across all files up to the newest commit. The records not sealed into a block yet are proved by the log's
  * own chain.
+ *
+ * @throws ERR_INVALID_ARGUMENT for a head that is none
  */
-export function verifyAudit(history: History, state: State): AuditReport {
+export function verifyAudit(history: History, state: State, { head }: AuditQuery = {}): AuditReport {
+  const wanted = head === undefined ? undefined : linkOf(head);
   const report: AuditReport = {
     whole: true,
     firstLsn: BigInt(history.firstLsn),
@@ -43,7 +53,7 @@ export function verifyAudit(history: History, state: State): AuditReport {
     head: NO_LINK.toString("hex"),
     firstBad: undefined,
   };
-  const proof = new Proof(report);
+  const proof = new Proof(report, wanted);
   const { startLsn = history.firstLsn, firstLsn } = history;
   if (firstLsn > startLsn) {
     const first = history.files[0]?.path ?? "history";
@@ -56,6 +66,7 @@ export function verifyAudit(history: History, state: State): AuditReport {
     );
     return report;
   }
+  if (history.files.length === 0 && startLsn === 1) proof.proven(NO_LINK, 0);
   for (const [index, file] of history.files.entries()) {
     if (!proof.file(history, file, index === 0)) return report;
   }
@@ -64,6 +75,7 @@ export function verifyAudit(history: History, state: State): AuditReport {
     proof.bad(file.path, file.sizeBytes, 0, 0, "the files end before the last link that was written");
     return report;
   }
+  for (const { link, lastLsn } of history.replayedLinks()) proof.proven(link, lastLsn);
   for (const record of history.pending()) {
     if (BigInt(record.lsn) !== report.lastLsn + 1n) {
       proof.bad("log", 0, record.lsn, record.lsn, `LSN ${report.lastLsn + 1n} is missing`);
@@ -78,13 +90,30 @@ export function verifyAudit(history: History, state: State): AuditReport {
   return report;
 }
 
+function linkOf(head: unknown): Buffer {
+  const isHex = typeof head === "string" && /^[0-9a-f]+$/i.test(head) && head.length === LINK_BYTES * 2;
+  if (isHex) return Buffer.from(head, "hex");
+  throw new StoreError("ERR_INVALID_ARGUMENT", `a head is ${LINK_BYTES * 2} hex digits`, {
+    hint: "It is the `head` that an earlier proof of the trail gave.",
+  });
+}
+
 class Proof {
   link: Buffer = NO_LINK;
   #timeUs = 0;
   readonly #report: AuditReport;
+  readonly #wanted: Buffer | undefined;
 
-  constructor(report: AuditReport) {
+  constructor(report: AuditReport, wanted: Buffer | undefined) {
     this.#report = report;
+    this.#wanted = wanted;
+  }
+
+  /** Everything up to an LSN is proven, and this link stands for it. */
+  proven(link: Buffer, lastLsn: number): void {
+    this.link = link;
+    this.#report.head = link.toString("hex");
+    if (this.#wanted?.equals(link)) this.#report.headLsn = BigInt(lastLsn);
   }
 
   bad(file: string, offset: number, firstLsn: number, lastLsn: number, problem: string): false {
@@ -102,7 +131,7 @@ class Proof {
     try {
       const header = readFileHeader(file);
       // What came before the first file kept was dropped; a store's very first file begins with zeros.
-      if (isFirst && header.firstLsn > 1) this.link = header.link;
+      if (isFirst) this.proven(header.firstLsn > 1 ? header.link : NO_LINK, header.firstLsn - 1);
       if (!header.link.equals(this.link)) {
         return this.bad(path, 0, header.firstLsn, header.firstLsn, "the file does not follow the one before");
       }
@@ -118,8 +147,7 @@ class Proof {
         }
         const wrong = this.#records(raw, path, firstLsn, lastLsn);
         if (wrong !== undefined) return this.bad(path, offset, firstLsn, lastLsn, wrong);
-        this.link = link;
-        this.#report.head = link.toString("hex");
+        this.proven(link, lastLsn);
         this.#report.lastLsn = BigInt(lastLsn);
         this.#report.links++;
       }

@@ -5,7 +5,7 @@ import { LogFollower } from "../wal/follow-log.ts";
 import type { Journal } from "../wal/journal.ts";
 import { WriteAheadLog } from "../wal/log.ts";
 import { openLog } from "../wal/open-log.ts";
-import { type AuditReport, verifyAudit } from "./audit.ts";
+import { type AuditQuery, type AuditReport, verifyAudit } from "./audit.ts";
 import { type AuditEntry, auditLog, type LogQuery } from "./audit-log.ts";
 import { type BackupOptions, type BackupResult, backupCritical } from "./backup.ts";
 import type { Annotations } from "./change.ts";
@@ -296,9 +296,9 @@ export class Critical {
     return auditLog(this.#trail, this.#state, query, this.#history.firstLsn);
   }
 
-  /** Proves the audit trail whole, or names the first bad link. Reads all history kept. */
-  verifyAudit(): AuditReport {
-    return verifyAudit(this.#history, this.#state);
+  /** Proves the audit trail whole, or names the first bad link, and finds a head in it. Reads all history kept. */
+  verifyAudit(query?: AuditQuery): AuditReport {
+    return verifyAudit(this.#history, this.#state, query);
   }
 
   /** What `migrate` would change; nothing is written. */

@@ -80,25 +80,42 @@ export function readFileHeader(file: DiskFile): FileHeader {
 
 /** The headers of the blocks of one file, up to `end`; the contents behind them are not checked here. */
 export function blockPlaces(disk: Disk, path: string, end: number): BlockPlace[] {
+  const places: BlockPlace[] = [];
+  const stopped = walkPlaces(disk, path, end, (place) => places.push(place));
+  if (stopped === undefined) return places;
+  throw damagedHistory(path, stopped, "a block is cut off or its header is damaged", {
+    afterLsn: places.at(-1)?.lastLsn,
+  });
+}
+
+/** The same as far as they are whole. */
+export function wholePlaces(disk: Disk, path: string): BlockPlace[] {
+  const places: BlockPlace[] = [];
+  walkPlaces(disk, path, Number.POSITIVE_INFINITY, (place) => places.push(place));
+  return places;
+}
+
+/** Where the walk had to stop before the end, if it had to. */
+function walkPlaces(
+  disk: Disk,
+  path: string,
+  end: number,
+  found: (place: BlockPlace) => void,
+): number | undefined {
   const file = disk.open(path, { access: "read" });
   try {
-    const places: BlockPlace[] = [];
     const bytes = Buffer.alloc(BLOCK_HEADER_BYTES);
     const sizeBytes = Math.min(end, file.sizeBytes());
     for (let offset = SECTOR_BYTES; offset < sizeBytes; ) {
       const got = file.readSync(bytes, offset);
       const header = got < BLOCK_HEADER_BYTES ? undefined : decodeBlockHeader(bytes);
-      const sizeOfBlock =
-        header === undefined ? 0 : BLOCK_HEADER_BYTES + header.filterBytes + header.storedBytes;
-      if (header === undefined || offset + sizeOfBlock > sizeBytes) {
-        throw damagedHistory(path, offset, "a block is cut off or its header is damaged", {
-          afterLsn: places.at(-1)?.lastLsn,
-        });
-      }
-      places.push({ path, offset, ...header });
+      if (header === undefined) return offset;
+      const sizeOfBlock = BLOCK_HEADER_BYTES + header.filterBytes + header.storedBytes;
+      if (offset + sizeOfBlock > sizeBytes) return offset;
+      found({ path, offset, ...header });
       offset = nextSector(offset + sizeOfBlock);
     }
-    return places;
+    return undefined;
   } finally {
     file.close();
   }

@@ -10,9 +10,10 @@ import {
   FILE_HEADER_BYTES,
   LINK_BYTES,
   NO_LINK,
+  nextLink,
   nextSector,
 } from "./history-format.ts";
-import { type BlockPlace, blockPlaces, type PastRecord } from "./history-reader.ts";
+import { type BlockPlace, blockPlaces, type PastRecord, wholePlaces } from "./history-reader.ts";
 import { readHistoryStart, writeHistoryStart } from "./history-start.ts";
 import { HistoryBlockWriter } from "./history-writer.ts";
 import { pastRecord } from "./past-record.ts";
@@ -68,8 +69,8 @@ interface Boundary {
  * filled; a full block is compressed, linked to the block before and written. A boundary ends a block at an LSN and
  * makes everything up to it durable, so that a snapshot can name the place and the log can be trimmed.
  *
- * Blocks past the last snapshot's boundary are not trusted after a crash: they are cut off, and come again from
- * the log.
+ * Blocks past the last snapshot's boundary are not trusted after a crash: they come again from the log, record by record
+ * into blocks of the same extent, so that a head somebody noted stays one.
  */
 export class History {
   readonly #disk: Disk;
@@ -89,6 +90,10 @@ export class History {
   #file: DiskFile | undefined;
   #link: Buffer = NO_LINK;
   #lastLsn = 0;
+  /** Where blocks ended that the last snapshot does not cover: they come again with the same ends, and so the same links. */
+  readonly #ends = new Set<number>();
+  /** Files of such blocks; what has not come again by the next snapshot is removed. */
+  #stale: string[] = [];
   /** Has records added that are durable and were not added yet. */
   catchUp: () => void = () => {};
   /** Where space comes from when the disk is full. */
@@ -105,7 +110,8 @@ export class History {
   }
 
   /**
-   * Starts at a snapshot's position. The writer cuts off what lies beyond it; a reader only looks away.
+   * Starts at a snapshot's position. What lies beyond it is looked away from, but for where its blocks ended; the writer
+   * writes over it.
    * Returns what is wrong with the files, if anything: the state does not depend on them.
    */
   open(position: HistoryPosition | undefined, lsn: number, writable: boolean): string | undefined {
@@ -114,12 +120,15 @@ export class History {
     this.#files = [];
     this.#link = position?.head ?? NO_LINK;
     this.#lastLsn = lsn;
+    this.#ends.clear();
+    this.#stale = [];
     let problem = position === undefined || position.file === "" ? undefined : `${position.file} is missing`;
     for (const name of this.#disk.list(this.#directory)) {
       const path = `${this.#directory}/${name}`;
       if (!/^\d{16}\.hist$/.test(name)) continue;
       if (position === undefined || name > position.file) {
-        if (writable) this.#disk.remove(path);
+        this.#noteEnds(path, lsn);
+        this.#stale.push(path);
         continue;
       }
       let sizeBytes = this.#disk.stat(path)?.sizeBytes ?? 0;
@@ -128,7 +137,7 @@ export class History {
           sizeBytes < position.sizeBytes
             ? `${name} has ${sizeBytes} bytes, not ${position.sizeBytes}`
             : undefined;
-        if (writable && sizeBytes > position.sizeBytes) this.#cut(path, position.sizeBytes);
+        if (sizeBytes > position.sizeBytes) this.#noteEnds(path, lsn);
         sizeBytes = Math.min(sizeBytes, position.sizeBytes);
       }
       this.#files.push({ path, name, sizeBytes, places: undefined });
@@ -139,13 +148,9 @@ export class History {
     return problem;
   }
 
-  #cut(path: string, sizeBytes: number): void {
-    const file = this.#disk.open(path, { access: "write" });
-    try {
-      file.truncate(sizeBytes);
-    } finally {
-      file.close();
-    }
+  /** As far as its blocks are whole: a power cut may have left anything. */
+  #noteEnds(path: string, afterLsn: number): void {
+    for (const { lastLsn } of wholePlaces(this.#disk, path)) if (lastLsn > afterLsn) this.#ends.add(lastLsn);
   }
 
   /** Takes a record replayed at opening, whose bytes must not change any more. Sealing waits for commits: an opening has better things to do. */
@@ -218,6 +223,7 @@ export class History {
     let sealed = 0;
     for (let sliceEndMs = performance.now() + SLICE_MS; !writer.isFull(BLOCK_RAW_BYTES_BUSY); sealed++) {
       if (sealed === replayed.count || replayed.lsnOf(sealed) > lastLsn) break;
+      if (sealed > 0 && this.#ends.has(replayed.lsnOf(sealed) - 1)) break;
       replayed.seal(sealed, writer);
       if (performance.now() < sliceEndMs) continue;
       await new Promise<void>((resolve) => setImmediate(resolve));
@@ -299,6 +305,9 @@ export class History {
 
   async #settle(): Promise<HistoryPosition> {
     await this.#file?.sync();
+    for (const path of this.#stale)
+      if (!this.#files.some((file) => file.path === path)) this.#disk.remove(path);
+    this.#stale = [];
     this.#drop();
     const last = this.#files.at(-1);
     return {
@@ -360,6 +369,22 @@ export class History {
       for (let index = 0; index < replayed.count; index++) yield pastRecord(replayed.record(index));
       yield* pending;
     })();
+  }
+
+  /** The links of the blocks that come again from the log, as far as somebody may have seen them. */
+  *replayedLinks(): Generator<{ link: Buffer; lastLsn: number; records: number }> {
+    const lastEnd = Math.max(0, ...this.#ends);
+    const replayed = this.#replayed.copy();
+    let writer = new HistoryBlockWriter();
+    let link = this.#link;
+    for (let index = 0; index < replayed.count && replayed.lsnOf(index) <= lastEnd; index++) {
+      replayed.seal(index, writer);
+      const lastLsn = replayed.lsnOf(index);
+      if (!this.#ends.has(lastLsn)) continue;
+      link = nextLink(link, writer.raw());
+      yield { link, lastLsn, records: writer.records };
+      writer = new HistoryBlockWriter();
+    }
   }
 
   /** The oldest LSN kept; one past the last record when nothing is. */

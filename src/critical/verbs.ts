@@ -1,6 +1,6 @@
 import { StoreError } from "../errors.ts";
 import { SOCKET_PAGE_ENTRIES } from "../limits.ts";
-import type { AuditReport } from "./audit.ts";
+import type { AuditQuery, AuditReport } from "./audit.ts";
 import type { AuditEntry, LogQuery } from "./audit-log.ts";
 import type { BackupOptions, BackupResult } from "./backup.ts";
 import type { Annotations } from "./change.ts";
@@ -49,7 +49,7 @@ export interface CriticalVerbs {
   adopt(args: { name: string; atLeast: bigint }): bigint;
   adoptMoved(args: object): void;
   log(args: LogQuery): Page<AuditEntry, bigint>;
-  verifyAudit(args: object): AuditReport;
+  verifyAudit(args: AuditQuery): AuditReport;
   planMigration(args: object): MigrationPlan[];
   /** Rewrites older entries as the schemas say with which the maps are open. */
   migrate(args: object): Promise<{ upgraded: number }>;
@@ -119,7 +119,7 @@ export function verbsOf(critical: Partition): CriticalVerbs {
     adopt: ({ name, atLeast }) => critical.adoptSequence(name, atLeast),
     adoptMoved: () => critical.adoptMoved(),
     log: (query) => pageOf(critical.log(query), ({ lsn }) => lsn),
-    verifyAudit: () => critical.verifyAudit(),
+    verifyAudit: (query) => critical.verifyAudit(query),
     planMigration: () => critical.planMigration(),
     migrate: async () => ({ upgraded: await critical.migrate() }),
     backup: ({ directory, kind }) => critical.backup(directory, kind === undefined ? {} : { kind }),

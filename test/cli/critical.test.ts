@@ -78,7 +78,11 @@ describe("varve critical", () => {
     expect((await varve("critical", "at", "4", "positions", "BTC")).exitCode).toBe(1);
     expect((await varve("critical", "at", "99", "positions")).exitCode).toBe(1);
     expect((await varve("critical", "at", "yesterday", "positions")).exitCode).toBe(2);
-    expect(await json("audit", "verify")).toMatchObject({ whole: true, firstLsn: "1", lastLsn: "4" });
+    const { head, ...proof } = await json("audit", "verify");
+    expect(proof).toMatchObject({ whole: true, firstLsn: "1", lastLsn: "4" });
+    expect(await json("audit", "verify", "--head", head)).toMatchObject({ whole: true, headLsn: "0" });
+    expect((await varve("audit", "verify", "--head", head.replace(/^../, "ff"))).exitCode).toBe(12);
+    expect((await varve("audit", "verify", "--head", "8f0c")).exitCode).toBe(2);
     expect(await json("audit", "log", "--since", "3")).toMatchObject([
       { lsn: "3", changes: [{ map: "positions", key: "BTC", before: 2, after: 3 }] },
       { lsn: "4", reason: "closed", changes: [{ before: 3 }] },

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { BLOCK_HEADER_BYTES } from "../../src/critical/history-format.ts";
+import type { Critical } from "../../src/critical/critical.ts";
+import { BLOCK_HEADER_BYTES, NO_LINK } from "../../src/critical/history-format.ts";
 import { blockPlaces } from "../../src/critical/history-reader.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
@@ -260,5 +261,53 @@ describe("history", () => {
     await held.critical.snapshot();
     expect(() => old.get("k")).toThrow(/older than the history kept/);
     expect(() => [...old.entries()]).toThrow(/older than the history kept/);
+  });
+
+  it("still holds, and finds, a head that somebody noted, whatever came between", async () => {
+    expect(openTestStore().critical.verifyAudit({ head: NO_LINK.toString("hex") }).headLsn).toBe(0n);
+    const store = await filledStore();
+    const sealed = store.critical.verifyAudit().head;
+    const more = async (to: Critical) => {
+      const map = to.map<number>("limits");
+      const before = to.verifyAudit().head;
+      // Until another block is written.
+      for (let i = 0; to.verifyAudit().head === before; i++) {
+        for (let k = 0; k < 50; k++)
+          to.commit((tx) => tx.put(map, `k${k}`, i), { reason: `${i} ${"y".repeat(300)}` });
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      return to.verifyAudit();
+    };
+    const found = (critical: Critical, head: string) => critical.verifyAudit({ head }).headLsn;
+    const noted = await more(store.critical);
+    expect(noted.head).not.toBe(sealed);
+    const lsn = found(store.critical, noted.head)!;
+    expect(lsn).toBeGreaterThan(601n);
+
+    // No snapshot has covered it: its blocks come again from the log, at this opening or at one after it.
+    let crashed = store.crash();
+    for (let opening = 0; opening < 3; opening++) {
+      expect(found(crashed.critical, noted.head)).toBe(lsn);
+      expect(found(crashed.critical, sealed)).toBe(600n);
+      crashed.critical.commit((tx) => tx.put(crashed.critical.map("limits"), "few", opening));
+      crashed = crashed.crash();
+    }
+    await more(crashed.critical);
+    expect(found(crashed.critical, noted.head)).toBe(lsn);
+    crashed = crashed.crash();
+    const later = await more(crashed.critical);
+    await crashed.critical.snapshot();
+    for (const { critical } of [crashed, crashed.crash()]) {
+      expect(critical.verifyAudit().whole).toBe(true);
+      expect(found(critical, noted.head)).toBe(lsn);
+      expect(found(critical, later.head)).toBeGreaterThan(lsn);
+      expect(found(critical, NO_LINK.toString("hex"))).toBe(0n);
+      expect(found(critical, later.head.replace(/^../, "00"))).toBeUndefined();
+    }
+    // The same commits at other times are another trail.
+    expect(found((await filledStore()).critical, sealed)).toBeUndefined();
+    for (const head of ["", "zz", `${sealed}00`, 5]) {
+      expect(() => found(store.critical, head as string)).toThrow(/64 hex digits/);
+    }
   });
 });
