@@ -75,7 +75,7 @@ interface Partition {
   adoptSequence(name: string, atLeast: bigint): bigint;
   adoptMoved(): void;
   log(query: LogQuery): Iterable<AuditEntry>;
-  verifyAudit(): AuditReport;
+  verifyAudit(query?: AuditQuery): AuditReport;
   planMigration(): MigrationPlan[];
   migrate(): Promise<number>;
   backup(directory: string, options: BackupOptions): Promise<BackupResult>;

@@ -1,4 +1,5 @@
 import * as fs from "node:fs";
+import { dirname } from "node:path";
 import { promisify } from "node:util";
 import type { Disk, DiskFile, FileStat, OpenOptions } from "./disk.ts";
 import { openDurable } from "./durable-open.ts";
@@ -12,6 +13,21 @@ const CREATE_FLAGS = {
   may: fs.constants.O_CREAT,
   must: fs.constants.O_CREAT | fs.constants.O_EXCL,
 } as const;
+
+/** Node's own way of making parents never returns where a file system says of every new name that it is not found (/proc). */
+function makeDirectories(path: string): void {
+  if (fs.statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+  try {
+    fs.mkdirSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && fs.statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+    const above = dirname(path);
+    if (code !== "ENOENT" || above === path || fs.existsSync(above)) throw error;
+    makeDirectories(above);
+    makeDirectories(path);
+  }
+}
 
 class RealDisk implements Disk {
   readonly kind = "real";
@@ -50,7 +66,7 @@ class RealDisk implements Disk {
   }
 
   makeDirectory(path: string): void {
-    attempt(path, "create directory", () => fs.mkdirSync(path, { recursive: true }));
+    attempt(path, "create directory", () => makeDirectories(path));
   }
 
   rename(from: string, to: string): void {
