@@ -15,6 +15,8 @@ import type { Critical, CriticalStats } from "./src/critical/critical.ts";
 import type { Disk } from "./src/disk/disk.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { StoreError } from "./src/errors.ts";
+import { WORKERS_MAX } from "./src/limits.ts";
+import { CALLBACK, checkOptions, FLAG, OBJECT, type OptionRule, RATE, TEXT, whole } from "./src/options.ts";
 import { CommitPulse } from "./src/pace/commit-pulse.ts";
 import { type IoStats, ioStats } from "./src/pace/io-stats.ts";
 import { MeasuredDisk } from "./src/pace/measured-disk.ts";
@@ -195,6 +197,7 @@ export class Store implements AsyncDisposable {
    * @throws `ERR_EXISTS`, `ERR_STORE_LOCKED`, `ERR_STORE_CORRUPT`, `ERR_DISK_FULL`, `ERR_ABORTED`
    */
   async backup(directory: string, options: BackupOptions = {}): Promise<BackupResult> {
+    this.#requireOpen();
     const { backupStore } = await import("./backup/backup.ts");
     const { mirror, witness, critical } = this.#options;
     const criticalOptions = { mirror, witness, ...critical };
@@ -306,10 +309,30 @@ export class Store implements AsyncDisposable {
   }
 }
 
+const OPTION_RULES: { readonly [Name in keyof OpenStoreOptions]: OptionRule } = {
+  create: FLAG,
+  readOnly: FLAG,
+  strict: FLAG,
+  lazyChunks: FLAG,
+  workers: whole(0, WORKERS_MAX),
+  featureCacheBytes: whole(0),
+  ioBudget: RATE,
+  onError: CALLBACK,
+  onWarning: CALLBACK,
+  nowUs: CALLBACK,
+  openIndex: CALLBACK,
+  disk: OBJECT,
+  critical: OBJECT,
+  mirror: TEXT,
+  witness: TEXT,
+};
+
+/** @throws `ERR_INVALID_ARGUMENT`, `ERR_LIMIT`, `ERR_NO_STORE`, `ERR_STORE_VERSION`, `ERR_STORE_CORRUPT` */
 export async function openStore(directory: string, options: OpenStoreOptions = {}): Promise<Store> {
   if (typeof directory !== "string" || directory === "") {
     throw new StoreError("ERR_INVALID_ARGUMENT", "openStore needs the path of a directory");
   }
+  checkOptions("openStore", options, OPTION_RULES);
   await Promise.all(Object.values(late).map((each) => each.early()));
   const path = resolve(directory);
   const { disk = realDisk } = options;

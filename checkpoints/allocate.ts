@@ -15,6 +15,15 @@ export interface TensorSpec {
  * share one memory of at most 4 GiB, which never grows, so that their arrays stay valid.
  */
 export function allocateTensors<Name extends string>(specs: Record<Name, TensorSpec>): Record<Name, Tensor> {
+  if (typeof specs !== "object" || specs === null) {
+    throw new StoreError(
+      "ERR_INVALID_ARGUMENT",
+      `allocate needs specifications by name, not ${String(specs)}`,
+      {
+        hint: 'For example { w: { dtype: "F32", shape: [512, 128] } }.',
+      },
+    );
+  }
   const entries = Object.entries(specs) as [Name, TensorSpec][];
   const tensors: [Name, Tensor][] = [];
   let group: { name: Name; spec: TensorSpec; offset: number; sizeBytes: number }[] = [];

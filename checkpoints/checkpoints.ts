@@ -5,6 +5,7 @@ import type { Pacing } from "../src/chunks/pacing.ts";
 import type { RecompressOptions, RecompressResult } from "../src/chunks/recompress.ts";
 import { StoreError } from "../src/errors.ts";
 import { IO_BUDGET_BYTES_PER_SECOND } from "../src/limits.ts";
+import { CALLBACK, checkOptions, FLAG, RATE, SIGNAL, TEXT } from "../src/options.ts";
 import { TokenBucket } from "../src/pace/token-bucket.ts";
 import type { Engine } from "../src/store.ts";
 import { allocateTensors, type TensorSpec } from "./allocate.ts";
@@ -123,6 +124,7 @@ export class Checkpoints {
     options: LoopOptions = {},
   ): AsyncGenerator<TrainingStep, void, undefined> {
     this.#requireOpen();
+    checkOptions("loop", options, { signal: SIGNAL, resume: FLAG, onDurable: CALLBACK });
     const store = {
       has: (name: string) => this.refs().some(({ ref: known }) => known === name),
       save: (name: string, what: NamedTensors, how: SaveOptions) => this.save(name, what, how),
@@ -181,6 +183,7 @@ export class Checkpoints {
     selector: string,
     options: { file?: string; signal?: AbortSignal } = {},
   ): Promise<Map<string, Tensor>> {
+    checkOptions("restore", options, { file: TEXT, signal: SIGNAL });
     const fromImage = await this.#restoreImage(selector, options.file);
     if (fromImage !== undefined) return fromImage;
     this.#engine.pool.warm();
@@ -188,6 +191,7 @@ export class Checkpoints {
     const wanted = checkpoint.tensors.filter(
       ({ file }) => options.file === undefined || file === options.file,
     );
+    if (options.file !== undefined) checkpoint.file(options.file);
     const tensors = new Array<[string, Tensor]>(wanted.length);
     await eachOf([...wanted.entries()], async ([i, { name }]) => {
       const from = options.file === undefined ? {} : { file: options.file };
@@ -217,7 +221,7 @@ export class Checkpoints {
   async pin(ref: string): Promise<PinnedModel> {
     this.#requireOpen();
     this.#engine.versions.refresh();
-    return this.#pins.pin(requireNewest(this.registry, ref));
+    return this.#pins.pin(this.registry.newest(ref) ?? this.registry.require(ref, 1));
   }
 
   /** Keeps no image of a ref any more. */
@@ -239,6 +243,7 @@ export class Checkpoints {
     tensors: NamedTensors,
     options: { file?: string; signal?: AbortSignal; from?: string; strict?: boolean } = {},
   ): Promise<Checkpoint> {
+    checkOptions("restoreInto", options, { file: TEXT, signal: SIGNAL, from: TEXT, strict: FLAG });
     if (this.#pins.specs(this.#resolve(selector)) === undefined) this.#engine.pool.warm();
     const checkpoint = await this.open(selector);
     const targets = [...entriesOf(tensors)];
@@ -290,6 +295,7 @@ export class Checkpoints {
    */
   async *follow(ref: string, options: FollowOptions = {}): AsyncGenerator<VersionInfo, void, undefined> {
     this.#requireOpen();
+    checkOptions("follow", options, { signal: SIGNAL });
     const signal = options.signal
       ? AbortSignal.any([options.signal, this.#closing.signal])
       : this.#closing.signal;
@@ -351,6 +357,7 @@ export class Checkpoints {
    */
   recompress(options: RecompressOptions & { ref?: string } = {}): Promise<RecompressResult> {
     return this.#change(async () => {
+      checkOptions("recompress", options, { ...UPKEEP_RULES, ref: TEXT });
       const { recompressVersions } = await import("./upkeep.ts");
       return recompressVersions(this.#engine, this.registry, { ...options, pacing: this.#pacing });
     });
@@ -373,6 +380,7 @@ export class Checkpoints {
   async prune(ref: string, options: PruneOptions): Promise<PruneResult> {
     this.#requireOpen();
     this.#engine.versions.refresh();
+    checkOptions("prune", options, { dryRun: FLAG, keepTags: FLAG });
     const plan = planPrune(this.registry.versions(ref), options);
     if (options.dryRun) return { ref, ...plan };
     const pruned = await this.#change(() => this.registry.remove(ref, plan.pruned));
@@ -385,6 +393,7 @@ export class Checkpoints {
    */
   collectGarbage(options: GcOptions = {}, markOthers: MarkOthers = () => {}): Promise<GcResult> {
     return this.#change(async () => {
+      checkOptions("gc", options, UPKEEP_RULES);
       const { collectVersions } = await import("./upkeep.ts");
       const pacing = this.#pacing;
       const result = await collectVersions(this.#engine, this.registry, { ...options, pacing }, markOthers);
@@ -429,7 +438,4 @@ export class Checkpoints {
   }
 }
 
-function requireNewest(registry: Registry, ref: string): VersionRecord {
-  const newest = registry.newest(ref);
-  return newest ?? registry.require(ref, 1);
-}
+const UPKEEP_RULES = { bytesPerSecond: RATE, dryRun: FLAG, signal: SIGNAL, onProgress: CALLBACK };

@@ -2,6 +2,7 @@ import { type DType, type Tensor, tensorBytes, tensorFromBytes } from "../format
 import { isStoreError, StoreError } from "../src/errors.ts";
 import type { ImageTensor } from "../src/images/image-format.ts";
 import { Images, type OpenImage } from "../src/images/images.ts";
+import { checkName } from "../src/names.ts";
 import type { TokenBucket } from "../src/pace/token-bucket.ts";
 import type { Engine } from "../src/store.ts";
 import { allocateTensors } from "./allocate.ts";
@@ -219,6 +220,7 @@ export class Pins {
 
   /** Keeps no image of a ref any more; one that is in use goes when its users have. */
   async unpin(ref: string): Promise<void> {
+    checkName("ref", ref);
     await this.#writing.get(ref)?.catch(() => {});
     this.#images.sweep(ref, undefined);
   }

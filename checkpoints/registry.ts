@@ -191,6 +191,7 @@ export class Registry {
   }
 
   #requireRef(ref: string): void {
+    if (typeof ref !== "string") checkName("ref", ref);
     if (this.#store.get(REFS, ref) !== undefined) return;
     const near = nearestNames(ref, this.refs());
     throw new StoreError("ERR_NOT_FOUND", `there is no ref ${JSON.stringify(ref)}`, {

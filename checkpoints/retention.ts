@@ -23,7 +23,8 @@ export interface PruneResult {
 /**
  * Which versions stay: those any rule keeps, the current one, and tagged ones.
  * @param versions of one ref, oldest first
- * @throws `ERR_INVALID_ARGUMENT` without a rule: pruning everything is never what was meant
+ * @throws `ERR_INVALID_ARGUMENT` without a rule: pruning everything is never what was meant; `ERR_NOT_FOUND` when the best
+ * is to stay by a metric that no version has
  */
 export function planPrune(
   versions: VersionRecord[],
@@ -42,6 +43,7 @@ export function planPrune(
   }
   if (options.keepBest !== undefined) {
     const best = bestOf(versions, options.keepBest);
+    if (best === undefined && versions.length > 1) throw noMetric(options.keepBest.metric, versions);
     if (best !== undefined) kept.add(best);
   }
   const numbers = versions.map(({ version }) => version);
@@ -51,6 +53,17 @@ export function planPrune(
   };
 }
 
+const MODES: ReadonlySet<unknown> = new Set(["min", "max"]);
+
+function noMetric(metric: string, versions: VersionRecord[]): StoreError {
+  const known = new Set(versions.flatMap(({ metrics }) => Object.keys(metrics)));
+  const near = [...known].slice(0, 5);
+  return new StoreError("ERR_NOT_FOUND", `no version has a metric ${JSON.stringify(metric)}`, {
+    context: { metric },
+    hint: near.length > 0 ? `They have: ${near.join(", ")}.` : "They were saved without metrics.",
+  });
+}
+
 function checkRules({ keepLast, keepEvery, keepBest, keepTags }: PruneOptions): void {
   for (const [rule, value] of Object.entries({ keepLast, keepEvery })) {
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1)) {
@@ -58,6 +71,12 @@ function checkRules({ keepLast, keepEvery, keepBest, keepTags }: PruneOptions): 
         context: { rule, value },
       });
     }
+  }
+  if (keepBest !== undefined && (typeof keepBest?.metric !== "string" || !MODES.has(keepBest.mode))) {
+    throw new StoreError(
+      "ERR_INVALID_ARGUMENT",
+      'keepBest is { metric, mode }: a metric\'s name, and "min" or "max"',
+    );
   }
   if (keepLast === undefined && keepEvery === undefined && keepBest === undefined && !keepTags) {
     throw new StoreError("ERR_INVALID_ARGUMENT", "prune needs a rule that says what to keep", {

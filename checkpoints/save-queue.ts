@@ -60,9 +60,9 @@ export class SaveQueue {
   /** Saves tensors; their memory is captured from the moment of the call on. */
   saveTensors(ref: string, source: TensorSource, given: SaveOptions): SaveTicket {
     this.#throwUnobserved(ref);
-    const options = ownCopy(given);
-    const invalid = faultOf(() => checkSave({ ...options, ref }));
+    const invalid = faultOf(() => checkSave(ref, given));
     if (invalid !== undefined) return this.#failed(ref, invalid);
+    const options = ownCopy(given);
     const { captures } = this.#options;
     const tail = this.#tails.get(ref);
     const depthOf = (digest: Uint8Array) => this.#options.engine.chunks.index.get(digest)?.depth;
@@ -226,9 +226,9 @@ export class SaveQueue {
   /** Saves files from the disk; they are read when their turn comes. */
   saveFiles(ref: string, files: SourceFile[], given: SaveOptions): SaveTicket {
     this.#throwUnobserved(ref);
-    const options = ownCopy(given);
-    const invalid = faultOf(() => checkSave({ ...options, ref }));
+    const invalid = faultOf(() => checkSave(ref, given));
     if (invalid !== undefined) return this.#failed(ref, invalid);
+    const options = ownCopy(given);
     const before = this.#last.get(ref);
     return this.#ticket(ref, {
       copyMs: () => 0,

@@ -8,6 +8,9 @@ import type { Registry, VersionRecord } from "./registry.ts";
  * @throws `ERR_NOT_FOUND` with the nearest names there are.
  */
 export function resolveSelector(registry: Registry, text: string): VersionRecord {
+  if (typeof text !== "string") {
+    throw new StoreError("ERR_INVALID_ARGUMENT", `a selector is a text like "REF@12", not ${String(text)}`);
+  }
   const at = text.indexOf("@");
   const ref = at < 0 ? text : text.slice(0, at);
   const selector = at < 0 ? "latest" : text.slice(at + 1);

@@ -121,10 +121,18 @@ export function digestsNow({ chunks, plan }: TensorSource): Uint8Array[] {
   return digests;
 }
 
+/** @throws `ERR_INVALID_ARGUMENT` for what holds no tensors */
 export function entriesOf(tensors: NamedTensors): Iterable<readonly [string, Tensor]> {
+  if (typeof tensors !== "object" || tensors === null) throw noTensors(tensors);
   return Symbol.iterator in tensors
     ? (tensors as Iterable<readonly [string, Tensor]>)
     : Object.entries(tensors);
+}
+
+function noTensors(given: unknown): StoreError {
+  return new StoreError("ERR_INVALID_ARGUMENT", `tensors by name are wanted, not ${String(given)}`, {
+    hint: 'For example { w: { dtype: "F32", shape: [2], data } }.',
+  });
 }
 
 function twice(name: string): StoreError {

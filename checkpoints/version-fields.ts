@@ -1,6 +1,7 @@
 import { StoreError } from "../src/errors.ts";
 import { METADATA_ENTRIES_MAX, RESUME_BYTES_MAX } from "../src/limits.ts";
 import { checkName } from "../src/names.ts";
+import { BYTES, CALLBACK, checkOptions, FLAG, OBJECT, SIGNAL } from "../src/options.ts";
 import { checkOptimizer } from "./optimizer/settings.ts";
 import type { SaveOptions } from "./save.ts";
 
@@ -47,18 +48,33 @@ function invalid(field: string, value: unknown, rule: string): StoreError {
   });
 }
 
+const SAVE_RULES = {
+  metrics: OBJECT,
+  metadata: OBJECT,
+  resume: BYTES,
+  signal: SIGNAL,
+  strict: FLAG,
+  onProgress: CALLBACK,
+  touched: {
+    may: "an array of { tensor, rows }",
+    allows: (value: unknown) =>
+      Array.isArray(value) && value.every((each) => typeof each === "object" && each !== null),
+  },
+};
+
 /** @throws `ERR_INVALID_ARGUMENT`, `ERR_LIMIT` for fields that no version can have */
-export function checkSave(request: SaveOptions & { ref: string }): void {
-  checkName("ref", request.ref);
+export function checkSave(ref: string, request: SaveOptions): void {
+  checkName("ref", ref);
+  checkOptions("save", request, SAVE_RULES);
   checkStep(request.step);
   checkMetrics(request.metrics ?? {});
   checkMetadata(request.metadata ?? {});
-  const { onPressure = "wait", signal } = request;
+  const { onPressure = "wait", profile = "compact" } = request;
+  if (profile !== "compact" && profile !== "fast") {
+    throw invalid("profile", profile, 'it is "compact" or "fast"');
+  }
   if (onPressure !== "wait" && onPressure !== "skip") {
     throw invalid("onPressure", onPressure, 'it is "wait" or "skip"');
-  }
-  if (signal !== undefined && typeof signal?.addEventListener !== "function") {
-    throw invalid("signal", signal, "it is an AbortSignal");
   }
   if (request.optimizer !== undefined) checkOptimizer(request.optimizer);
   if (request.resume !== undefined && request.resume.byteLength > RESUME_BYTES_MAX) {

@@ -53,8 +53,8 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-/** More threads than this only fight over memory bandwidth. */
-const WORKERS_MAX = 8;
+/** More threads than this only fight over memory bandwidth; who knows better says so. */
+const WORKERS_DEFAULT_MAX = 8;
 
 /**
  * Opens the store in `directory`.
@@ -70,7 +70,7 @@ export async function openEngine(directory: string, options: EngineOptions = {})
     for (const each of opened.splice(0).reverse()) await each();
   };
   try {
-    const workers = options.workers ?? Math.min(availableParallelism(), WORKERS_MAX);
+    const workers = options.workers ?? Math.min(availableParallelism(), WORKERS_DEFAULT_MAX);
     // Without an index on disk, a read-only opening builds one in memory, which only this thread has.
     const alone = readOnly && options.openIndex === undefined && !indexExists(disk, `${path}/chunks/index`);
     const { storeId } = file;

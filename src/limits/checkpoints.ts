@@ -146,3 +146,6 @@ export const IMAGE_HEAD_BYTES_MAX = 256 << 20;
 
 /** Bytes a second of background writing, by default: what an average disk takes for years. */
 export const IO_BUDGET_BYTES_PER_SECOND = 10_000_000;
+
+/** Worker threads of one store: each has kernels and a heap of its own, some ten megabytes. */
+export const WORKERS_MAX = 256;
