@@ -46,6 +46,7 @@ export class LmdbIndex implements ChunkIndex {
 
   static open(disk: Disk, directory: string, options: { readOnly: boolean }): LmdbIndex {
     if (!options.readOnly) disk.makeDirectory(directory);
+    requireFiles(disk, directory);
     makeLockFile(disk, directory);
     try {
       const db = open<Buffer, Buffer>({
@@ -242,6 +243,18 @@ export class LmdbIndex implements ChunkIndex {
       // The failure of the last commit once more: its caller has been told.
       if (this.#poisoned === undefined) throw error;
     }
+  }
+}
+
+/**
+ * What LMDB cannot open ends the process when it is a directory or a link to nowhere. Its files are looked at only: closing
+ * one would let go of the locks this process holds on it.
+ */
+function requireFiles(disk: Disk, directory: string): void {
+  for (const name of disk.list(directory)) {
+    if (!name.endsWith(".mdb")) continue;
+    const stat = disk.stat(`${directory}/${name}`);
+    if (stat === undefined || stat.isDirectory) throw unreadable(directory, new Error(`${name} is no file`));
   }
 }
 
