@@ -8,6 +8,7 @@ import type { Clock } from "./clock.ts";
 import { encodeText, messagePack } from "./codec.ts";
 import { type CommitOptions, checkAnnotations, checkText } from "./commit-options.ts";
 import type { Draft } from "./draft.ts";
+import { DraftQueue } from "./draft-queue.ts";
 import { Drafts } from "./drafts.ts";
 import type { RememberedCommit } from "./idempotency.ts";
 import { RecordWriter } from "./record-writer.ts";
@@ -58,9 +59,8 @@ export class Committer {
   readonly #clock: Clock;
   readonly #followers: Followers;
   readonly #writer: RecordWriter;
-  /** Appended and not acknowledged, in order; those before `#head` are. */
-  #queued: Draft[] = [];
-  #head = 0;
+  /** Appended and not acknowledged, in order. */
+  readonly #queued = new DraftQueue();
   #queuedBytes = 0;
   /** Highest LSN the log has called durable; those queued up to it are acknowledged a turn's worth at a time. */
   #durableLsn = 0;
@@ -89,7 +89,7 @@ export class Committer {
   }
 
   get inFlight(): number {
-    return this.#queued.length - this.#head;
+    return this.#queued.length;
   }
 
   commit<T>(fn: (tx: Transaction) => T, options?: CommitOptions): Receipt<T> {
@@ -279,9 +279,8 @@ export class Committer {
 
   /** Acknowledges durable commits, no more than a turn of the event loop takes well. */
   #acknowledge(): void {
-    const waiting = this.#queued.length - this.#head;
-    const first = this.#queued[this.#head]?.lsn ?? 0;
-    const count = Math.min(waiting, this.#answersLeft, this.#durableLsn - first + 1);
+    const first = this.#queued.first?.lsn ?? 0;
+    const count = Math.min(this.#queued.length, this.#answersLeft, this.#durableLsn - first + 1);
     if (count <= 0) return;
     if (this.#answersLeft === ANSWERS_A_TURN) setImmediate(this.#acknowledgeMore);
     this.#answersLeft -= count;
@@ -315,15 +314,19 @@ export class Committer {
 
   /** The queue's LSNs have no gap: a synchronous commit empties it first. */
   #checkQueued(lsn: number): void {
-    const first = this.#queued[this.#head]?.lsn ?? lsn + 1;
-    if (lsn < first || this.#queued[this.#head + lsn - first]?.lsn === lsn) return;
+    const first = this.#queued.first?.lsn ?? lsn + 1;
+    if (lsn < first || this.#queued.at(lsn - first)?.lsn === lsn) return;
     this.#poisoned ??= new InvariantError(`no commit waits for LSN ${lsn}`);
   }
 
   /** Publishes and acknowledges what is queued up to an LSN. */
   #publishThrough(lsn: number): void {
     const nowMs = performance.now();
-    while (this.#head < this.#queued.length && this.#queued[this.#head]!.lsn <= lsn) {
+    for (
+      let first = this.#queued.first;
+      first !== undefined && first.lsn <= lsn;
+      first = this.#queued.first
+    ) {
       const draft = this.#next()!;
       const { value, startMs, resolve, reject } = draft;
       try {
@@ -340,17 +343,8 @@ export class Committer {
 
   /** Takes the first of the queue. */
   #next(): Draft | undefined {
-    const draft = this.#queued[this.#head];
-    if (draft === undefined) return undefined;
-    this.#queuedBytes -= draft.end - draft.offset;
-    this.#head++;
-    if (this.#head === this.#queued.length) {
-      this.#queued.length = 0;
-      this.#head = 0;
-    } else if (this.#head > 4096) {
-      this.#queued = this.#queued.slice(this.#head);
-      this.#head = 0;
-    }
+    const draft = this.#queued.shift();
+    if (draft !== undefined) this.#queuedBytes -= draft.end - draft.offset;
     return draft;
   }
 

@@ -1,5 +1,6 @@
 import { Draft } from "./draft.ts";
-import type { RecordWriter } from "./record-writer.ts";
+import type { Entry } from "./entry.ts";
+import { REPLACED_MAX, type RecordWriter } from "./record-writer.ts";
 import type { State } from "./state.ts";
 
 /** Drafts that wait for a commit. */
@@ -16,6 +17,8 @@ export class Drafts {
   readonly #spare: Draft[] = [];
   /** Acknowledged, and not yet kept. */
   #late: Draft[] = [];
+  /** Replaced while a snapshot may hold what was: without them each one would leave its commits to make as many anew. */
+  readonly #held: Entry[] = [];
 
   /** @param keep is called once for each acknowledged record, in order; it may not throw. */
   constructor(state: State, writer: RecordWriter, keep: (draft: Draft) => void) {
@@ -55,15 +58,22 @@ export class Drafts {
     if (late.length === 0) return;
     this.#late = [];
     const isHeld = this.#state.preserver !== undefined;
+    if (!isHeld) this.#freeHeld();
     for (const draft of late) {
       this.#keep(draft);
-      if (!isHeld) {
-        for (const change of draft.changes) {
-          if (change.kind === "put" && change.before !== undefined) this.#writer.reuse(change.before);
-        }
+      for (const change of draft.changes) {
+        if (change.kind !== "put" || change.before === undefined) continue;
+        if (!isHeld) this.#writer.reuse(change.before);
+        else if (this.#held.length < REPLACED_MAX) this.#held.push(change.before);
       }
       this.giveBack(draft);
     }
     if (this.#state.preserver === undefined) this.#state.values.release();
   };
+
+  /** The snapshot has ended that held what was replaced meanwhile. */
+  #freeHeld(): void {
+    for (let entry = this.#held.pop(); entry !== undefined; entry = this.#held.pop())
+      this.#writer.reuse(entry);
+  }
 }

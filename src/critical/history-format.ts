@@ -181,9 +181,25 @@ export function mapHashes(map: string): [number, number] {
   return [first, second];
 }
 
+/** Two hashes for each of a block's keys, in memory that the next block uses again. */
+export class KeyHashes {
+  values = new Uint32Array(2048);
+  count = 0;
+
+  add(first: number, second: number): void {
+    if (this.count === this.values.length) {
+      const grown = new Uint32Array(this.count * 2);
+      grown.set(this.values);
+      this.values = grown;
+    }
+    this.values[this.count++] = first;
+    this.values[this.count++] = second;
+  }
+}
+
 /** Adds the hashes of a key that is given as bytes; `false`, and nothing added, when these are not all ASCII. */
 export function addKeyHashes(
-  hashes: number[],
+  hashes: KeyHashes,
   [mapFirst, mapSecond]: readonly [number, number],
   buffer: Buffer,
   start: number,
@@ -197,7 +213,7 @@ export function addKeyHashes(
     first = Math.imul(first ^ code, HASH_PRIME);
     second = Math.imul(second ^ (code + SECOND_OFFSET), HASH_PRIME);
   }
-  hashes.push(first >>> 0, (second | 1) >>> 0);
+  hashes.add(first, second | 1);
   return true;
 }
 

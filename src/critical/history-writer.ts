@@ -20,6 +20,7 @@ import {
   HAS_AFTER,
   HAS_BEFORE,
   HASH_PRIME,
+  KeyHashes,
   keyHashes,
   mapHashes,
   nextLink,
@@ -44,17 +45,22 @@ const zstd = lazyZstd();
 
 const plain = new ByteReader("critical record", Buffer.alloc(0));
 
+/** What a block is filled in: its raw bytes, and the hashes of the keys that its records change. */
+export interface BlockMemory {
+  out: ByteWriter;
+  hashes: KeyHashes;
+}
+
 /** Memory for blocks, one after another: fresh pages for each would cost more than what is written to them. */
-export function createBlockMemory(): ByteWriter {
-  return new ByteWriter(BLOCK_RAW_BYTES_BUSY * 2, BLOCK_RAW_BYTES_MAX);
+export function createBlockMemory(): BlockMemory {
+  return { out: new ByteWriter(BLOCK_RAW_BYTES_BUSY * 2, BLOCK_RAW_BYTES_MAX), hashes: new KeyHashes() };
 }
 
 /** Gathers records into the raw bytes of one history block. */
 export class HistoryBlockWriter {
   readonly #out: ByteWriter;
   readonly #names = new Map<string, number>();
-  /** Two for each map change. */
-  readonly #hashes: number[] = [];
+  readonly #hashes: KeyHashes;
   /** The hashes of maps that changed, for those of their keys. */
   readonly #mapHashes = new Map<string, readonly [number, number]>();
   /** The name and the map last looked up: mostly the next one's too. */
@@ -68,10 +74,12 @@ export class HistoryBlockWriter {
   #lastLsn = 0;
   #lastTimeUs = 0;
 
-  /** @param out is written from its beginning, and free again when `finish` has ended. */
-  constructor(out: ByteWriter = createBlockMemory()) {
+  /** @param memory is written from its beginning, and free again when `finish` has ended. */
+  constructor({ out, hashes }: BlockMemory = createBlockMemory()) {
     this.#out = out;
+    this.#hashes = hashes;
     out.restart();
+    hashes.count = 0;
   }
 
   /** Whether the block has reached `rawBytes`. */
@@ -153,7 +161,7 @@ export class HistoryBlockWriter {
   /** The changes of a plain record, whose keys' hashes are then noted, or −1. */
   #plainChanges({ buffer, offset, end }: RecordPlace, state: State): number {
     if (buffer[offset] !== KIND_TRANSACTION || buffer[offset + 1] !== 0) return -1;
-    const noted = this.#hashes.length;
+    const noted = this.#hashes.count;
     const input = plain;
     input.reuse(buffer, offset + 2, end);
     for (let changes = 0; ; changes++) {
@@ -173,7 +181,7 @@ export class HistoryBlockWriter {
           continue;
         }
       }
-      this.#hashes.length = noted;
+      this.#hashes.count = noted;
       return -1;
     }
   }
@@ -265,7 +273,7 @@ export class HistoryBlockWriter {
       const code = key.charCodeAt(at);
       if (code >= 0x80) {
         out.text16(key);
-        this.#hashes.push(...keyHashes(map, key));
+        this.#hashes.add(...keyHashes(map, key));
         return;
       }
       buffer[to + at] = code;
@@ -275,7 +283,7 @@ export class HistoryBlockWriter {
     buffer[position] = length;
     buffer[position + 1] = length >>> 8;
     out.position = to + length;
-    this.#hashes.push(first >>> 0, (second | 1) >>> 0);
+    this.#hashes.add(first, second | 1);
   }
 
   #version(entry: Entry): void {
@@ -305,9 +313,9 @@ export class HistoryBlockWriter {
   /** The finished block, linked to `previous`; compression runs off the event loop. */
   async finish(previous: Buffer): Promise<{ block: Buffer; header: BlockHeader }> {
     const raw = this.raw();
-    const hashes = this.#hashes;
-    const filter = Buffer.alloc(hashes.length / 2);
-    for (let at = 0; at < hashes.length; at += 2) filterAdd(filter, hashes[at]!, hashes[at + 1]!);
+    const { values, count } = this.#hashes;
+    const filter = Buffer.alloc(count / 2);
+    for (let at = 0; at < count; at += 2) filterAdd(filter, values[at]!, values[at + 1]!);
     const link = nextLink(previous, raw);
     const stored = await compress(raw);
     const header: BlockHeader = {

@@ -1,8 +1,7 @@
-import type { ByteWriter } from "./byte-writer.ts";
 import type { LogRecord } from "./change.ts";
 import { BLOCK_RAW_BYTES, BLOCK_RAW_BYTES_BUSY } from "./history-format.ts";
 import { blockRecords, type PastRecord } from "./history-reader.ts";
-import { createBlockMemory, HistoryBlockWriter } from "./history-writer.ts";
+import { type BlockMemory, createBlockMemory, HistoryBlockWriter } from "./history-writer.ts";
 
 /** Memory that a very large record has made larger is not kept for another block. */
 const KEPT_BYTES_MAX = 2 << 20;
@@ -14,7 +13,7 @@ const BURST_MS = 50;
 
 interface Pending {
   writer: HistoryBlockWriter;
-  memory: ByteWriter;
+  memory: BlockMemory;
   beganMs: number;
   rawBytes: number;
 }
@@ -27,7 +26,7 @@ interface Pending {
 export class PendingBlocks {
   readonly #ended: Pending[] = [];
   #open: Pending | undefined;
-  readonly #free: ByteWriter[] = [];
+  readonly #free: BlockMemory[] = [];
 
   /** Takes a durable record that has been applied. */
   add(record: LogRecord): void {
@@ -55,7 +54,8 @@ export class PendingBlocks {
   /** The oldest block was sealed. */
   drop(): void {
     const { memory } = this.#ended.shift()!;
-    if (memory.buffer.byteLength <= KEPT_BYTES_MAX && this.#free.length < KEPT_MAX) this.#free.push(memory);
+    if (memory.out.buffer.byteLength <= KEPT_BYTES_MAX && this.#free.length < KEPT_MAX)
+      this.#free.push(memory);
   }
 
   /** LSN of the oldest record, if there is one, and of the newest. */

@@ -27,8 +27,8 @@ import {
 import type { Fence } from "./sequence.ts";
 import { RECORD_PAGE_BYTES, type ValuePages } from "./value-pages.ts";
 
-/** As many as there may be commits in flight. */
-const REPLACED_MAX = COMMITS_IN_FLIGHT_MAX;
+/** Entries that wait to be used again: as many as there may be commits in flight. */
+export const REPLACED_MAX = COMMITS_IN_FLIGHT_MAX;
 
 interface Place {
   buffer: Buffer;
