@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Critical } from "../../src/critical/critical.ts";
 import { NO_SNAPSHOTS, type Place } from "./place.ts";
-import { hundredths, longestCollectionMs, longestHoldMs, median, pause, tenths, turn } from "./samples.ts";
+import { type Hold, longestCollectionMs, longestHold, median, pause, tenths, turn } from "./samples.ts";
 import { key, order, RECORDS } from "./workload.ts";
 
 export interface OpeningReport {
@@ -27,9 +27,9 @@ export interface SnapshotReport {
   durationMs: number;
   /** Acknowledged while it was taken. */
   commits: number;
-  /** Longest time between two turns of the event loop: with the snapshot, and with the same commits alone. */
-  longestHoldMs: number;
-  longestHoldWithoutMs: number;
+  /** Of the event loop: with the snapshot, and with the same commits alone. */
+  hold: Hold;
+  holdWithout: Hold;
   /** Longest garbage collection in the snapshot's time, and in that without one. */
   longestCollectionMs: number;
   longestCollectionWithoutMs: number;
@@ -120,13 +120,13 @@ export async function snapshotting(place: Place): Promise<SnapshotReport> {
     await pause(durationMs);
     await going.stop();
   };
-  let holdMs = 0;
-  let withoutMs = 0;
+  let hold: Hold;
+  let holdWithout: Hold;
   const collectionMs = await longestCollectionMs(async () => {
-    holdMs = await longestHoldMs(withSnapshot);
+    hold = await longestHold(withSnapshot);
   });
   const collectionWithoutMs = await longestCollectionMs(async () => {
-    withoutMs = await longestHoldMs(without);
+    holdWithout = await longestHold(without);
   });
   const { count, p50, p99, max } = critical.stats().snapshots!.slicesUs;
   await critical.close();
@@ -135,8 +135,8 @@ export async function snapshotting(place: Place): Promise<SnapshotReport> {
     slices: { count, p50Us: p50, p99Us: p99, longestUs: max },
     durationMs: tenths(durationMs),
     commits,
-    longestHoldMs: hundredths(holdMs),
-    longestHoldWithoutMs: hundredths(withoutMs),
+    hold: hold!,
+    holdWithout: holdWithout!,
     longestCollectionMs: collectionMs,
     longestCollectionWithoutMs: collectionWithoutMs,
   };

@@ -1,3 +1,4 @@
+import { closeSync, openSync, readSync } from "node:fs";
 import { monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks";
 
 /** Microseconds. */
@@ -52,24 +53,63 @@ export async function loopDelayMs(work: () => Promise<unknown>): Promise<number>
   return hundredths(delay.percentile(99.9) / 1e6);
 }
 
-/** The longest time between two turns of the event loop while `work` runs, in ms. */
-export async function longestHoldMs(work: () => Promise<unknown>): Promise<number> {
+export interface Hold {
+  /** The longest time between two turns of the event loop. */
+  longestMs: number;
+  /** The longest after what the thread waited for a processor is taken off, where the system tells of that. */
+  longestOwnMs: number | undefined;
+}
+
+/** The longest time between two turns of the event loop while `work` runs. */
+export async function longestHold(work: () => Promise<unknown>): Promise<Hold> {
+  const waited = processorWaits();
   let longest = 0;
+  let longestOwn = 0;
   let last = performance.now();
+  let lastWaited = waited?.readMs() ?? 0;
   let isRunning = true;
   const tick = () => {
+    if (!isRunning) return;
     const now = performance.now();
+    const nowWaited = waited?.readMs() ?? 0;
     longest = Math.max(longest, now - last);
+    longestOwn = Math.max(longestOwn, now - last - (nowWaited - lastWaited));
     last = now;
-    if (isRunning) setImmediate(tick);
+    lastWaited = nowWaited;
+    setImmediate(tick);
   };
   setImmediate(tick);
   try {
     await work();
   } finally {
     isRunning = false;
+    waited?.close();
   }
-  return hundredths(longest);
+  return {
+    longestMs: hundredths(longest),
+    longestOwnMs: waited === undefined ? undefined : hundredths(longestOwn),
+  };
+}
+
+/**
+ * How long the main thread has been ready to run while others had the processors, by Linux's own account of it
+ * (`/proc/self/schedstat`: nanoseconds run, nanoseconds waited, times run).
+ */
+function processorWaits(): { readMs(): number; close(): void } | undefined {
+  let file: number;
+  try {
+    file = openSync("/proc/self/schedstat", "r");
+  } catch {
+    return undefined;
+  }
+  const buffer = Buffer.alloc(64);
+  return {
+    readMs: () => {
+      const bytes = readSync(file, buffer, 0, buffer.length, 0);
+      return Number(buffer.toString("latin1", 0, bytes).split(" ")[1]) / 1e6;
+    },
+    close: () => closeSync(file),
+  };
 }
 
 /** The longest garbage collection while `work` runs, in ms. */

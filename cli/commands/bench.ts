@@ -1,7 +1,7 @@
 import { tmpdir } from "node:os";
 import type { Command } from "commander";
 import type { CriticalBenchReport } from "../bench/critical.ts";
-import type { Spread } from "../bench/samples.ts";
+import type { Hold, Spread } from "../bench/samples.ts";
 import { formatBytes, formatCount, formatDuration } from "../render/quantities.ts";
 import type { Style } from "../render/style.ts";
 import { renderFields, renderTable } from "../render/table.ts";
@@ -104,7 +104,13 @@ function fieldsOf(report: CriticalBenchReport): [string, string][] {
     ],
     [
       "longest hold of the event loop",
-      `${snapshot.longestHoldMs} ms in the snapshot, ${snapshot.longestHoldWithoutMs} ms in the same commits without one`,
+      `${formatHold(snapshot.hold)} in the snapshot, ${formatHold(snapshot.holdWithout)} in the same commits without one`,
     ],
   ];
+}
+
+function formatHold({ longestMs, longestOwnMs }: Hold): string {
+  return longestOwnMs === undefined
+    ? `${longestMs} ms`
+    : `${longestMs} ms (${longestOwnMs} without waits for a processor)`;
 }
