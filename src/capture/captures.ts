@@ -141,7 +141,7 @@ export class Captures {
     const { pool } = this.#options;
     if (pool.inline) return;
     try {
-      this.#spools.prepare(sizeBytes, (path, stop) => pool.run(warmSpoolJob, { path, sizeBytes, stop }));
+      this.#spools.prepare(sizeBytes, (path, stop) => pool.runAside(warmSpoolJob, { path, sizeBytes, stop }));
     } catch (error) {
       // The next capture tries again, and says what is wrong.
       if (!isStoreError(error)) throw error;

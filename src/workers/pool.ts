@@ -25,6 +25,8 @@ export interface WorkerPool {
   run<T>(job: Job, args: unknown, moving?: ArrayBuffer[]): Promise<T>;
   /** Like `run`, for a job that may as well be done twice: when its worker dies, another one does it once more. */
   runAgain<T>(job: Job, args: unknown): Promise<T>;
+  /** Like `run`, for a job that nobody waits for: a process whose other work is done ends without it. */
+  runAside<T>(job: Job, args: unknown): Promise<T>;
   /**
    * Calls the job on every worker, ahead of what waits here, and resolves to what each returned: at once on as many as
    * there are other cores, on the rest with the event loop's next turn. What a job passes to its second argument, a
@@ -56,6 +58,8 @@ interface Waiting {
   moving?: ArrayBuffer[];
   /** Goes to another worker should this one die. */
   again?: boolean;
+  /** Keeps no process alive. */
+  aside?: boolean;
 }
 
 interface Slot {
@@ -98,7 +102,7 @@ export function createWorkerPool(size: number): WorkerPool {
         return;
       }
       slot.running.delete(reply.id);
-      if (slot.running.size === 0) worker.unref();
+      if (![...slot.running.values()].some(({ aside }) => aside !== true)) worker.unref();
       if (reply.error === undefined) job.resolve(reply.value);
       else job.reject(fromErrorRecord(reply.error));
       dispatch();
@@ -134,7 +138,7 @@ export function createWorkerPool(size: number): WorkerPool {
 
   function send(slot: Slot, job: Waiting, later = false): void {
     slot.running.set(job.request.id, job);
-    slot.worker.ref();
+    if (job.aside !== true) slot.worker.ref();
     // A worker that has ended by then has failed its jobs already.
     if (later) setImmediate(() => slot.worker.postMessage(job.request));
     else slot.worker.postMessage(job.request, job.moving ?? []);
@@ -144,7 +148,11 @@ export function createWorkerPool(size: number): WorkerPool {
     while (!closed && slots.length < size) start();
   }
 
-  function enqueue<T>(job: Job, args: unknown, options: Pick<Waiting, "moving" | "again">): Promise<T> {
+  function enqueue<T>(
+    job: Job,
+    args: unknown,
+    options: Pick<Waiting, "moving" | "again" | "aside">,
+  ): Promise<T> {
     if (closed) return Promise.reject(new StoreError("ERR_CLOSED", "the worker pool is closed"));
     return new Promise<T>((resolve, reject) => {
       const request = { id: nextId++, url: threadFile(job.url), name: job.name, args };
@@ -161,6 +169,7 @@ export function createWorkerPool(size: number): WorkerPool {
     },
     run: <T>(job: Job, args: unknown, moving: ArrayBuffer[] = []) => enqueue<T>(job, args, { moving }),
     runAgain: <T>(job: Job, args: unknown) => enqueue<T>(job, args, { again: true }),
+    runAside: <T>(job: Job, args: unknown) => enqueue<T>(job, args, { aside: true }),
     warm,
     prepare() {
       if (closed || preparing || slots.length > 0) return;
@@ -202,6 +211,9 @@ export function createInlinePool(): WorkerPool {
       return (await runHere(job, args)) as T;
     },
     async runAgain<T>(job: Job, args: unknown): Promise<T> {
+      return (await runHere(job, args)) as T;
+    },
+    async runAside<T>(job: Job, args: unknown): Promise<T> {
       return (await runHere(job, args)) as T;
     },
     async broadcast(job, args, onReport) {

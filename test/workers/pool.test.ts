@@ -1,3 +1,6 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterEach, describe, expect, it } from "vitest";
 import { CONTROL_WORDS, drainJob, PIECES_LEFT } from "../../src/capture/drain.job.ts";
 import { isStoreError } from "../../src/errors.ts";
@@ -15,6 +18,15 @@ const nothing = () => {
   control[PIECES_LEFT] = 0;
   return { table: new Float64Array(0), pieces: 0, parts: 0, control, buffers: [], slots: new Int32Array(0) };
 };
+
+describe("a job aside", () => {
+  it("keeps no process from ending", async () => {
+    pool = createWorkerPool(1);
+    const child = join(import.meta.dirname, "aside.child.mjs");
+    const { stdout } = await promisify(execFile)(process.execPath, [child], { timeout: 60_000 });
+    expect(stdout).toBe("done\n");
+  }, 70_000);
+});
 
 describe("preparing a pool", () => {
   it("starts one thread, a turn later, once, and only where none runs", async () => {
