@@ -8,7 +8,8 @@ import { featureChunks } from "../src/features/feature-chunks.ts";
 import { checkImages, type ImageProblem } from "../src/images/check-images.ts";
 import { PACK_BYTES_TARGET } from "../src/limits.ts";
 import { checkSeries } from "../src/series/check-series.ts";
-import { inspectStates, isDamaged } from "../src/state/inspect-state.ts";
+import { inspectStates, needsMending } from "../src/state/inspect-state.ts";
+import type { LogInspection } from "../src/versions/version-store.ts";
 import { throwIfAborted } from "./aborted.ts";
 import { type Inspection, inspectStore } from "./inspect.ts";
 import { manifestChunks } from "./manifest-chunks.ts";
@@ -154,6 +155,15 @@ function logProblems({ log }: Inspection, notes: string[]): Problem[] {
     const what = `the version log has ${sizeBytes} damaged bytes: a record of versions, tags or prunes`;
     problems.push({ what, where: `${log.logPath}, offset ${offset}`, versions: [], hint });
   }
+  for (const { offset } of log.padding) {
+    const what = `the version log: ${PADDING}`;
+    problems.push({
+      what,
+      where: `${log.logPath}, offset ${offset}`,
+      versions: [],
+      hint: "`varve repair` writes the log again; nothing is lost.",
+    });
+  }
   if (log.mark === "damaged") {
     const what = "the mark that says how far the log was durable is damaged";
     problems.push({ what, where: log.markPath, versions: [], hint: "`varve repair` writes it again." });
@@ -162,19 +172,36 @@ function logProblems({ log }: Inspection, notes: string[]): Problem[] {
   return problems;
 }
 
+const PADDING = "bytes that its writer left zero are not";
+
 function stateProblems(disk: Disk, { directory, storeId }: Inspection): Problem[] {
   return inspectStates(disk, directory, storeId)
-    .filter(({ inspection }) => isDamaged(inspection))
+    .filter(({ inspection }) => needsMending(inspection))
     .map(({ name, inspection }) => {
-      const { headerDamage, damage, logPath } = inspection;
-      const where = `${logPath}, offset ${headerDamage === undefined ? (damage[0]?.offset ?? 0) : 0}`;
-      const what = `the log of the state map ${decodeURIComponent(name)}: ${headerDamage ?? (damage.length > 0 ? `${damage.length} damaged stretches` : "its mark is damaged")}`;
-      return { what, where, versions: [], hint: "`varve repair` keeps every update that is left." };
+      const { where, what } = firstDamage(inspection);
+      return {
+        what: `the log of the state map ${decodeURIComponent(name)}: ${what}`,
+        where,
+        versions: [],
+        hint: "`varve repair` keeps every update that is left.",
+      };
     });
 }
 
-function packProblems({ packs, index }: Inspection, notes: string[]): Problem[] {
-  const problems: Problem[] = [];
+function firstDamage(inspection: LogInspection): { where: string; what: string } {
+  const { logPath, markPath, headerDamage, damage, padding } = inspection;
+  const at = (offset: number) => `${logPath}, offset ${offset}`;
+  if (headerDamage !== undefined) return { where: at(0), what: headerDamage };
+  if (damage.length > 0) return { where: at(damage[0]!.offset), what: `${damage.length} damaged stretches` };
+  if (padding.length > 0) return { where: at(padding[0]!.offset), what: PADDING };
+  return { where: markPath, what: "its mark is damaged" };
+}
+
+function packProblems({ packs, noFiles, index }: Inspection, notes: string[]): Problem[] {
+  const hint = "`varve repair` moves it aside; what it stood for is lost unless the file is put back.";
+  const problems: Problem[] = noFiles.map((where) => {
+    return { what: "a pack that is no file, or a link to nowhere", where, versions: [], hint };
+  });
   for (const pack of packs) {
     for (const range of pack.damage) {
       if (isUnfinished(pack, range, index)) {

@@ -35,6 +35,8 @@ export interface Inspection {
   features: FeatureRegistry;
   index: IndexProbe;
   packs: PackScan[];
+  /** Paths where a pack should be and something else is. */
+  noFiles: string[];
   /** What the packs hold, by their own account: the index as it should be. */
   found: MemoryIndex;
   reader: ChunkReader;
@@ -71,7 +73,7 @@ async function inspect(disk: Disk, directory: string, options: InspectOptions): 
   const storeId = storeFile?.storeId ?? recoverStoreId(disk, directory);
   const versions = VersionStore.inspect({ disk, directory: `${directory}/versions`, storeId });
   const index = await probeIndex(disk, place.indexDirectory, options.signal);
-  const packIds = disk.list(place.packsDirectory).flatMap((name) => packIdOfFileName(name) ?? []);
+  const { packIds, noFiles } = listPacks(disk, place.packsDirectory);
   const sizes = new Map(packIds.map((id) => [id, sizeOf(disk, place.packsDirectory, id)]));
   const totalBytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
   const packs: PackScan[] = [];
@@ -95,6 +97,7 @@ async function inspect(disk: Disk, directory: string, options: InspectOptions): 
     features: new FeatureRegistry(versions.store),
     index,
     packs,
+    noFiles,
     found,
     reader,
     scannedBytes: totalBytes,
@@ -105,18 +108,36 @@ async function inspect(disk: Disk, directory: string, options: InspectOptions): 
   };
 }
 
+function listPacks(disk: Disk, directory: string): { packIds: bigint[]; noFiles: string[] } {
+  const packIds: bigint[] = [];
+  const noFiles: string[] = [];
+  for (const name of disk.list(directory)) {
+    const packId = packIdOfFileName(name);
+    const path = `${directory}/${name}`;
+    if (packId === undefined) continue;
+    if (disk.stat(path)?.isFile === true) packIds.push(packId);
+    // Gone meanwhile: a new pack of a save that failed.
+    else if (disk.list(directory).includes(name)) noFiles.push(path);
+  }
+  return { packIds, noFiles };
+}
+
 function sizeOf(disk: Disk, directory: string, packId: bigint): number {
   return disk.stat(`${directory}/${packFileName(packId)}`)?.sizeBytes ?? 0;
 }
 
 function readStoreFileTolerantly(disk: Disk, directory: string) {
   try {
-    const storeFile = readStoreFile(disk, directory);
+    const noFile = disk.stat(`${directory}/${STORE_FILE}`)?.isFile === false;
+    const storeFile = noFile ? undefined : readStoreFile(disk, directory);
     if (storeFile !== undefined) return { storeFile, storeFileDamage: undefined };
-    if (disk.stat(`${directory}/versions/log`) === undefined) {
+    if (!noFile && disk.stat(`${directory}/versions/log`) === undefined) {
       throw new StoreError("ERR_NO_STORE", `${directory} holds no store`, { context: { directory } });
     }
-    return { storeFile: undefined, storeFileDamage: `${directory}/${STORE_FILE} is missing` };
+    return {
+      storeFile: undefined,
+      storeFileDamage: `${directory}/${STORE_FILE} is ${noFile ? "no file" : "missing"}`,
+    };
   } catch (error) {
     if (!isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
     return { storeFile: undefined, storeFileDamage: error.message };

@@ -9,7 +9,7 @@ import { StoreError } from "../src/errors.ts";
 export function recoverStoreId(disk: Disk, directory: string): Uint8Array {
   const votes = new Map<string, number>();
   const vote = (path: string, offset: number) => {
-    if (disk.stat(path) === undefined) return;
+    if (disk.stat(path)?.isFile !== true) return;
     const file = disk.open(path, { access: "read" });
     const id = Buffer.alloc(16);
     if (file.readSync(id, offset) === id.byteLength)

@@ -10,8 +10,8 @@ import { checkSeries } from "../src/series/check-series.ts";
 import { healSeriesFile } from "../src/series/repair-series.ts";
 import { parseSegmentName } from "../src/series/segment-format.ts";
 import { type Gap, recordGap } from "../src/series/series-file.ts";
-import { inspectStates, isDamaged } from "../src/state/inspect-state.ts";
-import { healStoreFile, newStoreFile, readStoreFile, writeStoreFile } from "../src/store-file.ts";
+import { inspectStates, needsMending } from "../src/state/inspect-state.ts";
+import { healStoreFile, newStoreFile, readStoreFile, STORE_FILE, writeStoreFile } from "../src/store-file.ts";
 import { lockStore } from "../src/store-lock.ts";
 import { rewriteLog } from "../src/versions/rewrite-log.ts";
 import { VersionStore } from "../src/versions/version-store.ts";
@@ -94,6 +94,7 @@ class Repair {
 
   /** Mends the files themselves and returns the store's id. */
   async files(): Promise<Uint8Array> {
+    this.noFiles();
     const inspection = await inspectStore(this.#disk, this.#directory, { readData: true, ...this.#options });
     try {
       this.storeFile(inspection);
@@ -105,6 +106,29 @@ class Repair {
     }
     await this.index(inspection);
     return inspection.storeId;
+  }
+
+  /** Sets aside what stands where a file of the store should: a directory, a pipe, a link to nowhere. */
+  noFiles(): void {
+    const { indexDirectory, packsDirectory } = chunkPlace(`${this.#directory}/chunks`);
+    const states = `${this.#directory}/state`;
+    const stateLogs = this.#disk.list(states).map((name) => `${states}/${name}`);
+    const places = [
+      this.#directory,
+      `${this.#directory}/versions`,
+      packsDirectory,
+      indexDirectory,
+      ...stateLogs,
+    ];
+    for (const place of places) {
+      for (const name of this.#disk.list(place)) {
+        const path = `${place}/${name}`;
+        const ours = place !== this.#directory || name === STORE_FILE;
+        if (!ours || this.#disk.stat(path)?.isFile === true) continue;
+        this.#quarantine(path);
+        this.actions.push(`set ${path} aside, which is no file`);
+      }
+    }
   }
 
   storeFile({ storeFileDamage, storeId, log }: Inspection): void {
@@ -159,7 +183,7 @@ class Repair {
   }
 
   versionLog({ log, storeId }: Inspection): void {
-    if (log.headerDamage === undefined && log.damage.length === 0 && log.mark === "good") return;
+    if (!needsMending(log) && log.mark === "good") return;
     const directory = `${this.#directory}/versions`;
     if (log.headerDamage !== undefined || log.damage.length > 0)
       this.#quarantine(log.logPath, { keep: true });
@@ -177,7 +201,7 @@ class Repair {
   /** State maps' logs, each mended as the version log is. */
   stateLogs({ directory, storeId }: Inspection): void {
     for (const { directory: place, name, inspection } of inspectStates(this.#disk, directory, storeId)) {
-      if (!isDamaged(inspection)) continue;
+      if (!needsMending(inspection)) continue;
       this.#quarantine(inspection.logPath, { keep: true });
       const { healed } = rewriteLog(this.#disk, { directory: place, storeId, inspection });
       const kept = inspection.records.length + healed;
@@ -292,10 +316,12 @@ class Repair {
   }
 
   #quarantine(path: string, options: { keep?: boolean } = {}): void {
-    if (this.#disk.stat(path) === undefined) return;
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    // A link to nowhere is listed, and has no size.
+    if (!this.#disk.list(path.slice(0, -name.length - 1)).includes(name)) return;
     const directory = `${this.#directory}/quarantine`;
     this.#disk.makeDirectory(directory);
-    const target = `${directory}/${path.slice(path.lastIndexOf("/") + 1)}-${this.#options.nowUs()}`;
+    const target = `${directory}/${name}-${this.#options.nowUs()}`;
     if (options.keep) copyFile(this.#disk, path, target);
     else this.#disk.rename(path, target);
     this.#disk.syncDirectory(directory);

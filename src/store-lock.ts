@@ -4,7 +4,7 @@ import { STORE_FILE } from "./store-file.ts";
 
 /**
  * Every process that opens a store holds a shared lock on `varve.json`; repair holds it alone. The kernel frees it
- * when the process ends. `undefined` when there is no file to lock, which only repair can meet.
+ * when the process ends. `undefined` when there is no file to lock there, which only repair can meet.
  * @throws `ERR_STORE_LOCKED`
  */
 export function lockStore(
@@ -16,6 +16,7 @@ export function lockStore(
     : "Close the store everywhere first: repair needs it alone.",
 ): DiskFile | undefined {
   const path = `${directory}/${STORE_FILE}`;
+  if (disk.stat(path)?.isFile !== true) return undefined;
   let file: DiskFile;
   try {
     file = disk.open(path, { access: mode === "shared" ? "read" : "write" });

@@ -115,6 +115,8 @@ export class PackDirectory {
 
   /** The pack's file, locked, or `undefined` when another process writes it or it is gone. */
   #lock(packId: bigint): DiskFile | undefined {
+    // What is no file is left to `check` and `repair`.
+    if (this.disk.stat(this.path(packId))?.isFile !== true) return undefined;
     let file: DiskFile;
     try {
       file = this.disk.open(this.path(packId), { access: "write" });

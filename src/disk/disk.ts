@@ -68,6 +68,8 @@ export interface FileStat {
   /** Bytes the file takes on the device (holes take none). */
   deviceBytes: number;
   isDirectory: boolean;
+  /** Neither a directory nor a pipe, a socket or a device. */
+  isFile: boolean;
   modifiedMs: number;
   device: bigint;
   inode: bigint;

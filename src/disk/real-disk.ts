@@ -49,6 +49,7 @@ class RealDisk implements Disk {
       sizeBytes: Number(stat.size),
       deviceBytes: Number(stat.blocks) * 512,
       isDirectory: stat.isDirectory(),
+      isFile: stat.isFile(),
       modifiedMs: Number(stat.mtimeMs),
       device: stat.dev,
       inode: stat.ino,

@@ -111,6 +111,7 @@ export class SimulatedDisk implements Disk, FileHost {
       sizeBytes,
       deviceBytes: Math.ceil(sizeBytes / 512) * 512,
       isDirectory,
+      isFile: !isDirectory,
       modifiedMs: this.#clockMs,
       device: 1n,
       inode: isDirectory ? 1n : BigInt(entry),

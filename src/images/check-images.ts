@@ -20,17 +20,24 @@ export async function checkImages(
     if (!name.endsWith(IMAGE_SUFFIX)) continue;
     options.signal?.throwIfAborted();
     const path = `${options.directory}/${name}`;
+    if (disk.stat(path)?.isFile !== true) {
+      // Not listed any more: removed meanwhile, as a newer one is there.
+      if (disk.list(options.directory).includes(name)) problems.push({ path, what: NO_FILE, offset: 0 });
+      continue;
+    }
     try {
       checkedBytes += await checkImage(disk, path, options);
     } catch (error) {
       if (isStoreError(error, "ERR_STORE_CORRUPT")) problems.push(problemOf(path, error));
-      // Removed meanwhile, as a newer one is there; or of a format that is written again.
+      // Removed meanwhile; or of a format that is written again.
       else if (!isStoreError(error, "ERR_NOT_FOUND") && !isStoreError(error, "ERR_STORE_VERSION"))
         throw error;
     }
   }
   return { problems, checkedBytes };
 }
+
+const NO_FILE = "an image that is no file, or a link to nowhere";
 
 /** @throws `ERR_STORE_CORRUPT` */
 async function checkImage(

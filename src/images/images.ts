@@ -1,4 +1,5 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import { basename, dirname } from "node:path";
 import { allocatePages, pageMemoryOf } from "../disk/aligned.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
@@ -51,26 +52,22 @@ export class Images {
   /** Opens a version's image and locks it; `undefined` when there is none, or what is there is not its image. */
   open(ref: string, version: number, manifest: Uint8Array): OpenImage | undefined {
     const path = this.#path(ref, version);
-    if (this.#disk.stat(path) === undefined) return undefined;
-    let file: DiskFile;
+    if (this.#disk.stat(path)?.isFile !== true) return undefined;
+    let file: DiskFile | undefined;
     try {
       file = this.#disk.open(path, { access: "read" });
-    } catch (error) {
-      if (isStoreError(error, "ERR_NOT_FOUND")) return undefined;
-      throw error;
-    }
-    try {
       file.tryLock("shared");
       const head = readHead(file, this.#storeId);
       if (head.version === version && Buffer.compare(head.manifest, manifest) === 0)
         return { path, head, file };
     } catch (error) {
-      if (!isStoreError(error, "ERR_STORE_CORRUPT") && !isStoreError(error, "ERR_STORE_VERSION")) {
-        file.close();
+      // An image is a copy: whatever it cannot be read for, the chunks can.
+      if (!isStoreError(error)) {
+        file?.close();
         throw error;
       }
     }
-    file.close();
+    file?.close();
     return undefined;
   }
 
@@ -78,7 +75,9 @@ export class Images {
   async write(ref: string, image: ImageToWrite): Promise<number> {
     makeDurableDirectory(this.#disk, this.directory);
     sweepUnfinished(this.#disk, this.directory);
-    const sizeBytes = await writeImage(this.#disk, this.#path(ref, image.version), image);
+    const path = this.#path(ref, image.version);
+    if (this.#disk.stat(path)?.isFile === false) this.#setAside(path);
+    const sizeBytes = await writeImage(this.#disk, path, image);
     this.sweep(ref, image.version);
     return sizeBytes;
   }
@@ -111,13 +110,23 @@ export class Images {
   #removeUnread(path: string): void {
     let file: DiskFile | undefined;
     try {
-      file = this.#disk.open(path, { access: "write" });
-      if (file.tryLock("exclusive")) this.#disk.remove(path);
+      if (this.#disk.stat(path)?.isFile !== true) this.#setAside(path);
+      else {
+        file = this.#disk.open(path, { access: "write" });
+        if (file.tryLock("exclusive")) this.#disk.remove(path);
+      }
     } catch (error) {
       if (!isStoreError(error)) throw error;
     } finally {
       file?.close();
     }
+  }
+
+  /** Moves what is no image, and nobody's to remove, from an image's place to the store's quarantine. */
+  #setAside(path: string): void {
+    const quarantine = `${dirname(this.directory)}/quarantine`;
+    this.#disk.makeDirectory(quarantine);
+    this.#disk.rename(path, `${quarantine}/${basename(path)}-${randomBytes(4).toString("hex")}`);
   }
 
   /** Takes a damaged image out of the way; what maps it keeps its memory. */

@@ -17,8 +17,7 @@ export function inspectStates(disk: Disk, storeDirectory: string, storeId: Uint8
   return disk.list(states).flatMap((name) => {
     const directory = `${states}/${name}`;
     // Without a mark nothing in it was ever acknowledged.
-    if (disk.stat(`${directory}/log`) === undefined || disk.stat(`${directory}/mark`) === undefined)
-      return [];
+    if (!disk.list(directory).includes("mark")) return [];
     const { store, inspection } = VersionStore.inspect({ disk, directory, storeId });
     store.close();
     return [{ directory, name, inspection }];
@@ -28,6 +27,11 @@ export function inspectStates(disk: Disk, storeDirectory: string, storeId: Uint8
 /** Whether a log has lost anything, or its header or mark cannot be read. */
 export function isDamaged({ headerDamage, damage, mark }: LogInspection): boolean {
   return headerDamage !== undefined || damage.length > 0 || mark === "damaged";
+}
+
+/** Whether a log is to be written again; all that was in it may be there. */
+export function needsMending(inspection: LogInspection): boolean {
+  return isDamaged(inspection) || inspection.padding.length > 0;
 }
 
 /** Writes a log's good records into another directory, where it takes its place when it is whole. */

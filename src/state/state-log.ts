@@ -152,6 +152,7 @@ export class StateLog {
         headerDamage: undefined,
         records: placed,
         damage: [],
+        padding: [],
         tornBytes: 0,
         mark: "good",
       },

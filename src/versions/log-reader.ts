@@ -2,6 +2,7 @@ import { crc32c } from "@node-rs/crc32";
 import { StoreError } from "../errors.ts";
 import {
   LOG_FORMAT_VERSION,
+  LOG_HEADER_BYTES,
   LOG_HEADER_USED_BYTES,
   LOG_MAGIC,
   type LogRecord,
@@ -102,6 +103,22 @@ export function scanLog(bytes: Uint8Array, storeId: Uint8Array, baseOffset: numb
     at = next;
   }
   return scan;
+}
+
+/** Stretches behind a good header, and behind the payloads of good records, that are not the zeros their writer left. */
+export function strayPadding(
+  log: Uint8Array,
+  records: readonly PlacedRecord[],
+): { offset: number; sizeBytes: number }[] {
+  const paddings = [
+    { offset: LOG_HEADER_USED_BYTES, end: LOG_HEADER_BYTES },
+    ...records.map(({ offset, sizeBytes, payload }) => {
+      return { offset: offset + RECORD_HEADER_BYTES + payload.byteLength, end: offset + sizeBytes };
+    }),
+  ];
+  return paddings.flatMap(({ offset, end }) =>
+    log.subarray(offset, end).some((byte) => byte !== 0) ? [{ offset, sizeBytes: end - offset }] : [],
+  );
 }
 
 /** The mark, or `undefined` when its bytes are no good mark of this store. */

@@ -3,7 +3,14 @@ import { StoreError } from "../errors.ts";
 import { VERSION_RECORD_BYTES_MAX } from "../limits.ts";
 import { type Change, packChanges, unpackChanges } from "./changes.ts";
 import { LOG_HEADER_BYTES } from "./log-format.ts";
-import { checkLogHeader, type LogScan, type PlacedRecord, recordAt, scanLog } from "./log-reader.ts";
+import {
+  checkLogHeader,
+  type LogScan,
+  type PlacedRecord,
+  recordAt,
+  scanLog,
+  strayPadding,
+} from "./log-reader.ts";
 import { encodeLogHeader, encodeRecord } from "./log-writer.ts";
 import { MarkFile } from "./mark-file.ts";
 
@@ -46,6 +53,8 @@ export interface LogInspection {
   damage: { offset: number; sizeBytes: number }[];
   /** Bytes after everything known durable: what an interrupted append left behind. */
   tornBytes: number;
+  /** Where bytes that a writer left zero, behind the header or a good record, are not; nothing is lost with them. */
+  padding: { offset: number; sizeBytes: number }[];
   mark: "good" | "absent" | "damaged";
 }
 
@@ -132,12 +141,14 @@ export class VersionStore {
     inspection: LogInspection;
   } {
     const store = new VersionStore({ ...options, readOnly: true, nowUs: () => 0n });
-    const markPresent = options.disk.stat(store.#mark.path) !== undefined;
-    const mark = store.#mark.read();
-    const log = store.#openLog();
-    const bytes = Buffer.alloc(log.sizeBytes());
-    log.readSync(bytes, 0);
-    const headerDamage = checkLogHeader(bytes.subarray(0, LOG_HEADER_BYTES), options.storeId);
+    const { disk, directory } = options;
+    const markPresent = disk.list(directory).includes("mark");
+    const mark = disk.stat(store.#mark.path)?.isFile === true ? store.#mark.read() : undefined;
+    const present = disk.stat(store.#logPath)?.isFile === true;
+    const bytes = present ? store.#readWhole() : Buffer.alloc(0);
+    const headerDamage = present
+      ? checkLogHeader(bytes.subarray(0, LOG_HEADER_BYTES), options.storeId)
+      : "it is missing, or no file";
     const { records, damage, goodBytes, tailBytes } = scanLog(
       bytes.subarray(LOG_HEADER_BYTES),
       options.storeId,
@@ -148,7 +159,8 @@ export class VersionStore {
       store.#apply(record);
     }
     const lostBytes = Math.max(0, Math.min(mark?.logBytes ?? 0, goodBytes + tailBytes) - goodBytes);
-    if (lostBytes > 0 || (mark?.logBytes ?? 0) > goodBytes + tailBytes) {
+    // Of a log that is not there, its header's damage says it all.
+    if (present && (lostBytes > 0 || (mark?.logBytes ?? 0) > goodBytes + tailBytes)) {
       damage.push({ offset: goodBytes, sizeBytes: (mark?.logBytes ?? 0) - goodBytes });
     }
     const inspection: LogInspection = {
@@ -158,6 +170,7 @@ export class VersionStore {
       records,
       damage,
       tornBytes: tailBytes - lostBytes,
+      padding: headerDamage === undefined ? strayPadding(bytes, records) : [],
       mark: mark !== undefined ? "good" : markPresent ? "damaged" : "absent",
     };
     return { store, inspection };
@@ -352,6 +365,12 @@ export class VersionStore {
       access: this.#options.readOnly ? "read" : "write",
     });
     return this.#log;
+  }
+
+  #readWhole(): Buffer {
+    const log = this.#openLog();
+    const bytes = Buffer.alloc(log.sizeBytes());
+    return bytes.subarray(0, log.readSync(bytes, 0));
   }
 
   #readLog(from: number): Uint8Array {

@@ -184,8 +184,8 @@ export function describeDisk(name: string, makeDisk: () => DiskUnderTest): void 
       write("b", bytes(1));
       const [a, b] = [disk.stat(at("a"))!, disk.stat(at("b"))!];
       expect(a.sizeBytes).toBe(3);
-      expect(a.isDirectory).toBe(false);
-      expect(disk.stat(under.directory)!.isDirectory).toBe(true);
+      expect(a).toMatchObject({ isDirectory: false, isFile: true });
+      expect(disk.stat(under.directory)!).toMatchObject({ isDirectory: true, isFile: false });
       expect(a.device).toBe(b.device);
       expect(a.inode).not.toBe(b.inode);
       disk.rename(at("a"), at("c"));

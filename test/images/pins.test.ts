@@ -7,6 +7,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -217,6 +218,38 @@ describe("a pinned ref", () => {
       const { source, tensors } = await store.checkpoints.pin("m");
       expect(source).toBe("mapped");
       expectSame(tensors, model);
+    });
+  });
+
+  it("is done without, and replaced, where its place is taken by what is no file", async () => {
+    await seeded(async (random) => {
+      await open();
+      await saveModel(random);
+      await (await store.checkpoints.pin("m")).imaged;
+      const [name] = images();
+      const path = join(directory, "store", "images", name!);
+      const older = join(directory, "store", "images", name!.replace("-1.image", "-0.image"));
+      rmSync(path);
+      for (const place of [path, older]) mkdirSync(join(place, "somebody's"), { recursive: true });
+      symlinkSync("/nowhere/at/all", older.replace("-0.image", "-00.image"));
+      const model = await saveModel(random, "other");
+      const { problems } = await store.check();
+      expect(problems.map(({ where }) => where.split("/").at(-1)!.slice(33)).sort()).toEqual([
+        "0.image, offset 0",
+        "00.image, offset 0",
+        "1.image, offset 0",
+      ]);
+      expect([...(await store.checkpoints.restore("m")).keys()].sort()).toEqual(["a", "b", "c", "d"]);
+      await store.checkpoints.restoreInto("m", model);
+      const pinned = await store.checkpoints.pin("m");
+      expect(pinned.source).toBe("chunks");
+      expectSame(pinned.tensors, model);
+      await pinned.imaged;
+      await store.gc();
+      expect(images()).toEqual([name]);
+      expect((await store.checkpoints.pin("m")).source).toBe("mapped");
+      expect((await store.check({ readData: true })).problems).toEqual([]);
+      expect(readdirSync(join(directory, "store", "quarantine")).sort()).toHaveLength(3);
     });
   });
 
