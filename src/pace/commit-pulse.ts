@@ -53,7 +53,7 @@ export class CommitPulse {
       recentUs: recentUs + RECENT * (us - recentUs),
       usualUs: usualUs + (us < usualUs ? USUAL_DOWN : USUAL_UP) * (us - usualUs),
     };
-    if (timeMs - this.#writtenMs < WRITE_EVERY_MS || this.#disk.kind !== "real") return;
+    if (isNear(this.#writtenMs, timeMs, WRITE_EVERY_MS - 1) || this.#disk.kind !== "real") return;
     this.#writtenMs = timeMs;
     try {
       this.#file ??= this.#disk.open(this.#path, { access: "write", create: "may" });
@@ -66,16 +66,18 @@ export class CommitPulse {
   /** How many times longer than usual commits take now; 0 when none were made in the last `withinMs`. */
   slowdown(withinMs: number): number {
     const now = this.#nowMs();
-    const pulse = this.#own ?? this.#read(now);
-    if (pulse === undefined || now - pulse.timeMs > withinMs) return 0;
+    const isFresh = (pulse: Pulse | undefined) => pulse !== undefined && isNear(pulse.timeMs, now, withinMs);
+    // One process commits at a time, but it may have been this one before.
+    const pulse = isFresh(this.#own) ? this.#own : this.#read(now);
+    if (pulse === undefined || !isFresh(pulse)) return 0;
     return pulse.recentUs / Math.max(1, pulse.usualUs);
   }
 
   #read(now: number): Pulse | undefined {
-    if (now - this.#readMs < READ_EVERY_MS || this.#disk.kind !== "real") return this.#seen;
+    if (isNear(this.#readMs, now, READ_EVERY_MS - 1) || this.#disk.kind !== "real") return this.#seen;
     this.#readMs = now;
     try {
-      if (this.#disk.stat(this.#path) === undefined) return undefined;
+      if (this.#disk.stat(this.#path)?.isFile !== true) return undefined;
       const file = this.#disk.open(this.#path, { access: "read" });
       const bytes = Buffer.alloc(PULSE_BYTES);
       const count = file.readSync(bytes, 0);
@@ -91,6 +93,11 @@ export class CommitPulse {
     this.#file?.close();
     this.#file = undefined;
   }
+}
+
+/** Whether two times of the wall clock, which may have been set back in between, are at most so far apart. */
+function isNear(a: number, b: number, withinMs: number): boolean {
+  return Math.abs(a - b) <= withinMs;
 }
 
 export function encodePulse({ timeMs, recentUs, usualUs }: Pulse): Buffer {

@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -41,6 +42,49 @@ describe("the pulse of commits", () => {
       const damaged = Buffer.from(bytes);
       damaged[bit >> 3]! ^= 1 << (bit & 7);
       expect(decodePulse(damaged)).toBeUndefined();
+    }
+  });
+
+  it("is of this moment, also after the clock was set back", () => {
+    let now = 1e6;
+    const committer = new CommitPulse(realDisk, join(directory, "pulse"), () => now);
+    const saver = new CommitPulse(realDisk, join(directory, "pulse"), () => now);
+    committer.note(200);
+    for (let i = 0; i < 20; i++, now += 10) committer.note(2000);
+    expect(saver.slowdown(500)).toBeGreaterThan(5);
+    now -= 5e5;
+    expect(committer.slowdown(500), "what it noted is of no time near").toBe(0);
+    expect(saver.slowdown(500)).toBe(0);
+    for (let i = 0; i < 50; i++, now += 10) committer.note(2000);
+    expect(saver.slowdown(500), "and goes on from here").toBeGreaterThan(1.5);
+    committer.close();
+  });
+
+  it("is the other process's where this one's own commits have ended", () => {
+    let now = 1000;
+    const [first, second] = [0, 1].map(
+      () => new CommitPulse(realDisk, join(directory, "pulse"), () => now),
+    ) as [CommitPulse, CommitPulse];
+    first.note(200);
+    now += 10_000;
+    second.note(200);
+    for (let i = 0; i < 20; i++, now += 10) second.note(2000);
+    expect(first.slowdown(500)).toBeGreaterThan(5);
+    for (const pulse of [first, second]) pulse.close();
+  });
+
+  it("is done without where its place is taken", () => {
+    execFileSync("mkfifo", [join(directory, "pipe")]);
+    mkdirSync(join(directory, "taken"));
+    symlinkSync("/nowhere/at/all", join(directory, "link"));
+    for (const name of ["pipe", "taken", "link"]) {
+      const pulse = new CommitPulse(realDisk, join(directory, name));
+      const reader = new CommitPulse(realDisk, join(directory, name));
+      // Before anybody writes: opening a pipe would wait for that.
+      expect(reader.slowdown(500), name).toBe(0);
+      pulse.note(200);
+      expect(pulse.slowdown(500), name).toBe(1);
+      pulse.close();
     }
   });
 });
