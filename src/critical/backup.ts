@@ -32,6 +32,7 @@ export interface BackupParts {
 }
 
 const COPY_BYTES = 1 << 20;
+const SECTOR_BYTES = 4096;
 
 /**
  * Writes a copy of the critical partition, as it is now, to `directory`, while commits go on: a verified snapshot
@@ -71,8 +72,7 @@ export async function backupCritical(
       const target = `${directory}/history/${name}`;
       const sizeBytes = sizes[index]!;
       if (!sameHistory(disk, path, target, sizeBytes)) {
-        await copyFile(disk, path, target, sizeBytes);
-        writtenBytes += sizeBytes;
+        writtenBytes += await copyFile(disk, path, target, sizeBytes);
       }
       doneBytes += sizeBytes;
       onProgress?.({ doneBytes, totalBytes });
@@ -135,25 +135,45 @@ function readPart(disk: Disk, path: string, offset: number, length: number): Buf
   }
 }
 
-async function copyFile(disk: Disk, source: string, target: string, sizeBytes: number): Promise<void> {
+/**
+ * Copies a file's first bytes; returns how many of them were written. What an earlier backup has of them stays as it is,
+ * down to the byte: its snapshot counts until this one's is whole.
+ */
+async function copyFile(disk: Disk, source: string, target: string, sizeBytes: number): Promise<number> {
   const from = disk.open(source, { access: "read" });
   try {
     const to = disk.open(target, { access: "write", create: "may" });
     try {
-      to.truncate(0);
       const buffer = Buffer.allocUnsafeSlow(Math.min(COPY_BYTES, Math.max(1, sizeBytes)));
+      const there = Buffer.allocUnsafeSlow(buffer.byteLength);
+      let writtenBytes = 0;
       for (let at = 0; at < sizeBytes; ) {
         const part = buffer.subarray(0, Math.min(buffer.byteLength, sizeBytes - at));
         const got = await from.read(part, at);
         if (got === 0) throw new StoreError("ERR_STORE_CORRUPT", `${source} is shorter than it was`);
-        await to.write(part.subarray(0, got), at);
+        const old = there.subarray(0, writtenBytes === 0 ? await to.read(there.subarray(0, got), at) : 0);
+        const same = sameBytes(part, old);
+        if (same < got) await to.write(part.subarray(same, got), at + same);
+        writtenBytes += got - same;
         at += got;
       }
+      if (to.sizeBytes() > sizeBytes) to.truncate(sizeBytes);
       await to.sync();
+      return writtenBytes;
     } finally {
       to.close();
     }
   } finally {
     from.close();
   }
+}
+
+/** How many bytes, in whole sectors, `old` begins with that `part` begins with too. */
+function sameBytes(part: Buffer, old: Buffer): number {
+  const { byteLength } = old;
+  if (old.equals(part.subarray(0, byteLength))) return byteLength;
+  let same = 0;
+  while (old.subarray(same, same + SECTOR_BYTES).equals(part.subarray(same, same + SECTOR_BYTES)))
+    same += SECTOR_BYTES;
+  return same;
 }

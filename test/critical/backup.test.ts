@@ -85,6 +85,38 @@ describe("a backup", () => {
     await expect(store.critical.backup(BACKUP)).rejects.toMatchObject({ code: "ERR_EXISTS" });
   });
 
+  it.each([1, 2, 3, 5])(
+    "cut off at history write %i leaves the earlier one whole, its history too",
+    async (after) => {
+      const store = filledStore();
+      const noise = store.critical.map<Uint8Array>("noise");
+      const fill = (count: number) => {
+        for (let i = 0; i < count; i++) {
+          const bytes = Uint8Array.from({ length: 200_000 }, () => Math.floor(Math.random() * 256));
+          store.critical.commit((tx) => tx.put(noise, "k", bytes));
+        }
+      };
+      fill(12);
+      const { lsn } = await store.critical.backup(BACKUP);
+      fill(6);
+      const disk = store.disk as SimulatedDisk;
+      const [name] = disk.list(`${BACKUP}/history`);
+      const path = `${BACKUP}/history/${name}`;
+      const sizeBytes = disk.stat(path)!.sizeBytes;
+      disk.inject({ on: "write", path, after, effect: { kind: "EIO" } });
+      await store.critical.backup(BACKUP).catch(() => {});
+      expect(disk.stat(path)!.sizeBytes).toBeGreaterThanOrEqual(sizeBytes);
+      const reader = openTestStore({ disk, directory: BACKUP, readOnly: true }).critical;
+      expect(reader.lsn).toBeGreaterThanOrEqual(lsn);
+      expect(reader.verifyAudit()).toMatchObject({ whole: true, firstLsn: 1n, lastLsn: reader.lsn });
+      await reader.close();
+      const again = await store.critical.backup(BACKUP);
+      const copy = store.openBackup();
+      expect(copy.lsn).toBe(again.lsn);
+      expect(copy.verifyAudit()).toMatchObject({ whole: true, firstLsn: 1n, lastLsn: again.lsn });
+    },
+  );
+
   it("that runs out of disk leaves the engine and the earlier backup as they were", async () => {
     const store = filledStore();
     store.commit(100);
