@@ -63,6 +63,16 @@ export function encodeText(value: unknown): string {
   return out.buffer.toString("latin1", 0, out.position);
 }
 
+/** The value, unless it is one that a map cannot hold. @throws ERR_INVALID_ARGUMENT, ERR_LIMIT */
+export function storable<V>(value: V): V {
+  checked.restart();
+  messagePack.encode(value, checked);
+  return value;
+}
+
+const CHECKED_BYTES = 64 << 10;
+const checked = new ByteWriter(CHECKED_BYTES, VALUE_BYTES_MAX * 2);
+
 const isWellFormed = (text: string): boolean =>
   (text as unknown as { isWellFormed(): boolean }).isWellFormed();
 

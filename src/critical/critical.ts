@@ -16,7 +16,7 @@ import { adoptMoved, adoptSequence, recognizeCopy, showFence } from "./fencing.t
 import { History } from "./history.ts";
 import { KernelState } from "./kernel-state.ts";
 import { CriticalMap } from "./map.ts";
-import { type MigrationPlan, planMigration, upgradeEntries } from "./migration.ts";
+import { type MigrationPlan, planMigration, Upgrades } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
 import { loadSnapshot, replay, replayJournal, replayRead, scanOf } from "./recovery.ts";
 import { Reserve } from "./reserve.ts";
@@ -49,6 +49,7 @@ export class Critical {
   readonly #reserve: Reserve | undefined;
   readonly #maps = new Map<string, CriticalMap<unknown>>();
   readonly #sequences = new Map<string, CriticalSequence>();
+  readonly #upgrades: Upgrades | undefined;
   #recovery: RecoveryStats;
   #journal: Journal | undefined;
   #witness: Witness | undefined;
@@ -77,6 +78,7 @@ export class Critical {
     this.#recovery = recovered.stats;
     const committer = new Committer(this.#state, journal, this.#clock, this.#followers);
     this.#committer = committer;
+    this.#upgrades = new Upgrades(committer, () => this.#closed, this.#warn);
     this.#history.catchUp = () => committer.keepLate();
     this.#committer.logRecords = recovered.stats.replayedRecords;
     const reserveBytes = options.reserveBytes ?? (disk.kind === "real" ? RESERVE_BYTES : 0);
@@ -225,17 +227,7 @@ export class Critical {
     }
     if (table.schema === undefined && schema.version > 1) table.forgetDecoded();
     table.schema = schema;
-    if (schema.version > 1 && !this.readOnly) void this.#upgradeInBackground(table);
-  }
-
-  /** Values are upgraded when they are read; meanwhile all of them are written anew, so that this ends some day. */
-  async #upgradeInBackground(table: Table): Promise<void> {
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    try {
-      await this.#upgrade(table);
-    } catch (error) {
-      if (!this.#closed) this.#warn(`map ${table.name} could not be upgraded in the background`, error);
-    }
+    if (schema.version > 1) this.#upgrades?.begin(table);
   }
 
   sequence(name: string, options?: SequenceOptions): CriticalSequence {
@@ -307,20 +299,14 @@ export class Critical {
   }
 
   /**
-   * Rewrites every entry that is older than the schema its map is open with, in small commits. Returns how many.
+   * Rewrites every entry that is older than the schema its map is open with, in small commits. Returns how many, with
+   * those that the background was rewriting.
    *
-   * @throws ERR_STORE_VERSION when an upgrade function fails; what came before it stays upgraded
+   * @throws ERR_STORE_VERSION when an upgrade function fails; the commits before that stay
    */
   async migrate(signal?: AbortSignal): Promise<number> {
     this.#writable();
-    let upgraded = 0;
-    for (const table of this.#state.tables()) upgraded += await this.#upgrade(table, signal);
-    return upgraded;
-  }
-
-  #upgrade(table: Table, signal?: AbortSignal): Promise<number> {
-    const commit: Critical["commitAsync"] = (fn, options) => this.commitAsync(fn, options);
-    return upgradeEntries(table, commit, () => this.#closed || signal?.aborted === true);
+    return this.#upgrades!.run(this.#state.tables(), signal);
   }
 
   /**

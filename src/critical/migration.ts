@@ -52,25 +52,68 @@ export function planMigration(state: State): MigrationPlan[] {
 /** Entries rewritten in one commit: short enough for the event loop. */
 const UPGRADE_BATCH = 64;
 
-/** Rewrites every entry that is older than the map's schema, in small commits; returns how many. */
-export async function upgradeEntries(
-  table: Table,
-  commit: (fn: (tx: Transaction) => void, options: CommitOptions) => Promise<unknown>,
-  isStopped: () => boolean,
-): Promise<number> {
-  let upgraded = 0;
-  let after: string | undefined;
-  for (;;) {
-    const keys = olderKeys(table, after, UPGRADE_BATCH);
-    if (keys.length === 0 || isStopped()) return upgraded;
-    await commit(
-      (tx) => {
-        for (const key of keys) tx.upgrade(table, key);
-      },
-      { actor: "varve", reason: `upgrade to version ${table.schema?.version}` },
-    );
-    upgraded += keys.length;
-    after = keys.at(-1);
+/** What rewriting asks of the committer. */
+interface Commits {
+  commitAsync(fn: (tx: Transaction) => void, options: CommitOptions): Promise<unknown>;
+}
+
+/** Rewrites entries that are older than the schema their map is open with, in small commits. */
+export class Upgrades {
+  readonly #committer: Commits;
+  readonly #isClosed: () => boolean;
+  readonly #warn: (message: string, error: unknown) => void;
+  /** What the background is doing. */
+  readonly #begun = new Map<Table, Promise<number>>();
+
+  constructor(committer: Commits, isClosed: () => boolean, warn: (message: string, error: unknown) => void) {
+    this.#committer = committer;
+    this.#isClosed = isClosed;
+    this.#warn = warn;
+  }
+
+  /** Values are upgraded when they are read; meanwhile all of them are written anew, so that this ends some day. */
+  begin(table: Table): void {
+    if (!this.#begun.has(table)) this.#begun.set(table, this.#inBackground(table));
+  }
+
+  async #inBackground(table: Table): Promise<number> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    try {
+      return await this.#rewrite(table, undefined);
+    } catch (error) {
+      if (!this.#isClosed()) this.#warn(`map ${table.name} could not be upgraded in the background`, error);
+      return 0;
+    } finally {
+      this.#begun.delete(table);
+    }
+  }
+
+  /** Returns how many entries of these maps were rewritten, by the background if it was about it. */
+  async run(tables: readonly Table[], signal: AbortSignal | undefined): Promise<number> {
+    let upgraded = 0;
+    for (const table of tables) {
+      // Both at once would commit every batch twice, the second time in an empty record.
+      upgraded += (await this.#begun.get(table)) ?? 0;
+      upgraded += await this.#rewrite(table, signal);
+    }
+    return upgraded;
+  }
+
+  async #rewrite(table: Table, signal: AbortSignal | undefined): Promise<number> {
+    let upgraded = 0;
+    let after: string | undefined;
+    for (;;) {
+      const keys = olderKeys(table, after, UPGRADE_BATCH);
+      if (keys.length === 0 || this.#isClosed() || signal?.aborted === true) return upgraded;
+      await this.#committer.commitAsync(
+        (tx) => {
+          for (const key of keys) tx.upgrade(table, key);
+        },
+        { actor: "varve", reason: `upgrade to version ${table.schema?.version}` },
+      );
+      upgraded += keys.length;
+      after = keys.at(-1);
+    }
   }
 }
 

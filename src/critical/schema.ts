@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { StoreError } from "../errors.ts";
+import { storable } from "./codec.ts";
 
 /** How a map's values look, and how older ones become so. */
 export interface MapOptions<V> {
@@ -48,6 +49,7 @@ export class MapSchema {
     if (this.validator === undefined) return value;
     const result = this.validator["~standard"].validate(value);
     if (isPromise(result)) {
+      forget(result);
       throw invalid(
         `map ${this.mapName}: its schema validates asynchronously`,
         "A commit is synchronous: use a schema without asynchronous refinements.",
@@ -72,17 +74,25 @@ export class MapSchema {
     });
   }
 
-  /** A stored value of `fromVersion` as a value of this version. */
+  /**
+   * A stored value of `fromVersion` as a value of this version, which may be stored.
+   *
+   * @throws ERR_STORE_VERSION where that cannot be; also for a value of a later version, which a reader may come upon
+   *   that opened the map before the writer had that version
+   */
   upgraded(value: unknown, fromVersion: number): unknown {
-    if (fromVersion >= this.version || fromVersion === 0) return value;
+    this.checkAgainst(fromVersion);
+    if (fromVersion === this.version || fromVersion === 0) return value;
     const what = `a value of version ${fromVersion}`;
-    if (this.upgrade === undefined) return this.validated(value, what);
+    if (this.upgrade === undefined) return storable(this.validated(value, what));
     try {
       const upgraded = this.upgrade(value, fromVersion);
-      if (upgraded === undefined || isPromise(upgraded)) {
-        throw new TypeError(`upgrade returned ${upgraded === undefined ? "undefined" : "a promise"}`);
+      if (isPromise(upgraded)) {
+        forget(upgraded);
+        throw new TypeError("upgrade returned a promise");
       }
-      return this.validated(upgraded, what);
+      if (upgraded === undefined) throw new TypeError("upgrade returned undefined");
+      return storable(this.validated(upgraded, what));
     } catch (cause) {
       throw new StoreError(
         "ERR_STORE_VERSION",
@@ -112,6 +122,11 @@ export class MapSchema {
 
 const isPromise = (value: unknown): value is PromiseLike<unknown> =>
   typeof (value as Partial<PromiseLike<unknown>> | null)?.then === "function";
+
+/** Nobody waits for it: that it is refused later must not end the process. */
+function forget(refused: PromiseLike<unknown>): void {
+  refused.then(undefined, () => {});
+}
 
 function invalid(message: string, hint: string): StoreError {
   return new StoreError("ERR_INVALID_ARGUMENT", message, { hint });

@@ -146,7 +146,12 @@ export class EngineClient {
     });
     socket.on("error", () => socket.destroy());
     socket.on("close", () =>
-      this.#fail(new StoreError("ERR_CLOSED", "the engine closed the connection", { retryable: true })),
+      this.#fail(
+        new StoreError("ERR_CLOSED", "the engine closed the connection before it answered", {
+          retryable: true,
+          hint: "It was closed or ended. A change that was asked for may have been made: look first.",
+        }),
+      ),
     );
   }
 

@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { Critical } from "../../src/critical/critical.ts";
+import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { openTestStore } from "./store.ts";
 
@@ -38,6 +40,52 @@ describe("a map opened with a newer schema", () => {
     const { critical } = storeWithOldData([1]).crash();
     const map = critical.map<Position>("positions", { version: 2, upgrade: wrong as never });
     expect(() => map.get("p1")).toThrow(/could not be upgraded to 2/);
+  });
+
+  it.each([
+    ["a Date", () => new Date(0)],
+    ["a function", () => () => 1],
+    [
+      "what holds itself",
+      () => {
+        const value: { value?: unknown } = {};
+        value.value = value;
+        return value;
+      },
+    ],
+    ["what is too large", () => "x".repeat(2 << 20)],
+  ])("refuses an upgrade that gives %s, where it is read and where it is planned", (_, wrong) => {
+    const { critical } = storeWithOldData([1]).crash();
+    const map = critical.map<Position>("positions", { version: 2, upgrade: wrong as never });
+    expect(() => map.get("p1")).toThrow(/could not be upgraded to 2/);
+    expect(critical.planMigration()[0]!.failing).toHaveLength(1);
+  });
+
+  it("survives the rejection of a promise that it refuses", async () => {
+    const { critical } = storeWithOldData([1]).crash();
+    const rejected: unknown[] = [];
+    const note = (error: unknown) => rejected.push(error);
+    process.on("unhandledRejection", note);
+    const wrong = async () => {
+      throw new Error("too late");
+    };
+    const map = critical.map<Position>("positions", { version: 2, upgrade: wrong as never });
+    expect(() => map.get("p1")).toThrow(/could not be upgraded to 2/);
+    const schema = { "~standard": { version: 1 as const, vendor: "test", validate: wrong } };
+    const other = critical.map<Position>("other", { schema: schema as never });
+    expect(() => critical.commit((tx) => tx.put(other, "k", { quantity: "1", side: "long" }))).toThrow(
+      /asynchronously/,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    process.off("unhandledRejection", note);
+    expect(rejected).toEqual([]);
+  });
+
+  it("writes nothing twice when it is migrated while the background does it", async () => {
+    const { critical } = storeWithOldData(Array.from({ length: 200 }, (_, i) => i)).crash();
+    critical.map<Position>("positions", { version: 2, upgrade });
+    expect(await critical.migrate()).toBe(200);
+    expect([...critical.log({ since: 2n })].map(({ changes }) => changes.length)).toEqual([64, 64, 64, 8]);
   });
 
   it("upgrades values as they are read and writes them anew in the background", async () => {
@@ -85,5 +133,18 @@ describe("a map opened with an older schema than its data", () => {
     expect(critical.map<number>("m").get("k")).toBe(1);
     await store.critical.snapshot();
     expect(() => store.crash().critical.map("m", { version: 1 })).toThrow(/version 3, opened with version 1/);
+  });
+
+  it("refuses values that a newer program writes while a reader has the map open", () => {
+    const disk = new SimulatedDisk();
+    const place = { disk, directory: "/store/critical", storeId: new Uint8Array(16) };
+    const { critical: reader } = openTestStore({ ...place, readOnly: true });
+    const map = reader.map<string>("m", { version: 1 });
+    const writer = Critical.open(place);
+    const newer = writer.map<string>("m", { version: 2 });
+    writer.commit((tx) => tx.put(newer, "k", "new"));
+    writer.commit((tx) => tx.put(newer, "other", "new"));
+    expect(reader.refresh()).toBeGreaterThanOrEqual(1n);
+    expect(() => map.get("k")).toThrow(expect.objectContaining({ code: "ERR_STORE_VERSION" }));
   });
 });

@@ -64,6 +64,26 @@ describe("the engine's socket", () => {
     client.close();
   });
 
+  it("says that a change may have been made when it goes away unanswered", async () => {
+    let asked = () => {};
+    const request = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    await socket.close();
+    const verbs = { ...verbsOf(critical), migrate: () => new Promise<never>(asked) };
+    socket = new EngineSocket(new SimulatedDisk(), directory, verbs, () => {});
+    const client = await EngineClient.connect(directory);
+    const answer = client.call("migrate", {});
+    await request;
+    await Promise.all([
+      expect(answer).rejects.toMatchObject({
+        code: "ERR_CLOSED",
+        hint: expect.stringMatching(/may have been made/),
+      }),
+      socket.close(),
+    ]);
+  });
+
   it("gives long listings in pages", async () => {
     const map = critical.map<number>("m");
     critical.commit((tx) => {
