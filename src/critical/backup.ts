@@ -59,6 +59,11 @@ export async function backupCritical(
   const boundary = history.boundary(lsn);
   boundary.catch(() => {});
   let writtenBytes = 0;
+  let copiedFiles: string[] = [];
+  let startLsn = 1;
+  const begin = () => {
+    if (startLsn > 1) writeHistoryStart(disk, `${directory}/history`, startLsn);
+  };
   const copied = async (): Promise<HistoryPosition> => {
     const position = await boundary;
     const files = history.files.filter(({ name }) => name <= position.file);
@@ -77,14 +82,25 @@ export async function backupCritical(
       doneBytes += sizeBytes;
       onProgress?.({ doneBytes, totalBytes });
     }
-    const { startLsn = 1 } = history;
-    if (startLsn > 1) writeHistoryStart(disk, `${directory}/history`, startLsn);
+    startLsn = history.startLsn ?? 1;
+    copiedFiles = files.map(({ name }) => name);
+    if (number === 1) begin();
     disk.syncDirectory(`${directory}/history`);
     return position;
   };
   const { bodyBytes } = await writer.write(disk, `${directory}/${SLOT_NAMES[slot]}`, copied, signal);
   disk.syncDirectory(directory);
+  // An earlier backup's history begins where it did until its snapshot counts no longer.
+  if (number > 1) begin();
+  dropOthers(disk, `${directory}/history`, copiedFiles);
   return { lsn: BigInt(lsn), writtenBytes: writtenBytes + bodyBytes };
+}
+
+/** Removes the history that the store has dropped since an earlier backup: without what came between it follows nothing. */
+function dropOthers(disk: Disk, directory: string, kept: readonly string[]): void {
+  const others = disk.list(directory).filter((name) => name.endsWith(".hist") && !kept.includes(name));
+  for (const name of others) disk.remove(`${directory}/${name}`);
+  if (others.length > 0) disk.syncDirectory(directory);
 }
 
 /** A backup that was opened has a log of its own, which this one would not continue. */

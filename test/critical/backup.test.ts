@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { CriticalOptions } from "../../src/critical/critical.ts";
 import type { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { MemoryJournal } from "./memory-journal.ts";
@@ -6,8 +7,8 @@ import { openTestStore } from "./store.ts";
 
 const BACKUP = "/backup/critical";
 
-function filledStore() {
-  const store = openTestStore();
+function filledStore(options: Partial<CriticalOptions> = {}) {
+  const store = openTestStore(options);
   const map = store.critical.map<number>("m");
   const commit = (count: number) => {
     for (let i = 0; i < count; i++) {
@@ -116,6 +117,27 @@ describe("a backup", () => {
       expect(copy.verifyAudit()).toMatchObject({ whole: true, firstLsn: 1n, lastLsn: again.lsn });
     },
   );
+
+  it("goes on from an earlier one whose history the store has dropped since, which goes there too", async () => {
+    const store = filledStore({ history: { keepBytes: 1 << 20 } });
+    const noise = store.critical.map<Uint8Array>("noise");
+    const fill = async () => {
+      for (let i = 0; i < 60; i++) {
+        const bytes = Uint8Array.from({ length: 500_000 }, () => Math.floor(Math.random() * 256));
+        store.critical.commit((tx) => tx.put(noise, "k", bytes));
+      }
+      await store.critical.snapshot();
+    };
+    const files = (directory: string) => store.disk.list(`${directory}/history`).sort();
+    await fill();
+    await store.critical.backup(BACKUP);
+    const earlier = files(BACKUP);
+    await fill();
+    const { lsn } = await store.critical.backup(BACKUP);
+    expect(files(BACKUP)).toEqual(files("/store/critical"));
+    expect(files(BACKUP).filter((name) => name.endsWith(".hist") && earlier.includes(name))).toEqual([]);
+    expect(store.openBackup().verifyAudit()).toMatchObject({ whole: true, lastLsn: lsn });
+  });
 
   it("that runs out of disk leaves the engine and the earlier backup as they were", async () => {
     const store = filledStore();
