@@ -18,7 +18,7 @@ import { KernelState } from "./kernel-state.ts";
 import { CriticalMap } from "./map.ts";
 import { type MigrationPlan, planMigration, Upgrades } from "./migration.ts";
 import type { CriticalOptions, CriticalStats, RecoveryStats } from "./options.ts";
-import { loadSnapshot, replay, replayJournal, replayRead, scanOf } from "./recovery.ts";
+import { Followed, loadSnapshot, replay, replayJournal, replayRead, scanOf } from "./recovery.ts";
 import { Reserve } from "./reserve.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
@@ -54,8 +54,11 @@ export class Critical {
   #journal: Journal | undefined;
   #witness: Witness | undefined;
   #socket: EngineSocket | undefined;
-  /** A reader's place in the log. */
+  /** A reader's place in the log, and what it has followed since it loaded a snapshot. */
   #follower: LogFollower | undefined;
+  #followed = new Followed();
+  /** What a reader has is not whole, or too much. */
+  #mustLoad = false;
   #closed = false;
 
   private constructor(options: CriticalOptions, journal: Journal | undefined, kernel: RecoveryKernel) {
@@ -136,8 +139,20 @@ export class Critical {
 
   /** What a reader starts with: the newest snapshot, and the log as far as it is known durable. */
   #loadForReading(kernel: RecoveryKernel): RecoveryStats {
+    for (let look = 1; ; look++) {
+      try {
+        return this.#loadOnce(look === 1 ? kernel : new RecoveryKernel());
+      } catch (error) {
+        // A writer may take two snapshots meanwhile, and trim the log behind them.
+        if (look === LOADS || !isStoreError(error, "ERR_NOT_FOUND")) throw error;
+      }
+    }
+  }
+
+  #loadOnce(kernel: RecoveryKernel): RecoveryStats {
     const { disk, directory } = this.#options;
     const startMs = performance.now();
+    this.#mustLoad = true;
     this.#state.reset();
     const found = loadSnapshot(disk, directory, this.#state, () => new KernelState(kernel));
     const snapshotLsn = this.#state.lsn;
@@ -147,6 +162,8 @@ export class Critical {
     this.#follower = new LogFollower({ ...logPlace(this.#options), fromLsn });
     const entries = this.#follower.refresh();
     const replayedRecords = replayRead(entries.length, scanOf(entries), found, this.#state, this.#history);
+    this.#mustLoad = false;
+    this.#followed = new Followed();
     return {
       snapshotMs: loadedMs - startMs,
       replayMs: performance.now() - loadedMs,
@@ -164,12 +181,17 @@ export class Critical {
     this.#checkOpen();
     if (this.#follower === undefined) return this.lsn;
     try {
-      replay(scanOf(this.#follower.refresh()), this.#state, this.#history);
+      if (!this.#mustLoad) {
+        const entries = this.#follower.refresh();
+        replay(scanOf(entries), this.#state, this.#history);
+        this.#mustLoad = this.#followed.add(entries);
+      }
     } catch (error) {
       if (!isStoreError(error, "ERR_NOT_FOUND")) throw error;
-      // The log was trimmed behind a newer snapshot: begin again from that one.
-      this.#recovery = this.#loadForReading(new RecoveryKernel());
+      // The log was trimmed behind a newer snapshot.
+      this.#mustLoad = true;
     }
+    if (this.#mustLoad) this.#recovery = this.#loadForReading(new RecoveryKernel());
     return this.lsn;
   }
 
@@ -413,6 +435,7 @@ function logPlace({ disk, directory, storeId }: CriticalOptions) {
 }
 
 const RESERVE_BYTES = 64 << 20;
+const LOADS = 5;
 const DISK_FULL = "the disk is full: the critical log goes round in the segments it has; free some space now";
 
 const EMPTY: HistogramSummary = { count: 0, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 };

@@ -168,12 +168,38 @@ export function replayJournal(
   }
 }
 
-/** Records a follower found, as replaying takes them. */
+/** Records a follower found, as replaying takes them: in memory of their own, not holding the blocks they lay in. */
 export function scanOf(entries: readonly JournalEntry[]): (visit: RecordVisitor) => void {
   return (visit) => {
+    const bytes = Buffer.allocUnsafeSlow(sizeOf(entries));
+    let at = 0;
     for (const { lsn, timeUs, payload } of entries) {
-      const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-      visit(bytes, 0, bytes.byteLength, Number(lsn), Number(timeUs));
+      bytes.set(payload, at);
+      visit(bytes, at, at + payload.byteLength, Number(lsn), Number(timeUs));
+      at += payload.byteLength;
     }
   };
+}
+
+function sizeOf(entries: readonly JournalEntry[]): number {
+  return entries.reduce((sum, { payload }) => sum + payload.byteLength, 0);
+}
+
+const FOLLOWED_RECORDS_MAX = 200_000;
+const FOLLOWED_BYTES_MAX = 64 << 20;
+
+/**
+ * What a reader has followed since it loaded a snapshot, and holds, as it seals no history: after several snapshots'
+ * worth it does better to begin again from the newest.
+ */
+export class Followed {
+  #records = 0;
+  #bytes = 0;
+
+  /** Whether it is too much now. */
+  add(entries: readonly JournalEntry[]): boolean {
+    this.#records += entries.length;
+    this.#bytes += sizeOf(entries);
+    return this.#records > FOLLOWED_RECORDS_MAX || this.#bytes > FOLLOWED_BYTES_MAX;
+  }
 }

@@ -203,4 +203,32 @@ describe("a read-only opening", () => {
     await writer.close();
     await reader.close();
   });
+
+  it("begins again from a snapshot once it has followed much, and holds what it followed no longer", async () => {
+    const disk = new SimulatedDisk();
+    const options = {
+      directory: "/store/critical",
+      disk,
+      storeId: new Uint8Array(16).fill(1),
+      log: { sealAfterMs: 1 },
+      snapshots: { everyRecords: 1e9, everyBytes: 1e12 },
+    };
+    const writer = Critical.open(options);
+    const reader = Critical.open({ ...options, readOnly: true });
+    const map = reader.map<{ n: number; bytes: Uint8Array }>("large");
+    const written = writer.map<{ n: number; bytes: Uint8Array }>("large");
+    for (let n = 1; n <= 100; n++) {
+      writer.commit((tx) => tx.put(written, `k${n % 5}`, { n, bytes: new Uint8Array(1_000_000) }));
+      if (n === 60) await writer.snapshot();
+      if (n % 10 === 0) reader.refresh();
+    }
+    await writer.close();
+    expect(reader.refresh()).toBe(100n);
+    expect([...map.values()].map(({ n }) => n)).toEqual([100, 96, 97, 98, 99]);
+    const { recovery, history } = reader.stats();
+    expect(recovery.snapshotLsn).toBe(60n);
+    expect(history.pendingRecords).toBeLessThanOrEqual(40);
+    expect(map.at(3n).get("k3")?.n).toBe(3);
+    await reader.close();
+  });
 });
