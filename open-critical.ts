@@ -8,6 +8,7 @@ import type { Disk } from "./src/disk/disk.ts";
 import { findWriter } from "./src/disk/lock.ts";
 import { realDisk } from "./src/disk/real-disk.ts";
 import { isStoreError, StoreError } from "./src/errors.ts";
+import { AMOUNT, CALLBACK, checkOptions, FLAG, OBJECT, RATE, TEXT, whole } from "./src/options.ts";
 import { readStoreFile } from "./src/store-file.ts";
 import { lockStore } from "./src/store-lock.ts";
 import { inspectLog, type LogInspection } from "./src/wal/inspect.ts";
@@ -17,7 +18,10 @@ export const CRITICAL_DIRECTORY = "critical";
 
 /** How the critical partition of a store is kept; all of it may be left out. */
 export interface CriticalStoreOptions
-  extends Pick<CriticalOptions, "idempotency" | "snapshots" | "history" | "socket" | "machineId" | "clock"> {
+  extends Pick<
+    CriticalOptions,
+    "idempotency" | "snapshots" | "history" | "reserveBytes" | "socket" | "machineId" | "clock"
+  > {
   /** The log's segment size, way of writing and seal. */
   log?: Omit<NonNullable<CriticalOptions["log"]>, "mirror">;
   /** A directory on a second device that holds the same log: a commit is acknowledged after both have it. */
@@ -37,13 +41,14 @@ export interface CriticalPlace {
 /**
  * Opens the critical partition of a store. For writing it takes the writer's lock: one process at a time.
  *
- * @throws ERR_STORE_LOCKED with the holder's pid, ERR_STORE_CORRUPT, ERR_STORE_VERSION
+ * @throws ERR_INVALID_ARGUMENT naming a wrong option, ERR_STORE_LOCKED with the holder's pid, ERR_STORE_CORRUPT, ERR_STORE_VERSION
  */
 export function openCritical(
   { disk, directory, storeId, readOnly = false }: CriticalPlace,
   options: CriticalStoreOptions = {},
   onWarning: CriticalOptions["onWarning"] = warnProcess,
 ): Critical {
+  checkCriticalOptions(options);
   const { mirror, witness, log, ...rest } = options;
   return Critical.open({
     ...rest,
@@ -55,6 +60,29 @@ export function openCritical(
     ...(witness === undefined ? {} : { witness: resolve(witness) }),
     ...(onWarning === undefined ? {} : { onWarning }),
   });
+}
+
+function checkCriticalOptions(options: CriticalStoreOptions): void {
+  checkOptions("critical", options, {
+    idempotency: OBJECT,
+    snapshots: OBJECT,
+    history: OBJECT,
+    log: OBJECT,
+    reserveBytes: AMOUNT,
+    socket: FLAG,
+    mirror: TEXT,
+    witness: TEXT,
+    clock: CALLBACK,
+  });
+  const { idempotency = {}, snapshots = {}, history = {}, log = {} } = options;
+  checkOptions("critical.history", history, { keepMs: AMOUNT, keepBytes: AMOUNT });
+  checkOptions("critical.idempotency", idempotency, { keepMs: AMOUNT, keys: AMOUNT });
+  checkOptions("critical.snapshots", snapshots, {
+    everyRecords: AMOUNT,
+    everyBytes: AMOUNT,
+    bytesPerSecond: RATE,
+  });
+  checkOptions("critical.log", log, { segmentBlocks: whole(1), sealAfterMs: AMOUNT });
 }
 
 /** What nobody has asked to be told of is still said aloud: a full disk or a lost mirror must not pass unseen. */

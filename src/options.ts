@@ -22,6 +22,11 @@ export const BYTES: OptionRule = {
   may: "a Uint8Array",
   allows: (value) => value instanceof Uint8Array,
 };
+/** Bytes, milliseconds or how many. */
+export const AMOUNT: OptionRule = {
+  may: "a number from 0 on; Infinity sets no limit",
+  allows: (value) => typeof value === "number" && value >= 0,
+};
 /** Bytes a second. */
 export const RATE: OptionRule = {
   may: "a number of bytes a second above 0; Infinity is as fast as the disk takes it",

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { readRecord } from "../../src/critical/record-reader.ts";
 import { State } from "../../src/critical/state.ts";
@@ -28,6 +29,13 @@ describe("a critical log record", () => {
     );
     const [entry] = [...journal.read(1n)];
     expect(Buffer.from(entry!.payload).toString("hex")).toBe(golden.toString("hex"));
+  });
+
+  it("is what the page shows", () => {
+    const page = readFileSync(new URL("../../docs/formats/critical.md", import.meta.url), "utf8");
+    const example = page.split("### Worked example")[1]!.split("```")[1]!;
+    const shown = [...example.matchAll(/^ *((?:[0-9a-f]{2}(?: |$))+)/gm)].map(([, bytes]) => bytes).join("");
+    expect(shown.replaceAll(" ", "")).toBe(golden.toString("hex"));
   });
 
   it("is read back as it was written", () => {

@@ -1,8 +1,10 @@
 import { runInNewContext } from "node:vm";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { describe, expect, it } from "vitest";
+import { openCritical } from "../../open-critical.ts";
 import type { CriticalMap } from "../../src/critical/map.ts";
 import type { Transaction } from "../../src/critical/transaction.ts";
+import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { isStoreError } from "../../src/errors.ts";
 import { TRANSACTION_CHANGES_MAX, VALUE_BYTES_MAX } from "../../src/limits.ts";
 import { openTestStore } from "./store.ts";
@@ -135,5 +137,27 @@ describe("what is no option", () => {
       const { code, message } = errorOf(walk);
       expect([code, message]).toEqual(["ERR_INVALID_ARGUMENT", expect.stringContaining(named)]);
     }
+  });
+});
+
+describe("options that are not what they may be", () => {
+  it.each([
+    ["history: keepMs", { history: { keepMs: "7d" as never } }],
+    ["history: keepMs", { history: { keepMs: Number.NaN } }],
+    ["history: keepBytes", { history: { keepBytes: -1 } }],
+    ["history", { history: 7 as never }],
+    ["idempotency: keys", { idempotency: { keys: "many" as never } }],
+    ["snapshots: everyBytes", { snapshots: { everyBytes: Number.NaN } }],
+    ["snapshots: bytesPerSecond", { snapshots: { bytesPerSecond: 0 } }],
+    ["reserveBytes", { reserveBytes: "64MiB" as never }],
+    ["socket", { socket: "no" as never }],
+  ])("are refused by name: %s", (name, options) => {
+    const place = { disk: new SimulatedDisk(), directory: "/store", storeId: new Uint8Array(16) };
+    expect(() => openCritical(place, options)).toThrow(
+      expect.objectContaining({
+        code: "ERR_INVALID_ARGUMENT",
+        message: expect.stringContaining(`${name} is `),
+      }),
+    );
   });
 });

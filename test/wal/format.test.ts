@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { crc32c } from "@node-rs/crc32";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -80,6 +81,17 @@ describe("a log block", () => {
     expect(Buffer.from(blockHash(block.subarray(0, HEADER_BYTES + 17))).toString("hex")).toBe(
       "bbd9654b5c920a39d1dc20e45d415640",
     );
+  });
+
+  it("is what the page shows", () => {
+    const page = readFileSync(new URL("../../docs/formats/wal.md", import.meta.url), "utf8");
+    const shown = [...page.matchAll(/^[0-9a-f]{3} {2}((?:[0-9a-f]{2} {1,2})+)/gm)]
+      .map(([, bytes]) => bytes)
+      .join("")
+      .replaceAll(" ", "");
+    const block = Buffer.from(workedExample()).toString("hex", 0, HEADER_BYTES + 17);
+    // The last line of the dump is the padding.
+    expect(shown).toBe(`${block}00`);
   });
 
   it("gives back any records, however they cross blocks", () => {
