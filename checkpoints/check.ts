@@ -61,6 +61,7 @@ export async function checkStore(
       ...storeFileProblems(inspection),
       ...logProblems(inspection, notes),
       ...stateProblems(disk, inspection),
+      ...noFileProblems(inspection),
       ...packProblems(inspection, notes),
     ];
     const versions = await versionFaults(inspection, { readData, signal });
@@ -197,11 +198,21 @@ function firstDamage(inspection: LogInspection): { where: string; what: string }
   return { where: markPath, what: "its mark is damaged" };
 }
 
-function packProblems({ packs, noFiles, index }: Inspection, notes: string[]): Problem[] {
-  const hint = "`varve repair` moves it aside; what it stood for is lost unless the file is put back.";
-  const problems: Problem[] = noFiles.map((where) => {
-    return { what: "a pack that is no file, or a link to nowhere", where, versions: [], hint };
-  });
+/** What else stands where a pack or a lock should; of `varve.json` and of logs others tell. */
+function noFileProblems({ noFiles }: Inspection): Problem[] {
+  const hint = "`varve repair` moves it aside; what was in the file is lost unless it is put back.";
+  return noFiles
+    .filter((path) => !/\/(varve\.json|log|mark)$/.test(path))
+    .map((where) => ({
+      what: "what stands here is no file, or a link to nowhere",
+      where,
+      versions: [],
+      hint,
+    }));
+}
+
+function packProblems({ packs, index }: Inspection, notes: string[]): Problem[] {
+  const problems: Problem[] = [];
   for (const pack of packs) {
     for (const range of pack.damage) {
       if (isUnfinished(pack, range, index)) {

@@ -1,3 +1,4 @@
+import { basename, dirname } from "node:path";
 import { ChunkReader } from "../src/chunks/chunk-reader.ts";
 import { chunkPlace } from "../src/chunks/chunk-store.ts";
 import { lockGcForReading } from "../src/chunks/gc-lock.ts";
@@ -35,7 +36,7 @@ export interface Inspection {
   features: FeatureRegistry;
   index: IndexProbe;
   packs: PackScan[];
-  /** Paths where a pack should be and something else is. */
+  /** Paths at which something else than a file stands where one should. */
   noFiles: string[];
   /** What the packs hold, by their own account: the index as it should be. */
   found: MemoryIndex;
@@ -73,7 +74,11 @@ async function inspect(disk: Disk, directory: string, options: InspectOptions): 
   const storeId = storeFile?.storeId ?? recoverStoreId(disk, directory);
   const versions = VersionStore.inspect({ disk, directory: `${directory}/versions`, storeId });
   const index = await probeIndex(disk, place.indexDirectory, options.signal);
-  const { packIds, noFiles } = listPacks(disk, place.packsDirectory);
+  const noFiles = findNoFiles(disk, directory);
+  const packIds = disk
+    .list(place.packsDirectory)
+    .flatMap((name) => packIdOfFileName(name) ?? [])
+    .filter((id) => disk.stat(`${place.packsDirectory}/${packFileName(id)}`)?.isFile === true);
   const sizes = new Map(packIds.map((id) => [id, sizeOf(disk, place.packsDirectory, id)]));
   const totalBytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
   const packs: PackScan[] = [];
@@ -108,18 +113,20 @@ async function inspect(disk: Disk, directory: string, options: InspectOptions): 
   };
 }
 
-function listPacks(disk: Disk, directory: string): { packIds: bigint[]; noFiles: string[] } {
-  const packIds: bigint[] = [];
-  const noFiles: string[] = [];
-  for (const name of disk.list(directory)) {
-    const packId = packIdOfFileName(name);
-    const path = `${directory}/${name}`;
-    if (packId === undefined) continue;
-    if (disk.stat(path)?.isFile === true) packIds.push(packId);
-    // Gone meanwhile: a new pack of a save that failed.
-    else if (disk.list(directory).includes(name)) noFiles.push(path);
-  }
-  return { packIds, noFiles };
+/**
+ * Paths of a store at which something else than a file stands where one should: a directory, a pipe, a link to nowhere.
+ */
+export function findNoFiles(disk: Disk, directory: string): string[] {
+  const { indexDirectory, packsDirectory } = chunkPlace(`${directory}/chunks`);
+  const states = disk.list(`${directory}/state`).map((name) => `${directory}/state/${name}`);
+  const inside = [`${directory}/versions`, packsDirectory, indexDirectory, ...states];
+  const listed = inside.flatMap((place) => disk.list(place).map((name) => `${place}/${name}`));
+  const named = [STORE_FILE, "chunks/gc.lock", "chunks/gc.gate"].map((name) => `${directory}/${name}`);
+  return [...named, ...listed].filter((path) => {
+    if (disk.stat(path)?.isFile === true) return false;
+    // Not listed any more: a new pack of a save that failed.
+    return disk.list(dirname(path)).includes(basename(path));
+  });
 }
 
 function sizeOf(disk: Disk, directory: string, packId: bigint): number {

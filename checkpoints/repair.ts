@@ -11,12 +11,12 @@ import { healSeriesFile } from "../src/series/repair-series.ts";
 import { parseSegmentName } from "../src/series/segment-format.ts";
 import { type Gap, recordGap } from "../src/series/series-file.ts";
 import { inspectStates, needsMending } from "../src/state/inspect-state.ts";
-import { healStoreFile, newStoreFile, readStoreFile, STORE_FILE, writeStoreFile } from "../src/store-file.ts";
+import { healStoreFile, newStoreFile, readStoreFile, writeStoreFile } from "../src/store-file.ts";
 import { lockStore } from "../src/store-lock.ts";
 import { rewriteLog } from "../src/versions/rewrite-log.ts";
 import { VersionStore } from "../src/versions/version-store.ts";
 import { type CheckResult, checkStore, featureOwnerName, isUnfinished } from "./check.ts";
-import { type Inspection, inspectStore } from "./inspect.ts";
+import { findNoFiles, type Inspection, inspectStore } from "./inspect.ts";
 import { Registry } from "./registry.ts";
 import type { Progress } from "./save.ts";
 
@@ -110,24 +110,9 @@ class Repair {
 
   /** Sets aside what stands where a file of the store should: a directory, a pipe, a link to nowhere. */
   noFiles(): void {
-    const { indexDirectory, packsDirectory } = chunkPlace(`${this.#directory}/chunks`);
-    const states = `${this.#directory}/state`;
-    const stateLogs = this.#disk.list(states).map((name) => `${states}/${name}`);
-    const places = [
-      this.#directory,
-      `${this.#directory}/versions`,
-      packsDirectory,
-      indexDirectory,
-      ...stateLogs,
-    ];
-    for (const place of places) {
-      for (const name of this.#disk.list(place)) {
-        const path = `${place}/${name}`;
-        const ours = place !== this.#directory || name === STORE_FILE;
-        if (!ours || this.#disk.stat(path)?.isFile === true) continue;
-        this.#quarantine(path);
-        this.actions.push(`set ${path} aside, which is no file`);
-      }
+    for (const path of findNoFiles(this.#disk, this.#directory)) {
+      this.#quarantine(path);
+      this.actions.push(`set ${path} aside, which is no file`);
     }
   }
 

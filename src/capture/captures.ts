@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { Disk } from "../disk/disk.ts";
 import { isStoreError, StoreError } from "../errors.ts";
 import {
@@ -217,7 +218,7 @@ function aborted(signal: AbortSignal | undefined): StoreError {
 
 function requireBytes(name: string, value: number, least: number, most: number): void {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  throw new StoreError("ERR_LIMIT", `${name} is ${value}; it may be ${least} to ${most}`, {
+  throw new StoreError("ERR_LIMIT", `${name} is ${inspect(value)}; it may be ${least} to ${most}`, {
     context: { [name]: value, least, most },
   });
 }

@@ -20,7 +20,16 @@ const accidents = {
   nothing: () => {},
 };
 
-const places = ["varve.json", "versions/log", "versions/mark", "state/m/log", "state/m/mark"];
+const places = [
+  "varve.json",
+  "versions/log",
+  "versions/mark",
+  "state/m/log",
+  "state/m/mark",
+  "versions/lock",
+  "chunks/gc.lock",
+  "chunks/gc.gate",
+];
 /** What a store cannot miss without losing something. */
 const lossy = ["versions/log", "state/m/log", "chunks/packs"];
 const found = ["chunks/packs", "chunks/index", "images"];
