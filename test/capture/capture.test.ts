@@ -296,6 +296,10 @@ describe("a save against what the one before captured", () => {
         for (const { data } of Object.values(model)) {
           for (let i = 0; i < data.length; i++) data[i] = random.below(1 << 20) / (1 << 20);
         }
+        // Of other content: of two saves that need one chunk, either may be the one that stores it.
+        const others = store.checkpoints.allocate({ a: shape(500_000), b: shape(500_000) });
+        for (const { data } of Object.values(others))
+          random.fill(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
         const hashes: Record<string, string>[] = [];
         const stored: number[] = [];
         for (let step = 0; step < 4; step++) {
@@ -305,7 +309,7 @@ describe("a save against what the one before captured", () => {
           hashes.push(hashesOf(Object.entries(model)));
           const ticket = store.checkpoints.save("m", model, { profile: "fast" });
           // Another ref's capture comes between, and takes what room there is.
-          const other = store.checkpoints.save("other", model, { profile: "fast" });
+          const other = store.checkpoints.save("other", others, { profile: "fast" });
           await ticket.captured;
           await other.captured;
           stored.push((await ticket.durable).storedBytes);
