@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { Random } from "../../src/disk/random.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
@@ -186,6 +188,9 @@ describe(`the chain as the kernel follows it (VARVE_SEED=${seed})`, () => {
 describe("kernels of one thread after another", () => {
   it("weigh what they take, so that those nobody refers to any more are collected", () => {
     const kernels = [new RecoveryKernel(), new RecoveryKernel()];
+    // What earlier tests left would be collected in between, and taken off.
+    setFlagsFromString("--expose-gc");
+    runInNewContext("gc")();
     const before = process.memoryUsage().arrayBuffers;
     for (const kernel of kernels) {
       kernel.reserve(20 << 20);
