@@ -1,13 +1,13 @@
-import { basename, dirname } from "node:path";
 import { ChunkReader } from "../src/chunks/chunk-reader.ts";
 import { chunkPlace } from "../src/chunks/chunk-store.ts";
 import { lockGcForReading } from "../src/chunks/gc-lock.ts";
 import { type IndexProbe, probeIndex } from "../src/chunks/index-probe.ts";
 import type { MemoryIndex } from "../src/chunks/memory-index.ts";
-import { packFileName, packIdOfFileName } from "../src/chunks/pack-format.ts";
+import { packIdOfFileName } from "../src/chunks/pack-format.ts";
 import { type PackScan, scanPack } from "../src/chunks/pack-scan.ts";
 import { indexOfScans } from "../src/chunks/rebuild-index.ts";
 import type { Disk } from "../src/disk/disk.ts";
+import { isListed } from "../src/disk/listed.ts";
 import { isStoreError, StoreError } from "../src/errors.ts";
 import { FeatureRegistry } from "../src/features/registry.ts";
 import { readStoreFile, STORE_FILE, type StoreFile } from "../src/store-file.ts";
@@ -75,18 +75,14 @@ async function inspect(disk: Disk, directory: string, options: InspectOptions): 
   const versions = VersionStore.inspect({ disk, directory: `${directory}/versions`, storeId });
   const index = await probeIndex(disk, place.indexDirectory, options.signal);
   const noFiles = findNoFiles(disk, directory);
-  const packIds = disk
-    .list(place.packsDirectory)
-    .flatMap((name) => packIdOfFileName(name) ?? [])
-    .filter((id) => disk.stat(`${place.packsDirectory}/${packFileName(id)}`)?.isFile === true);
-  const sizes = new Map(packIds.map((id) => [id, sizeOf(disk, place.packsDirectory, id)]));
+  const sizes = packSizes(disk, place.packsDirectory);
   const totalBytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
   const packs: PackScan[] = [];
   let doneBytes = 0;
-  for (const packId of packIds) {
+  for (const [packId, sizeBytes] of sizes) {
     throwIfAborted(options.signal);
     packs.push(scanPack(disk, place.packsDirectory, packId, storeId, { readData: options.readData }));
-    doneBytes += sizes.get(packId)!;
+    doneBytes += sizeBytes;
     options.onProgress?.({ doneBytes, totalBytes });
     await new Promise(setImmediate);
   }
@@ -122,15 +118,19 @@ export function findNoFiles(disk: Disk, directory: string): string[] {
   const inside = [`${directory}/versions`, packsDirectory, indexDirectory, ...states];
   const listed = inside.flatMap((place) => disk.list(place).map((name) => `${place}/${name}`));
   const named = [STORE_FILE, "chunks/gc.lock", "chunks/gc.gate"].map((name) => `${directory}/${name}`);
-  return [...named, ...listed].filter((path) => {
-    if (disk.stat(path)?.isFile === true) return false;
-    // Not listed any more: a new pack of a save that failed.
-    return disk.list(dirname(path)).includes(basename(path));
-  });
+  // Not listed any more: a new pack of a save that failed.
+  return [...named, ...listed].filter((path) => disk.stat(path)?.isFile !== true && isListed(disk, path));
 }
 
-function sizeOf(disk: Disk, directory: string, packId: bigint): number {
-  return disk.stat(`${directory}/${packFileName(packId)}`)?.sizeBytes ?? 0;
+/** Of the packs that are files. */
+function packSizes(disk: Disk, directory: string): Map<bigint, number> {
+  const sizes = new Map<bigint, number>();
+  for (const name of disk.list(directory)) {
+    const packId = packIdOfFileName(name);
+    const stat = packId === undefined ? undefined : disk.stat(`${directory}/${name}`);
+    if (stat?.isFile === true) sizes.set(packId!, stat.sizeBytes);
+  }
+  return sizes;
 }
 
 function readStoreFileTolerantly(disk: Disk, directory: string) {

@@ -1,9 +1,11 @@
+import { basename } from "node:path";
 import { chunkPlace } from "../src/chunks/chunk-store.ts";
 import { LmdbIndex } from "../src/chunks/lmdb-index.ts";
 import { packFileName } from "../src/chunks/pack-format.ts";
 import { recoverIndex } from "../src/chunks/rebuild-index.ts";
 import { salvagePack } from "../src/chunks/salvage.ts";
 import type { Disk } from "../src/disk/disk.ts";
+import { isListed } from "../src/disk/listed.ts";
 import { FeatureRegistry } from "../src/features/registry.ts";
 import { checkImages } from "../src/images/check-images.ts";
 import { checkSeries } from "../src/series/check-series.ts";
@@ -301,12 +303,10 @@ class Repair {
   }
 
   #quarantine(path: string, options: { keep?: boolean } = {}): void {
-    const name = path.slice(path.lastIndexOf("/") + 1);
-    // A link to nowhere is listed, and has no size.
-    if (!this.#disk.list(path.slice(0, -name.length - 1)).includes(name)) return;
+    if (!isListed(this.#disk, path)) return;
     const directory = `${this.#directory}/quarantine`;
     this.#disk.makeDirectory(directory);
-    const target = `${directory}/${name}-${this.#options.nowUs()}`;
+    const target = `${directory}/${basename(path)}-${this.#options.nowUs()}`;
     if (options.keep) copyFile(this.#disk, path, target);
     else this.#disk.rename(path, target);
     this.#disk.syncDirectory(directory);

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { createClaimed, sweepUnclaimed } from "../disk/claimed-file.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 
 /** A scratch file for captured bytes; nothing in it is ever needed after its process has ended. */
@@ -124,13 +124,7 @@ export class SpoolFiles {
   #create(): SpoolFile {
     this.#disk.makeDirectory(this.#directory);
     if (!this.#swept) this.sweep();
-    for (;;) {
-      const path = `${this.#directory}/${randomBytes(8).toString("hex")}${SUFFIX}`;
-      const file = this.#disk.open(path, { access: "write", create: "must" });
-      // Whoever swept it before it was locked has removed it.
-      if (file.tryLock("exclusive") && this.#disk.stat(path) !== undefined) return { path, file };
-      file.close();
-    }
+    return createClaimed(this.#disk, (unique) => `${this.#directory}/${unique}${SUFFIX}`);
   }
 
   release(spool: SpoolFile): void {
@@ -147,17 +141,7 @@ export class SpoolFiles {
   /** Removes what killed processes left behind. */
   sweep(): void {
     this.#swept = true;
-    for (const name of this.#disk.list(this.#directory)) {
-      if (!name.endsWith(SUFFIX)) continue;
-      const path = `${this.#directory}/${name}`;
-      try {
-        const file = this.#disk.open(path, { access: "write" });
-        if (file.tryLock("exclusive")) this.#disk.remove(path);
-        file.close();
-      } catch {
-        // Another process removes it at this moment, or may not be disturbed: it is swept another time.
-      }
-    }
+    sweepUnclaimed(this.#disk, this.#directory, SUFFIX);
   }
 
   close(): void {

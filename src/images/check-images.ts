@@ -1,4 +1,5 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
+import { isListed } from "../disk/listed.ts";
 import { isStoreError, type StoreError } from "../errors.ts";
 import { readHead, verifyRanges } from "./image-reader.ts";
 import { IMAGE_SUFFIX } from "./images.ts";
@@ -22,7 +23,7 @@ export async function checkImages(
     const path = `${options.directory}/${name}`;
     if (disk.stat(path)?.isFile !== true) {
       // Not listed any more: removed meanwhile, as a newer one is there.
-      if (disk.list(options.directory).includes(name)) problems.push({ path, what: NO_FILE, offset: 0 });
+      if (isListed(disk, path)) problems.push({ path, what: NO_FILE, offset: 0 });
       continue;
     }
     try {

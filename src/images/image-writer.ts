@@ -1,8 +1,7 @@
-import { randomBytes } from "node:crypto";
 import { crc32c } from "@node-rs/crc32";
 import { allocatePages } from "../disk/aligned.ts";
+import { createClaimed, sweepUnclaimed } from "../disk/claimed-file.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
-import { isStoreError } from "../errors.ts";
 import { RangeSums } from "../kernels/range-sum.ts";
 import {
   IMAGE_ALIGN_BYTES,
@@ -75,7 +74,11 @@ export interface ImageToWrite {
  * It is written a range at a time and made durable as it goes, so that no backlog builds up before commits.
  */
 export async function writeImage(disk: Disk, path: string, image: ImageToWrite): Promise<number> {
-  const { temporary, guard } = beginUnfinished(disk, path);
+  // Another process may be writing the same image: each has a file of its own.
+  const { path: temporary, file: guard } = createClaimed(
+    disk,
+    (unique) => `${path}.${unique}${UNFINISHED_SUFFIX}`,
+  );
   try {
     const sizeBytes = await fillImage(disk, temporary, image);
     disk.rename(temporary, path);
@@ -89,34 +92,11 @@ export async function writeImage(disk: Disk, path: string, image: ImageToWrite):
   }
 }
 
-/** Another process may be writing the same image: each has a file of its own, locked as long as it is unfinished. */
-function beginUnfinished(disk: Disk, path: string): { temporary: string; guard: DiskFile } {
-  for (;;) {
-    const temporary = `${path}.${randomBytes(4).toString("hex")}${UNFINISHED_SUFFIX}`;
-    const guard = disk.open(temporary, { access: "write", create: "must" });
-    // Whoever swept it before it was locked has removed it.
-    if (guard.tryLock("exclusive") && disk.stat(temporary) !== undefined) return { temporary, guard };
-    guard.close();
-  }
-}
-
 const UNFINISHED_SUFFIX = ".new";
 
 /** Removes what killed processes have left unfinished. */
 export function sweepUnfinished(disk: Disk, directory: string): void {
-  for (const name of disk.list(directory)) {
-    if (!name.endsWith(UNFINISHED_SUFFIX)) continue;
-    let file: DiskFile | undefined;
-    try {
-      file = disk.open(`${directory}/${name}`, { access: "write" });
-      if (file.tryLock("exclusive")) disk.remove(`${directory}/${name}`);
-    } catch (error) {
-      // It has been finished or removed meanwhile, or it is nothing of ours.
-      if (!isStoreError(error)) throw error;
-    } finally {
-      file?.close();
-    }
-  }
+  sweepUnclaimed(disk, directory, UNFINISHED_SUFFIX);
 }
 
 async function fillImage(disk: Disk, path: string, image: ImageToWrite): Promise<number> {

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { basename, dirname } from "node:path";
 import { allocatePages, pageMemoryOf } from "../disk/aligned.ts";
+import { removeUnclaimed } from "../disk/claimed-file.ts";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { mapFile } from "../disk/map-file.ts";
@@ -108,17 +109,11 @@ export class Images {
   }
 
   #removeUnread(path: string): void {
-    let file: DiskFile | undefined;
     try {
-      if (this.#disk.stat(path)?.isFile !== true) this.#setAside(path);
-      else {
-        file = this.#disk.open(path, { access: "write" });
-        if (file.tryLock("exclusive")) this.#disk.remove(path);
-      }
+      if (this.#disk.stat(path)?.isFile === true) removeUnclaimed(this.#disk, path);
+      else this.#setAside(path);
     } catch (error) {
       if (!isStoreError(error)) throw error;
-    } finally {
-      file?.close();
     }
   }
 
