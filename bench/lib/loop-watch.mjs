@@ -1,5 +1,5 @@
-import { closeSync, openSync, readSync } from "node:fs";
 import { PerformanceObserver } from "node:perf_hooks";
+import { openThreadTimes } from "../../dist/cli/bench/schedstat.js";
 
 /**
  * How long this thread's event loop was kept from its next turn, told apart by the kernel's own account of the thread:
@@ -7,8 +7,7 @@ import { PerformanceObserver } from "node:perf_hooks";
  * thread of the process (which may be waiting for a processor itself).
  */
 export class LoopWatch {
-  #file = openSync("/proc/self/schedstat");
-  #buffer = Buffer.alloc(64);
+  #times = openThreadTimes();
   #before = this.#read();
   #heldMs = [];
   /** Begin and length of the longest turn, and of the collections that took over a millisecond. */
@@ -27,9 +26,7 @@ export class LoopWatch {
   }
 
   #read() {
-    const bytes = readSync(this.#file, this.#buffer, 0, 64, 0);
-    const [ranNs, waitedNs] = this.#buffer.toString("latin1", 0, bytes).split(" ").map(Number);
-    return { ms: performance.now(), ranNs, waitedNs };
+    return { ms: performance.now(), ...this.#times.read() };
   }
 
   #turn() {
@@ -45,7 +42,7 @@ export class LoopWatch {
 
   stop() {
     clearInterval(this.#timer);
-    closeSync(this.#file);
+    this.#times.close();
     this.#observer.disconnect();
     const { startMs, ms } = this.#longest;
     const within = this.#collections.filter(

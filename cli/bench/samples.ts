@@ -1,5 +1,5 @@
-import { closeSync, openSync, readSync } from "node:fs";
 import { monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks";
+import { openThreadTimes } from "./schedstat.ts";
 
 /** Microseconds. */
 export interface Spread {
@@ -62,16 +62,17 @@ export interface Hold {
 
 /** The longest time between two turns of the event loop while `work` runs. */
 export async function longestHold(work: () => Promise<unknown>): Promise<Hold> {
-  const waited = processorWaits();
+  const times = openThreadTimes();
+  const waitedMs = () => (times?.read().waitedNs ?? 0) / 1e6;
   let longest = 0;
   let longestOwn = 0;
   let last = performance.now();
-  let lastWaited = waited?.readMs() ?? 0;
+  let lastWaited = waitedMs();
   let isRunning = true;
   const tick = () => {
     if (!isRunning) return;
     const now = performance.now();
-    const nowWaited = waited?.readMs() ?? 0;
+    const nowWaited = waitedMs();
     longest = Math.max(longest, now - last);
     longestOwn = Math.max(longestOwn, now - last - (nowWaited - lastWaited));
     last = now;
@@ -83,32 +84,11 @@ export async function longestHold(work: () => Promise<unknown>): Promise<Hold> {
     await work();
   } finally {
     isRunning = false;
-    waited?.close();
+    times?.close();
   }
   return {
     longestMs: hundredths(longest),
-    longestOwnMs: waited === undefined ? undefined : hundredths(longestOwn),
-  };
-}
-
-/**
- * How long the main thread has been ready to run while others had the processors, by Linux's own account of it
- * (`/proc/self/schedstat`: nanoseconds run, nanoseconds waited, times run).
- */
-function processorWaits(): { readMs(): number; close(): void } | undefined {
-  let file: number;
-  try {
-    file = openSync("/proc/self/schedstat", "r");
-  } catch {
-    return undefined;
-  }
-  const buffer = Buffer.alloc(64);
-  return {
-    readMs: () => {
-      const bytes = readSync(file, buffer, 0, buffer.length, 0);
-      return Number(buffer.toString("latin1", 0, bytes).split(" ")[1]) / 1e6;
-    },
-    close: () => closeSync(file),
+    longestOwnMs: times === undefined ? undefined : hundredths(longestOwn),
   };
 }
 
