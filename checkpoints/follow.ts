@@ -1,5 +1,5 @@
-import { StoreError } from "../src/errors.ts";
 import { checkName } from "../src/names.ts";
+import { checkOptions, whole } from "../src/options.ts";
 import type { VersionStore } from "../src/versions/version-store.ts";
 import type { RefMoves } from "./ref-moves.ts";
 import type { Registry, VersionRecord } from "./registry.ts";
@@ -27,15 +27,7 @@ export async function* followRef(
   { signal, after, moves }: FollowOptions & { moves: RefMoves },
 ): AsyncGenerator<VersionRecord, void, undefined> {
   checkName("ref", ref);
-  if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
-    throw new StoreError(
-      "ERR_INVALID_ARGUMENT",
-      `follow: after is ${after}; it is a version's number, or 0`,
-      {
-        context: { ref, after },
-      },
-    );
-  }
+  checkOptions("follow", { after }, { after: { ...whole(0), may: "a version's number, or 0" } });
   if (signal?.aborted) return;
   versions.refresh();
   let seen = after ?? registry.newest(ref)?.version ?? 0;

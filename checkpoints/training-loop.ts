@@ -1,5 +1,5 @@
 import type { Tensor } from "../formats/tensor.ts";
-import { StoreError } from "../src/errors.ts";
+import { checkOptions, type OptionRule, whole } from "../src/options.ts";
 import { throwIfAborted } from "./aborted.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { SaveOptions, SaveResult } from "./save.ts";
@@ -98,8 +98,7 @@ export async function* trainingLoop(
   options: LoopOptions = {},
 ): AsyncGenerator<TrainingStep, void, undefined> {
   const { steps = Number.POSITIVE_INFINITY, every, resume = true, onDurable, ...saveOptions } = options;
-  if (steps !== Number.POSITIVE_INFINITY) requireWhole("steps", steps, 0);
-  if (every !== undefined) requireWhole("every", every, 1);
+  checkOptions("loop", options, { steps: STEPS, every: whole(1) });
   const { signal } = saveOptions;
   const from = signal === undefined ? {} : { signal };
   let resumed = resume && store.has(ref) ? await store.restoreInto(ref, tensors, from) : undefined;
@@ -143,13 +142,9 @@ export async function* trainingLoop(
   }
 }
 
-function requireWhole(name: string, value: number, least: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return;
-  throw new StoreError(
-    "ERR_INVALID_ARGUMENT",
-    `loop: ${name} is ${value}; it is a whole number from ${least} on`,
-    {
-      context: { [name]: value },
-    },
-  );
-}
+const WHOLE = whole(0);
+/** Without end, too. */
+const STEPS: OptionRule = {
+  may: WHOLE.may,
+  allows: (value) => value === Number.POSITIVE_INFINITY || WHOLE.allows(value),
+};

@@ -1,4 +1,4 @@
-import type { Disk } from "../disk/disk.ts";
+import { type Disk, PAGE_BYTES } from "../disk/disk.ts";
 import { makeDurableDirectory } from "../disk/durable-directory.ts";
 import { StoreError } from "../errors.ts";
 import type { History } from "./history.ts";
@@ -32,7 +32,6 @@ export interface BackupParts {
 }
 
 const COPY_BYTES = 1 << 20;
-const SECTOR_BYTES = 4096;
 
 /**
  * Writes a copy of the critical partition, as it is now, to `directory`, while commits go on: a verified snapshot
@@ -168,7 +167,7 @@ async function copyFile(disk: Disk, source: string, target: string, sizeBytes: n
         const got = await from.read(part, at);
         if (got === 0) throw new StoreError("ERR_STORE_CORRUPT", `${source} is shorter than it was`);
         const old = there.subarray(0, writtenBytes === 0 ? await to.read(there.subarray(0, got), at) : 0);
-        const same = sameBytes(part, old);
+        const same = sharedBytes(part, old);
         if (same < got) await to.write(part.subarray(same, got), at + same);
         writtenBytes += got - same;
         at += got;
@@ -184,12 +183,12 @@ async function copyFile(disk: Disk, source: string, target: string, sizeBytes: n
   }
 }
 
-/** How many bytes, in whole sectors, `old` begins with that `part` begins with too. */
-function sameBytes(part: Buffer, old: Buffer): number {
+/** How many bytes, in whole pages, `old` begins with that `part` begins with too. */
+function sharedBytes(part: Buffer, old: Buffer): number {
   const { byteLength } = old;
   if (old.equals(part.subarray(0, byteLength))) return byteLength;
   let same = 0;
-  while (old.subarray(same, same + SECTOR_BYTES).equals(part.subarray(same, same + SECTOR_BYTES)))
-    same += SECTOR_BYTES;
+  while (old.subarray(same, same + PAGE_BYTES).equals(part.subarray(same, same + PAGE_BYTES)))
+    same += PAGE_BYTES;
   return same;
 }

@@ -73,7 +73,8 @@ export function storable<V>(value: V): V {
 const CHECKED_BYTES = 64 << 10;
 const checked = new ByteWriter(CHECKED_BYTES, VALUE_BYTES_MAX * 2);
 
-const isWellFormed = (text: string): boolean =>
+/** Whether it has no lone surrogate, which would come back as another character. */
+export const isWellFormed = (text: string): boolean =>
   (text as unknown as { isWellFormed(): boolean }).isWellFormed();
 
 /** Refuses what would come back as something else than what was put. */

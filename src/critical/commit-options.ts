@@ -1,6 +1,7 @@
 import { StoreError } from "../errors.ts";
 import { ANNOTATION_BYTES_MAX, BASED_ON_MAX } from "../limits.ts";
 import type { Annotations } from "./change.ts";
+import { isWellFormed } from "./codec.ts";
 
 export interface CommitOptions extends Annotations {
   /** A retry with the same key within the time keys are remembered returns the first receipt and does nothing. */
@@ -14,7 +15,7 @@ export function checkText(what: string, text: unknown): void {
     text.length > 0 &&
     Buffer.byteLength(text) <= ANNOTATION_BYTES_MAX &&
     // A lone surrogate would come back as another character, and two idempotency keys as one.
-    (text as unknown as { isWellFormed(): boolean }).isWellFormed();
+    isWellFormed(text);
   if (whole) return;
   throw new StoreError(
     "ERR_INVALID_ARGUMENT",

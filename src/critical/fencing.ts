@@ -20,7 +20,7 @@ interface Place {
 export function recognizeCopy(committer: Committer, state: State, place: Place): Witness | undefined {
   const { disk, directory } = place;
   const machineId = place.machineId ?? machineIdOf(disk);
-  const moved = findCopy(disk, directory, machineId, state.lsn > 0 && !isFreshCopy(state));
+  const moved = findCopy(disk, directory, machineId, isUsed(state));
   if (moved !== undefined) raiseFence(committer, state, "copy", moved);
   settleIdentity(disk, directory, machineId);
   if (place.witness === undefined) return undefined;
@@ -34,13 +34,15 @@ export function recognizeCopy(committer: Committer, state: State, place: Place):
 
 /** What an opening for writing would find is what a reader shows; it records nothing. */
 export function showFence(state: State, { disk, directory, machineId }: Place): void {
-  const used = state.lsn > 0 && !isFreshCopy(state);
-  const detail = findCopy(disk, directory, machineId ?? machineIdOf(disk), used);
+  const detail = findCopy(disk, directory, machineId ?? machineIdOf(disk), isUsed(state));
   if (detail !== undefined) state.fence = { kind: "copy", detail, number: state.fences + 1 };
 }
 
-/** A copy made by varve gets its identity when it is first opened; it is fenced as what it is. */
-const isFreshCopy = ({ fence, lsn, logBase }: State): boolean => fence !== undefined && lsn === logBase;
+/** Something was committed here. A copy made by varve gets its identity when it is first opened; it is fenced as what it is. */
+function isUsed({ fence, lsn, logBase }: State): boolean {
+  const isFreshCopy = fence !== undefined && lsn === logBase;
+  return lsn > 0 && !isFreshCopy;
+}
 
 /** Records that this store is a copy: from here on its sequences refuse to issue numbers. */
 function raiseFence(committer: Committer, state: State, kind: FenceKind, detail: string): void {

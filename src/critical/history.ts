@@ -372,7 +372,7 @@ export class History {
   }
 
   /** The links of the blocks that come again from the log, as far as somebody may have seen them. */
-  *replayedLinks(): Generator<{ link: Buffer; lastLsn: number; records: number }> {
+  *replayedLinks(): Generator<{ link: Buffer; lastLsn: number }> {
     const lastEnd = Math.max(0, ...this.#ends);
     const replayed = this.#replayed.copy();
     let writer = new HistoryBlockWriter();
@@ -382,7 +382,7 @@ export class History {
       const lastLsn = replayed.lsnOf(index);
       if (!this.#ends.has(lastLsn)) continue;
       link = nextLink(link, writer.raw());
-      yield { link, lastLsn, records: writer.records };
+      yield { link, lastLsn };
       writer = new HistoryBlockWriter();
     }
   }

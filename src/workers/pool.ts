@@ -203,19 +203,14 @@ export function createWorkerPool(size: number): WorkerPool {
 
 /** Runs jobs on the calling thread: for tests that need one thread, and for machines without a second core. */
 export function createInlinePool(): WorkerPool {
+  const run = async <T>(job: Job, args: unknown) => (await runHere(job, args)) as T;
   return {
     size: 1,
     inline: true,
     started: true,
-    async run<T>(job: Job, args: unknown): Promise<T> {
-      return (await runHere(job, args)) as T;
-    },
-    async runAgain<T>(job: Job, args: unknown): Promise<T> {
-      return (await runHere(job, args)) as T;
-    },
-    async runAside<T>(job: Job, args: unknown): Promise<T> {
-      return (await runHere(job, args)) as T;
-    },
+    run,
+    runAgain: run,
+    runAside: run,
     async broadcast(job, args, onReport) {
       return [await runHere(job, args, onReport)];
     },
