@@ -14,6 +14,7 @@ import { addCriticalPast } from "./critical-past.ts";
 interface ChangeFlags {
   actor?: string;
   reason?: string;
+  idempotencyKey?: string;
   ifVersion?: string;
   mirror?: string;
   witness?: string;
@@ -49,14 +50,18 @@ export function withChangeFlags(command: Command): Command {
   return command
     .option("--actor <name>", "who does it, for the audit trail (default: the user's name)")
     .option("--reason <text>", "why, for the audit trail")
+    .option(
+      "--idempotency-key <key>",
+      "a name for this very change: repeating it with the same key changes nothing and prints the first result",
+    )
     .option("--mirror <dir>", "the log's mirror, if the store is kept with one and no engine runs")
     .option("--witness <file>", "the witness, likewise");
 }
 
-/** What the audit trail is told. */
-export function annotationsOf(session: Session, { actor, reason }: ChangeFlags) {
-  const environment = session.terminal.environment;
-  return given({ actor: actor ?? (environment["USER"] || environment["LOGNAME"] || "varve"), reason });
+/** What the audit trail is told, and the key by which a repeated change is known. */
+export function commitOptionsOf(session: Session, { actor, reason, idempotencyKey }: ChangeFlags) {
+  const { USER, LOGNAME } = session.terminal.environment;
+  return given({ actor: actor ?? (USER || LOGNAME || "varve"), reason, idempotencyKey });
 }
 
 function addPut(critical: Command, session: Session): void {
@@ -72,9 +77,9 @@ function addPut(critical: Command, session: Session): void {
   withChangeFlags(command).action(async (map: string, key: string, json: string, flags: PutFlags) => {
     const value = parseValue(json);
     const options = given({ ifVersion: versionOf(flags), expiresAtUs: expiryOf(flags) });
-    const annotations = annotationsOf(session, flags);
+    const commitOptions = commitOptionsOf(session, flags);
     const { lsn } = await session.withCritical({ access: "write", create: true, ...flags }, (reached) =>
-      reached.call("put", { map, key, value, options, annotations }),
+      reached.call("put", { map, key, value, options, commitOptions }),
     );
     session.done({ map, key, lsn }, () => `${named(map, key)} is durable, LSN ${lsn}\n`);
   });
@@ -174,9 +179,9 @@ function addRemove(critical: Command, session: Session): void {
     .option("--if-version <n>", "only if the entry has this version");
   withChangeFlags(command).action(async (map: string, key: string, flags: ChangeFlags) => {
     const ifVersion = versionOf(flags);
-    const annotations = annotationsOf(session, flags);
+    const commitOptions = commitOptionsOf(session, flags);
     const { lsn } = await session.withCritical({ access: "write", ...flags }, async (reached) => {
-      const done = await reached.call("remove", given({ map, key, ifVersion, annotations }));
+      const done = await reached.call("remove", given({ map, key, ifVersion, commitOptions }));
       if (!done.removed) throw notFound(map, key, await mapNames(reached));
       return done;
     });

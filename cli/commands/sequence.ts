@@ -5,11 +5,12 @@ import type { SequenceInfo } from "../library.ts";
 import { renderFields, renderTable } from "../render/table.ts";
 import { printable } from "../render/text.ts";
 import type { Session } from "../session.ts";
-import { annotationsOf, withChangeFlags } from "./critical.ts";
+import { commitOptionsOf, withChangeFlags } from "./critical.ts";
 
 interface ChangeFlags {
   actor?: string;
   reason?: string;
+  idempotencyKey?: string;
   mirror?: string;
   witness?: string;
 }
@@ -57,9 +58,9 @@ function addNext(sequence: Command, session: Session): void {
     .description("take the next number, durably; a new sequence begins with 1")
     .argument("<name>");
   withChangeFlags(command).action(async (name: string, flags: ChangeFlags) => {
-    const annotations = annotationsOf(session, flags);
+    const commitOptions = commitOptionsOf(session, flags);
     const value = await session.withCritical({ access: "write", create: true, ...flags }, (reached) =>
-      reached.call("next", { name, annotations }),
+      reached.call("next", { name, commitOptions }),
     );
     session.report({ name, value }, () => `${value}\n`);
   });

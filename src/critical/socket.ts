@@ -149,7 +149,7 @@ export class EngineClient {
       this.#fail(
         new StoreError("ERR_CLOSED", "the engine closed the connection before it answered", {
           retryable: true,
-          hint: "It was closed or ended. A change that was asked for may have been made: look first.",
+          hint: "It was closed or ended. A change that was asked for may have been made: look first, or repeat it with the idempotency key it had.",
         }),
       ),
     );
@@ -205,7 +205,7 @@ export class EngineClient {
       `${holder} has critical state open and does not answer`,
       {
         retryable: true,
-        hint: "It was stopped, or something holds its event loop. A change may still be made when it goes on: look first.",
+        hint: "It was stopped, or something holds its event loop. A change may still be made when it goes on: look first, or repeat it with the idempotency key it had.",
       },
     );
     this.#fail(error);

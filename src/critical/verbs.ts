@@ -3,7 +3,6 @@ import { SOCKET_PAGE_ENTRIES } from "../limits.ts";
 import type { AuditQuery, AuditReport } from "./audit.ts";
 import type { AuditEntry, LogQuery } from "./audit-log.ts";
 import type { BackupOptions, BackupResult } from "./backup.ts";
-import type { Annotations } from "./change.ts";
 import type { CommitOptions } from "./commit-options.ts";
 import type { Receipt } from "./committer.ts";
 import type { KeyRange } from "./key-range.ts";
@@ -34,10 +33,10 @@ export interface SequenceState {
  * of one in another. Arguments and results are plain data.
  */
 export interface CriticalVerbs {
-  put(args: { map: string; key: string; value: unknown; options?: PutOptions } & Annotated): { lsn: bigint };
+  put(args: { map: string; key: string; value: unknown; options?: PutOptions } & Changing): { lsn: bigint };
   get(args: { map: string; key: string }): VersionedEntry<unknown> | undefined;
   list(args: { map: string; range?: KeyRange }): Page<VersionedEntry<unknown>, string>;
-  remove(args: { map: string; key: string; ifVersion?: bigint } & Annotated): {
+  remove(args: { map: string; key: string; ifVersion?: bigint } & Changing): {
     lsn: bigint;
     removed: boolean;
   };
@@ -45,7 +44,7 @@ export interface CriticalVerbs {
   at(args: { moment: Moment; map: string; range?: KeyRange }): Page<[string, unknown], string>;
   getAt(args: { moment: Moment; map: string; key: string }): { lsn: bigint; value: unknown };
   sequences(args: object): SequenceState[];
-  next(args: { name: string } & Annotated): bigint;
+  next(args: { name: string } & Changing): bigint;
   adopt(args: { name: string; atLeast: bigint }): bigint;
   adoptMoved(args: object): void;
   log(args: LogQuery): Page<AuditEntry, bigint>;
@@ -58,8 +57,8 @@ export interface CriticalVerbs {
   stats(args: object): CriticalStats;
 }
 
-interface Annotated {
-  annotations?: Annotations;
+interface Changing {
+  commitOptions?: CommitOptions;
 }
 
 export type Verb = keyof CriticalVerbs;
@@ -85,17 +84,17 @@ interface Partition {
 /** The verbs on an open partition. */
 export function verbsOf(critical: Partition): CriticalVerbs {
   return {
-    put({ map, key, value, options, annotations }) {
+    put({ map, key, value, options, commitOptions }) {
       const target = critical.map(map);
-      const { lsn } = critical.commit((tx) => tx.put(target, key, value, options), annotations);
+      const { lsn } = critical.commit((tx) => tx.put(target, key, value, options), commitOptions);
       return { lsn };
     },
     get: ({ map, key }) => critical.peek(map).entry(key),
     list: ({ map, range }) => pageOf(critical.peek(map).versionedEntries(paged(range)), ({ key }) => key),
-    remove({ map, key, ifVersion, annotations }) {
+    remove({ map, key, ifVersion, commitOptions }) {
       const target = critical.peek(map);
       const options = ifVersion === undefined ? {} : { ifVersion };
-      const { lsn, value } = critical.commit((tx) => tx.delete(target, key, options), annotations);
+      const { lsn, value } = critical.commit((tx) => tx.delete(target, key, options), commitOptions);
       return { lsn, removed: value };
     },
     history({ map, key, since = 0n }) {
@@ -115,7 +114,7 @@ export function verbsOf(critical: Partition): CriticalVerbs {
       critical.stats().sequences.map(({ name, next, fenced }) => {
         return { name, next, reservedTo: critical.sequence(name).reservedTo, fenced };
       }),
-    next: ({ name, annotations }) => critical.sequence(name).next(annotations),
+    next: ({ name, commitOptions }) => critical.sequence(name).next(commitOptions),
     adopt: ({ name, atLeast }) => critical.adoptSequence(name, atLeast),
     adoptMoved: () => critical.adoptMoved(),
     log: (query) => pageOf(critical.log(query), ({ lsn }) => lsn),

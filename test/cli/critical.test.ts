@@ -112,6 +112,31 @@ describe("varve critical", () => {
     await store.close();
   });
 
+  it("does a change once that is repeated with its idempotency key, at rest and in an engine", async () => {
+    const changes = async () => [
+      await json("critical", "put", "limits", "BTC", "5", "--idempotency-key", "raise 1"),
+      await json("sequence", "next", "nonce", "--idempotency-key", "order 1"),
+      await json("critical", "rm", "limits", "BTC", "--idempotency-key", "drop 1"),
+    ];
+    const first = await changes();
+    expect(first).toMatchObject([{ lsn: "1" }, { value: "1" }, { lsn: "3" }]);
+    expect(await changes()).toEqual(first);
+    const engine = await openStore(directory, { workers: 0 });
+    expect(await changes()).toEqual(first);
+    expect(engine.critical.lsn).toBe(3n);
+    await engine.close();
+    expect(await json("sequence", "next", "nonce", "--idempotency-key", "order 2")).toMatchObject({
+      value: "2",
+    });
+    expect((await varve("sequence", "next", "nonce", "--idempotency-key", "")).exitCode).toBe(2);
+    expect(await json("audit", "log")).toMatchObject([
+      { idempotencyKey: "raise 1" },
+      { idempotencyKey: "order 1" },
+      { idempotencyKey: "drop 1" },
+      { idempotencyKey: "order 2" },
+    ]);
+  });
+
   it("refuses what it cannot keep, naming what to write instead", async () => {
     for (const [value, hint] of [
       ["12345678901234567890", /bigint/],

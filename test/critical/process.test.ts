@@ -69,7 +69,7 @@ describe("an engine in a process of its own", () => {
         map: "limits",
         key: "BTCUSDT",
         value: { max: 5n },
-        annotations: { actor: "risk" },
+        commitOptions: { actor: "risk" },
       });
       expect(await client.call("get", { map: "limits", key: "BTCUSDT" })).toMatchObject({
         value: { max: 5n },

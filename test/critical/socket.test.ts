@@ -41,7 +41,7 @@ describe("the engine's socket", () => {
   it("serves every verb to another process's client, errors included", async () => {
     const client = await EngineClient.connect(directory);
     const value = { max: 5n, list: [new Uint8Array([1])] };
-    await client.call("put", { map: "limits", key: "BTC", value, annotations: { actor: "risk" } });
+    await client.call("put", { map: "limits", key: "BTC", value, commitOptions: { actor: "risk" } });
     expect(critical.map("limits").get("BTC")).toEqual(value);
     expect(await client.call("get", { map: "limits", key: "BTC" })).toMatchObject({ version: 1n, value });
     expect(await client.call("get", { map: "limits", key: "none" })).toBeUndefined();
