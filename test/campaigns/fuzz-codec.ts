@@ -9,6 +9,9 @@ import { chunkOf, SHAPES, stepped } from "../codec/chunks.ts";
 import { anyRecipe } from "../codec/recipes.ts";
 import { noise } from "../codec/seeded.ts";
 
+/** However slow the machine is, so many at least. */
+const ROUNDS_MIN = 10;
+
 export interface FuzzReport {
   payloads: number;
   attacks: number;
@@ -28,7 +31,7 @@ export interface FuzzReport {
 export function fuzzDecoders(workshop: Workshop, codec: Codec, seed: number, seconds: number): FuzzReport {
   const report: FuzzReport = { payloads: 0, attacks: 0, refused: 0, slowestMs: 0 };
   const end = performance.now() + seconds * 1000;
-  for (let round = seed; performance.now() < end; round++) {
+  for (let round = seed; round < seed + ROUNDS_MIN || performance.now() < end; round++) {
     const next = noise(round * 2654435761);
     const element = ELEMENTS[next() % ELEMENTS.length]!;
     const width = elementWidth(element);

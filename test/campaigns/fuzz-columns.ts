@@ -12,6 +12,9 @@ import {
   textColumn,
 } from "../series/columns/samples.ts";
 
+/** However slow the machine is, so many at least. */
+const ROUNDS_MIN = 10;
+
 export interface FuzzReport {
   tables: number;
   attacks: number;
@@ -30,7 +33,7 @@ export interface FuzzReport {
 export function fuzzColumns(codec: ColumnCodec, seed: number, seconds: number): FuzzReport {
   const report: FuzzReport = { tables: 0, attacks: 0, refused: 0, slowestMs: 0 };
   const end = performance.now() + seconds * 1000;
-  for (let round = seed; performance.now() < end; round++) {
+  for (let round = seed; round < seed + ROUNDS_MIN || performance.now() < end; round++) {
     const next = noise(round * 2654435761);
     const rows = next() % 6 === 0 ? 1000 + (next() % 20_000) : next() % 300;
     const table = tableOf(rows, next);

@@ -49,7 +49,7 @@ describe("a process that is killed while it captures, spools and encodes", () =>
       for (let round = 0; round < 6; round++) {
         const { child, lines, ended } = start("save");
         const awaited = round === 0 ? "durable" : "open";
-        await expect.poll(() => lines.some(([word]) => word === awaited), { timeout: 60_000 }).toBe(true);
+        await expect.poll(() => lines.some(([word]) => word === awaited)).toBe(true);
         await new Promise((resolve) => setTimeout(resolve, random.below(400)));
         child.kill("SIGKILL");
         await ended;
@@ -76,7 +76,7 @@ describe("a process that is killed while it captures, spools and encodes", () =>
 });
 
 describe("a process that is killed in every phase of a save", () => {
-  it("leaves the version before whole, and the one under way whole or not at all", { timeout: 180_000 }, () =>
+  it("leaves the version before whole, and the one under way whole or not at all", () =>
     seeded(async (random) => {
       const first = start("phases");
       expect(await first.ended).toBe(0);
@@ -107,8 +107,7 @@ describe("a process that is killed in every phase of a save", () => {
         expect((await store.check({ readData: true })).ok, where).toBe(true);
         await store.close();
       }
-    }),
-  );
+    }));
 });
 
 describe("a worker thread that dies", () => {
@@ -151,7 +150,7 @@ describe("a program given as text", () => {
 describe("following a ref", () => {
   it("sees what another process saves, each version once and in order, and updates in place", async () => {
     const { child, lines } = start("serve");
-    await expect.poll(() => lines.length, { timeout: 60_000 }).toBe(1);
+    await expect.poll(() => lines.length).toBe(1);
     const store = await openStore(directory, { workers: 0 });
     const tensors = store.checkpoints.allocate({ w: { dtype: "F32", shape: [1000] } });
     const abort = new AbortController();

@@ -75,13 +75,15 @@ describe("a disk slower than the loop", () => {
   it("makes saves wait or be skipped as asked, within the bound, and keeps each ref's order", () =>
     seeded(async (random) => {
       let delayedBytes = 0;
+      let mostBytes = 0;
+      const modelBytes = ELEMENTS * 4;
       store = await open(async (sizeBytes) => {
         delayedBytes += sizeBytes;
+        // Slower than the loop, however slow that is: nothing is written before there is room for no third save.
+        while (mostBytes < 2 * modelBytes) await delay(1);
         await delay(sizeBytes / 20_000 + random.below(20));
       });
       const model = store.checkpoints.allocate({ w: { dtype: "F32", shape: [ELEMENTS] } });
-      const modelBytes = ELEMENTS * 4;
-      let mostBytes = 0;
       const look = () => {
         const { heldBytes, limitBytes } = store.checkpoints.captureStats();
         expect(limitBytes).toBe(STAGING_BYTES + SPOOL_BYTES);

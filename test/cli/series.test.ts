@@ -26,7 +26,7 @@ beforeAll(async () => {
     "ms",
   );
   expect(imported).toMatchObject({ exitCode: 0 });
-}, 60_000);
+});
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 const file = (name: string) => join(scratch, name);
@@ -52,16 +52,12 @@ describe("varve series export", () => {
     ["t.dat", "csv", (bytes) => expect(bytes.toString()).toMatch(/^ts,price,note\n/)],
   ];
 
-  it.each(cases)(
-    "writes %s as %s, by the file's name",
-    async (name, format, looks) => {
-      const { exitCode, out, err } = await varve("series", "export", "trades", "--out", file(name));
-      expect({ exitCode, err }).toEqual({ exitCode: 0, err: "" });
-      expect(JSON.parse(out)).toMatchObject({ series: "trades", format, rows: 3 });
-      looks(readFileSync(file(name)));
-    },
-    30_000,
-  );
+  it.each(cases)("writes %s as %s, by the file's name", async (name, format, looks) => {
+    const { exitCode, out, err } = await varve("series", "export", "trades", "--out", file(name));
+    expect({ exitCode, err }).toEqual({ exitCode: 0, err: "" });
+    expect(JSON.parse(out)).toMatchObject({ series: "trades", format, rows: 3 });
+    looks(readFileSync(file(name)));
+  });
 
   it("lets --format overrule the name, and refuses one it does not know, and a file that is there", async () => {
     const named = await varve("series", "export", "trades", "--out", file("u.csv"), "--format", "ndjson");
@@ -72,7 +68,7 @@ describe("varve series export", () => {
     const unknown = await varve("series", "export", "trades", "--out", file("v.csv"), "--format", "xls");
     expect(unknown.exitCode).toBe(2);
     expect(unknown.err).toContain("parquet");
-  }, 30_000);
+  });
 });
 
 describe("varve series stats, as-of and range", () => {
@@ -88,7 +84,7 @@ describe("varve series stats, as-of and range", () => {
     const found = JSON.parse((await varve("series", "as-of", "trades", "1970-01-01T00:00:02.999Z")).out);
     expect(JSON.stringify(found)).toContain("-0.5");
     expect((await varve("series", "ls")).out).toContain("trades");
-  }, 30_000);
+  });
 
   it("name the row and the column of a cell that is no number", async () => {
     writeFileSync(file("bad.csv"), "ts,price\n1,1.5\n2,2.5\n3,oops\n4,4.5\n");
@@ -100,5 +96,5 @@ describe("varve series stats, as-of and range", () => {
     const skipped = await varve("series", "import", "bad2", file("bad.csv"), ...skipping);
     expect(skipped.exitCode).toBe(0);
     expect(JSON.parse((await varve("series", "stats", "bad2")).out).rows).toBe(3);
-  }, 30_000);
+  });
 });

@@ -75,9 +75,14 @@ describe("an engine in a process of its own", () => {
         value: { max: 5n },
       });
       client.close();
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      expect(reader.refresh()).toBeGreaterThan(before);
-      expect(reader.map("limits").get("BTCUSDT")).toEqual({ max: 5n });
+      // Durable for certain when the next write says so.
+      await expect
+        .poll(() => {
+          reader.refresh();
+          return reader.map("limits").get("BTCUSDT");
+        })
+        .toEqual({ max: 5n });
+      expect(reader.lsn).toBeGreaterThan(before);
       await reader.close();
     } finally {
       child.kill("SIGKILL");

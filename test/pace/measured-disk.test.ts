@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openStore } from "../../open-store.ts";
 import { allocatePages } from "../../src/disk/aligned.ts";
 import { realDisk } from "../../src/disk/real-disk.ts";
@@ -18,6 +18,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
+  vi.restoreAllMocks();
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -91,7 +92,10 @@ describe("the pulse of commits", () => {
 
 describe("a measured disk", () => {
   it("makes packs durable a slice at a time and waits while commits are slow, but not for ever", async () => {
-    const pulse = new CommitPulse(realDisk, join(directory, "pulse"));
+    // Commits are going on for as long as the test takes, and so is each look at the clock.
+    const pulse = new CommitPulse(realDisk, join(directory, "pulse"), () => 1000);
+    let nowMs = 0;
+    vi.spyOn(performance, "now").mockImplementation(() => ++nowMs);
     const disk = new MeasuredDisk(realDisk, directory, pulse);
     disk.makeDirectory(join(directory, "chunks/packs"));
     const pack = disk.open(join(directory, "chunks/packs/a.pack"), { access: "write", create: "must" });

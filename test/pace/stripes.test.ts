@@ -62,7 +62,8 @@ function watchedDisk(): { disk: Disk; steps: Step[] } {
 
 function stripedDisk(stripeBytes: number) {
   const { disk, steps } = watchedDisk();
-  const pulse = new CommitPulse(realDisk, join(directory, "pulse"));
+  // A commit is never long ago.
+  const pulse = new CommitPulse(realDisk, join(directory, "pulse"), () => 1000);
   const measured = new MeasuredDisk(disk, directory, pulse, { stripeBytes });
   const packs = join(directory, "chunks/packs");
   measured.makeDirectory(packs);
@@ -142,9 +143,11 @@ describe("stripeBytes", () => {
     const path = join(packs, "a.pack");
     const probe = realDisk.open(join(directory, "probe"), { access: "write", create: "must" });
     const can = await probe.reserve!(0, MIB);
-    expect(statSync(join(directory, "probe")).size).toBe(0);
+    const { size, blocks } = statSync(join(directory, "probe"));
+    expect(size).toBe(0);
     probe.close();
-    if (!can) return context.skip();
+    // Some file systems say yes and reserve nothing.
+    if (!can || blocks * 512 < MIB) return context.skip();
     const pack = disk.open(path, { access: "write", create: "must" });
     await pack.write(new Uint8Array(100_000).fill(1), 0);
     expect(statSync(path).size).toBe(100_000);

@@ -109,7 +109,7 @@ describe.skipIf(python === undefined)("uploads under kill -9", () => {
         throw new Error(random.says, { cause: error });
       }
     },
-    Math.max(240_000, rounds * 6000),
+    Math.max(900_000, rounds * 6000),
   );
 
   it("tried again send nothing that had arrived, whichever side was killed", async () => {
@@ -147,7 +147,7 @@ print(store.save("again", state)["version"], store.bytes_sent - first, flush=Tru
     expect([first > 12_000_000, version, retried], err).toEqual([true, 1, 1]);
     expect(again).toBeLessThan(100_000);
     expect(sent).toBeLessThan(100_000);
-  }, 120_000);
+  });
 });
 
 function pause(ms: number): Promise<void> {

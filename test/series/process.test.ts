@@ -74,6 +74,8 @@ describe("a process that appends", () => {
       for (let round = 0; round < 6; round++) {
         const appender = startAppender(mode);
         await appender.ready;
+        // Once at least it is known to have come somewhere, however slow the machine is.
+        if (round === 0) await expect.poll(() => appender.lastAck(), { interval: 5 }).toBeGreaterThan(6);
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 150));
         appender.child.kill("SIGKILL");
         await appender.ended;

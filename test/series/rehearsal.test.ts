@@ -41,7 +41,7 @@ describe("what is read ahead of the first read of a process", () => {
     const store = rehearsing(disk);
     const series = store.open("s");
     const blocks = async () => (await store.stats()).blockCache;
-    for (let i = 0; i < 1000 && (await blocks()).misses < SERIES_REHEARSAL_SEGMENTS * 2; i++) await pause(5);
+    await expect.poll(async () => (await blocks()).misses).toBe(SERIES_REHEARSAL_SEGMENTS * 2);
     await pause(20);
     expect(await blocks()).toMatchObject({ misses: SERIES_REHEARSAL_SEGMENTS * 2 });
     for (const row of [0, 5, segments * 2 - 1]) {

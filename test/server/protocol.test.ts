@@ -173,7 +173,7 @@ describe("refs", () => {
       expect(file.bytes).toEqual(Buffer.from(bytesOf(100 + n)));
     }
     expect((await served.store.check({ readData: true })).ok).toBe(true);
-  }, 240_000);
+  });
 });
 
 describe("files", () => {

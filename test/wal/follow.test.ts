@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -77,7 +77,8 @@ describe("following a log that another opening writes", () => {
       writer.trim(BigInt(index));
       await new Promise((resolve) => setImmediate(resolve));
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    // The segment that the follower has come to goes in the background.
+    await expect.poll(() => readdirSync(directory)).not.toContain("wal-000000000002.seg");
     writer.appendSync(record("last"));
     await writer.close();
     expect(() => follower.refresh()).toThrow(expect.objectContaining({ code: "ERR_NOT_FOUND" }));

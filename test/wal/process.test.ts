@@ -11,7 +11,8 @@ import { openLog } from "../../src/wal/open-log.ts";
 const SCRIPT = fileURLToPath(new URL("./fixtures/acknowledge.mjs", import.meta.url));
 const DIST = fileURLToPath(new URL("../../dist", import.meta.url));
 const STORE_ID = new Uint8Array(16).fill(7);
-const hasStrace = spawnSync("strace", ["-V"]).status === 0;
+/** It may be there and not be let trace. */
+const hasStrace = spawnSync("strace", ["-f", "-qq", "-y", "-o", "/dev/null", "true"]).status === 0;
 
 let root: string;
 let directory: string;
