@@ -76,7 +76,8 @@ try:
 except varve_client.VarveError as error:
     print("ticket", error.code, error.status)
 store.save_async("unseen", {"x": 2}, parent=9)
-time.sleep(1)
+while not store._unseen[-1][1].done():
+    time.sleep(0.01)
 try:
     store.save("unseen", {"x": 3})
 except varve_client.VarveError as error:
@@ -226,11 +227,32 @@ with varve_client.connect() as store:
   });
 
   it("is killed at any time and goes on to the same losses, bit for bit", async () => {
+    const flags = ["--steps", "40", "--ref"];
     const loop = (ref: string) =>
-      startPython(torch!, ["examples/pytorch_loop.py", "--ref", ref, "--steps", "40"], served.url);
+      startPython(torch!, ["examples/pytorch_loop.py", ...flags, ref], served.url);
+    // The same, but it never comes to its end: it is killed before step 36, or waits there until it is.
+    const endless = (ref: string) =>
+      startPython(
+        torch!,
+        [
+          "-c",
+          `
+import builtins, runpy, time
+said = builtins.print
+def say(*words, **how):
+    said(*words, **how)
+    if words[0] == 36: time.sleep(1e6)
+builtins.print = say
+runpy.run_path("examples/pytorch_loop.py", run_name="__main__")
+`,
+          ...flags,
+          ref,
+        ],
+        served.url,
+      );
     const whole = await loop("unbroken").ended;
     expect(whole.code, whole.err).toBe(0);
-    const broken = loop("broken");
+    const broken = endless("broken");
     while (broken.lines.length < 23) await new Promise((resolve) => setTimeout(resolve, 2));
     broken.process.kill("SIGKILL");
     await broken.ended;

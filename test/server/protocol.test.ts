@@ -224,7 +224,7 @@ describe("files", () => {
 
 describe("the watch", () => {
   it("tells of each new version, and goes on behind the last one it told of", async () => {
-    const events = async (headers: Record<string, string>, count: number) => {
+    const events = async (headers: Record<string, string>, count: number, onEvent = () => {}) => {
       const stop = new AbortController();
       const response = await fetch(`${served.url}/v1/watch?ref=watched`, { headers, signal: stop.signal });
       const found: { id: string; version: number }[] = [];
@@ -236,7 +236,9 @@ describe("the watch", () => {
         for (const block of whole) {
           const id = /^id: (.*)$/m.exec(block)?.[1];
           const data = /^data: (.*)$/m.exec(block)?.[1];
-          if (id !== undefined && data !== undefined) found.push({ id, version: JSON.parse(data).version });
+          if (id === undefined || data === undefined) continue;
+          found.push({ id, version: JSON.parse(data).version });
+          onEvent();
         }
         if (found.length >= count) break;
       }
@@ -245,8 +247,12 @@ describe("the watch", () => {
     };
     await saveBytes(served, "watched", bytesOf(51), { "if-none-match": "*" });
     await saveBytes(served, "watched", bytesOf(53), { "if-match": "*" });
-    const live = events({}, 2);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    let told = () => {};
+    const watching = new Promise<void>((resolve) => {
+      told = resolve;
+    });
+    const live = events({}, 2, told);
+    await watching;
     await saveBytes(served, "watched", bytesOf(55), { "if-match": "*" });
     const seen = await live;
     expect(seen.map(({ version }) => version)).toEqual([2, 3]);

@@ -58,13 +58,17 @@ describe.skipIf(runtime === undefined)("a served model", () => {
     await save(linearModel(1, 1));
     await using model = await serve();
     const swaps: number[] = [];
+    let runs = 0;
     let saving = true;
     const saver = (async () => {
-      for (let version = 2; version <= 12; version++) await save(linearModel(version, version));
+      for (let version = 2; version <= 12; version++) {
+        await save(linearModel(version, version));
+        const before = runs;
+        await until(() => runs > before + 1);
+      }
       saving = false;
     })();
     let last = 0;
-    let runs = 0;
     while (saving || last < 12) {
       const { version, outputs } = await model.run(inputs);
       const values = outputs["y"]!.data as Float32Array;
