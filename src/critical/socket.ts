@@ -190,12 +190,21 @@ export class EngineClient {
   /** Begins to wait for the next message, if one is owed. */
   #listen(): void {
     clearTimeout(this.#silence);
+    this.#silence = undefined;
     if (this.#waiting.size === 0) return;
     const { patienceMs = PATIENCE_MS } = this.#options;
     this.#silence = setTimeout(() => {
       send(this.#socket, { id: SIGN_OF_LIFE, verb: "sequences", args: {} });
-      this.#silence = setTimeout(() => this.#giveUp(), patienceMs);
+      this.#silence = setTimeout(() => this.#listenOnceMore(), patienceMs);
     }, patienceMs);
+  }
+
+  /** It may be this process that stood still: what has come meanwhile is read before the engine is given up. */
+  #listenOnceMore(): void {
+    const silence = this.#silence;
+    setImmediate(() => {
+      if (this.#silence === silence) this.#giveUp();
+    });
   }
 
   #giveUp(): void {
@@ -214,6 +223,7 @@ export class EngineClient {
 
   #fail(error: StoreError): void {
     clearTimeout(this.#silence);
+    this.#silence = undefined;
     for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();
   }

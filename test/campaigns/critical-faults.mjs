@@ -194,7 +194,8 @@ const noTmpfs =
 /** Waits for what an engine says; for much longer than any takes. */
 async function said(output, what) {
   const end = performance.now() + 300_000;
-  while (!what.test(output()) && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (!what.test(output()) && performance.now() < end)
+    await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
 await check("full tmpfs", noTmpfs, () =>

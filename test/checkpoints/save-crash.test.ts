@@ -26,7 +26,10 @@ describe("power fails while checkpoints are saved", () => {
           const at = `event ${state.events} (${state.inFlight?.kind ?? "between events"})`;
           expect(faults, at).toEqual([]);
         }
-        expect(states).toBeGreaterThan(operations);
+        // A sample of the events, of which chance may take few; what was said to be durable is always looked at.
+        const said = disk.trace.filter(({ kind }) => kind === "mark").length;
+        expect(said).toBeGreaterThan(0);
+        expect(states).toBeGreaterThanOrEqual(said);
       });
     });
   }

@@ -177,6 +177,30 @@ describe("an engine that was asked something", () => {
     expect(await client.call("migrate", {})).toEqual({ upgraded: 3 });
     client.close();
   });
+
+  it("is not given up by a process that stood still itself, if it has answered meanwhile", async () => {
+    let asked = () => {};
+    const request = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    const verbs = {
+      ...verbsOf(critical),
+      migrate: () => later({ upgraded: 3 }, 200),
+      sequences: () => {
+        asked();
+        return [];
+      },
+    };
+    await socket.close();
+    socket = new EngineSocket(new SimulatedDisk(), directory, verbs, () => {});
+    const client = await EngineClient.connect(directory, { patienceMs: 40 });
+    const answer = client.call("migrate", {});
+    // Its sign of life is on its way when this process stops for longer than its patience.
+    await request;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+    expect(await answer).toEqual({ upgraded: 3 });
+    client.close();
+  });
 });
 
 const later = <T>(value: T, ms: number) => new Promise<T>((resolve) => setTimeout(resolve, ms, value));

@@ -58,7 +58,8 @@ export async function explore(options: ExploreOptions): Promise<Explored> {
   options = { segmentBlocks: 4 + random.below(5), ...options };
   while (found.states < options.states) {
     found.lives++;
-    if (random.chance(0.25)) disk.inject(someFault(random));
+    if (found.lives % 8 === 1) disk.inject(certainFault(random));
+    else if (random.chance(0.25)) disk.inject(someFault(random));
     const crashed = await liveOrFail(disk, model, random, options, found);
     examine(disk, model, random, options, found);
     // The next life begins where the power failed, or on a new disk.
@@ -134,6 +135,11 @@ function someFault(random: Random): Fault {
     after: random.below(25),
     effect,
   };
+}
+
+/** An error on one of the first writes of a life: hardly any is so short that it does not meet it. */
+function certainFault(random: Random): Fault {
+  return { on: "write", path: "/store/critical/wal-0", after: random.below(4), effect: { kind: "EIO" } };
 }
 
 /** A life that an error of the disk may end; after one, nothing more may be acknowledged. */
