@@ -455,6 +455,8 @@ describe("packed blocks", () => {
           const values = Array.from({ length: count }, () =>
             next() % often === 0 ? reach[next() % reach.length]! : 7n + BigInt(next() % 32),
           );
+          // However rare they are.
+          values[next() % count] = reach[next() % reach.length]!;
           put(at.residual, values);
           exports.columnPlanBlock(at.residual, count, at.spare, at.counts);
           const least = view.getBigInt64(at.counts, true);
