@@ -114,7 +114,10 @@ describe("inspecting a log", () => {
     for (const text of ["one", "two", "three"]) writer.appendSync(record(text));
     await writer.close();
     const file = realDisk.open(join(directory, "wal-000000000001.seg"), { access: "write" });
-    file.writeSync(Uint8Array.of(0xff), 2 * 4096 + 50);
+    const byte = new Uint8Array(1);
+    file.readSync(byte, 2 * 4096 + 50);
+    byte[0]! ^= 0xff;
+    file.writeSync(byte, 2 * 4096 + 50);
     file.close();
     const found = inspectLog(realDisk, directory);
     expect(found.verdict).toMatchObject({ error: expect.stringContaining("ERR_STORE_CORRUPT") });
