@@ -56,12 +56,27 @@ const isForThreads = (name) => /\.job$|^src\/workers\/worker$|^src\/wal\/log-wor
  * takes, which reads their source for names first and loads them in pieces.
  */
 const REQUIRED = {
-  "@napi-rs/blake-hash": { names: ["blake3"], chunk: "disk", threadChunk: "copying" },
-  "@node-rs/crc32": { names: ["crc32c"], chunk: "disk", threadChunk: "copying" },
+  "@napi-rs/blake-hash": { names: ["blake3"], chunk: "disk", threadChunk: "copying", hugePages: true },
+  "@node-rs/crc32": { names: ["crc32c"], chunk: "disk", threadChunk: "copying", hugePages: true },
   lmdb: { names: ["open"], chunk: "chunks", threadChunk: "coding" },
   msgpackr: { names: ["Packr", "Unpackr"], chunk: "library" },
 };
 const REQUIRED_PREFIX = "required:";
+
+/**
+ * The allocator that some of them are built with (mimalloc) asks for huge pages unless it is told not to when it is loaded:
+ * each would take two megabytes for the few kilobytes it uses. The process's environment is left as it was.
+ */
+const WITHOUT_HUGE_PAGES = `function withoutHugePages(load) {
+  const option = "MIMALLOC_ALLOW_LARGE_OS_PAGES";
+  const before = process.env[option];
+  process.env[option] = before ?? "0";
+  try {
+    return load();
+  } finally {
+    if (before === undefined) delete process.env[option];
+  }
+}`;
 
 /** Static imports of a module that tsc has written. */
 function importsOf(path) {
@@ -117,8 +132,11 @@ function requirePackages() {
     load(id) {
       if (!id.startsWith(REQUIRED_PREFIX)) return undefined;
       const name = id.slice(REQUIRED_PREFIX.length);
+      const { names, hugePages } = REQUIRED[name];
+      const requiring = `createRequire(import.meta.url)("${name}")`;
       return `import { createRequire } from "node:module";
-        export const { ${REQUIRED[name].names.join(", ")} } = createRequire(import.meta.url)("${name}");`;
+        ${hugePages ? `${WITHOUT_HUGE_PAGES} const found = withoutHugePages(() => ${requiring});` : `const found = ${requiring};`}
+        export const { ${names.join(", ")} } = found;`;
     },
   };
 }

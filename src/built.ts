@@ -25,6 +25,12 @@ export function threadFlags(): { execArgv?: string[] } {
 }
 
 /**
+ * Heap limits for a worker thread that keeps little on its heap. Where a heap may grow to 2 GB, V8 maps its built-in functions
+ * once more, a megabyte a thread.
+ */
+export const THREAD_HEAP = { maxOldGenerationSizeMb: 1024 };
+
+/**
  * Where a worker thread finds a built module: threads have files of their own, with what their jobs use and nothing else.
  * A module from elsewhere stays where it is.
  */

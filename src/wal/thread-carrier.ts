@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { threadFile, threadFlags } from "../built.ts";
+import { THREAD_HEAP, threadFile, threadFlags } from "../built.ts";
 import type { Disk, DiskFile, DurableMethod } from "../disk/disk.ts";
 import { type ErrorRecord, fromErrorRecord, StoreError } from "../errors.ts";
 import type { CarriedWrite, WriteCarrier, WriteOutcome } from "./carrier.ts";
@@ -79,7 +79,8 @@ class ThreadCarrier implements WriteCarrier {
     const { directories, segmentBlocks, durable, buffers } = options;
     const data: LogWorkerData = { directories, segmentBlocks, durable, buffers, handover: memory };
     const script = options.script ?? new URL(threadFile(import.meta.url, "./log-worker.js"));
-    this.#worker = new Worker(script, { name: "varve-log", workerData: data, ...threadFlags() });
+    const limits = { resourceLimits: THREAD_HEAP };
+    this.#worker = new Worker(script, { name: "varve-log", workerData: data, ...limits, ...threadFlags() });
     this.#worker.on("error", (error) => this.#ended(error));
     this.#worker.on("exit", (code) => this.#ended(new Error(`the log worker ended with code ${code}`)));
     this.#worker.unref();

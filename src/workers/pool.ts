@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { threadFile, threadFlags } from "../built.ts";
+import { THREAD_HEAP, threadFile, threadFlags } from "../built.ts";
 import { fromErrorRecord, isStoreError, StoreError } from "../errors.ts";
 import { type Job, Moving } from "./job.ts";
 import type { Reply, Request } from "./worker.ts";
@@ -91,7 +91,7 @@ export function createWorkerPool(size: number): WorkerPool {
       name: "varve",
       ...threadFlags(),
       // Jobs keep next to nothing on the heap: a small nursery, so that two threads do not cost two large ones.
-      resourceLimits: { maxYoungGenerationSizeMb: NURSERY_MEGABYTES },
+      resourceLimits: { ...THREAD_HEAP, maxYoungGenerationSizeMb: NURSERY_MEGABYTES },
     });
     const slot: Slot = { worker, running: new Map() };
     worker.on("message", (reply: Reply) => {
