@@ -97,7 +97,7 @@ export class SaveQueue {
     return {
       sizeBytes: plan.sizeBytes,
       begin: () => {
-        capture = captures.begin(plan);
+        capture = captures.begin(plan, tail?.isOf(source) ? tail.kept : undefined);
         return capture;
       },
       file: async (before, onCaptured) => {

@@ -12,6 +12,8 @@ export interface CaptureParts {
   disk: Disk;
   staging: StagingPool;
   spools: SpoolFiles;
+  /** What the save before kept of the same tensors, if anything. */
+  before: KeptSpool | undefined;
 }
 
 /** Where a captured piece's bytes are: in shared memory, or in the spool. */
@@ -39,13 +41,13 @@ export class Capture {
   #ended = false;
 
   private constructor(parts: CaptureParts) {
-    const { plan, staging, spools } = parts;
+    const { plan, staging, spools, before } = parts;
     this.#parts = parts;
     this.#partCount = plan.piecesOfPart.length;
     this.fences = new Fences(plan.piecesOfPart, plan.pieces.length);
     this.#slots = staging.take(plan.pieces.length);
     const spooled = plan.pieces.length > this.#slots.length;
-    this.#spool = spooled ? spools.acquire() : undefined;
+    this.#spool = spooled ? spools.acquire(plan.sizeBytes, before) : undefined;
     this.spooledBytes = spooled ? plan.sizeBytes : 0;
     const locals = this.#copyLocals();
     const work = [this.#drain(), ...locals.map((piece) => this.#spoolLocal(piece))];
@@ -167,6 +169,9 @@ function keptSpool(
   const offsets = Float64Array.from(pieces, ({ offset }) => offset);
   return {
     sizeBytes,
-    rangeOf: (piece) => (placeOf(piece) === SPOOLED ? { path, offset: offsets[piece]! } : undefined),
+    isGone: false,
+    rangeOf(piece) {
+      return !this.isGone && placeOf(piece) === SPOOLED ? { path, offset: offsets[piece]! } : undefined;
+    },
   };
 }

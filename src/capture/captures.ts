@@ -117,10 +117,14 @@ export class Captures {
     this.#admit();
   }
 
-  /** Begins to capture what room was taken for. */
-  begin(plan: CapturePlan): Capture {
+  /**
+   * Begins to capture what room was taken for.
+   *
+   * @param before what the save before kept of the same tensors: the capture may have to take its place
+   */
+  begin(plan: CapturePlan, before?: KeptSpool): Capture {
     const { disk, pool } = this.#options;
-    const capture = Capture.begin({ plan, pool, disk, staging: this.#staging, spools: this.#spools });
+    const capture = Capture.begin({ plan, pool, disk, staging: this.#staging, spools: this.#spools, before });
     this.note(plan.sizeBytes);
     this.#counts.spooledBytes += capture.spooledBytes;
     return capture;
@@ -142,7 +146,9 @@ export class Captures {
     const { pool } = this.#options;
     if (pool.inline) return;
     try {
-      this.#spools.prepare(sizeBytes, (path, stop) => pool.runAside(warmSpoolJob, { path, sizeBytes, stop }));
+      this.#spools.prepare(sizeBytes, (path, warming) => {
+        return pool.runAside(warmSpoolJob, { path, sizeBytes, warming });
+      });
     } catch (error) {
       // The next capture tries again, and says what is wrong.
       if (!isStoreError(error)) throw error;

@@ -9,11 +9,14 @@ import type { Job } from "../workers/job.ts";
  */
 export const warmSpoolJob: Job = { url: import.meta.url, name: "warmSpool" };
 
+/** The job goes on; is told to end, which it does within a step; has found all. */
+export const WARMTH = { warming: 0, stop: 1, warm: 2 } as const;
+
 export interface WarmSpoolRequest {
   path: string;
   sizeBytes: number;
-  /** In shared memory: another number than 0 ends the job within a step. */
-  stop: Int32Array;
+  /** In shared memory: where the job is, see `WARMTH`. */
+  warming: Int32Array;
   /** Where the file is; given only to a job on the calling thread. */
   disk?: Disk;
 }
@@ -23,14 +26,15 @@ const STEP_BYTES = 1 << 20;
 
 /** Other jobs of the thread begin between two steps. */
 export async function warmSpool(request: WarmSpoolRequest): Promise<void> {
-  const { path, sizeBytes, stop } = request;
+  const { path, sizeBytes, warming } = request;
   const file = (request.disk ?? realDisk).open(path, { access: "read" });
   const step = new Uint8Array(STEP_BYTES);
   try {
-    for (let at = 0; at < sizeBytes && Atomics.load(stop, 0) === 0; at += STEP_BYTES) {
+    for (let at = 0; at < sizeBytes && Atomics.load(warming, 0) === WARMTH.warming; at += STEP_BYTES) {
       file.readSync(step, at);
       await turn();
     }
+    Atomics.compareExchange(warming, 0, WARMTH.warming, WARMTH.warm);
   } finally {
     file.close();
   }
