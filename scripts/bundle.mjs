@@ -64,17 +64,18 @@ const REQUIRED = {
 const REQUIRED_PREFIX = "required:";
 
 /**
- * The allocator that some of them are built with (mimalloc) asks for huge pages unless it is told not to when it is loaded:
- * each would take two megabytes for the few kilobytes it uses. The process's environment is left as it was.
+ * The allocator that some of them are built with (mimalloc) asks for huge pages unless it is told not to when it is loaded, in
+ * one way or the other by its version: each would take two megabytes for the few kilobytes it uses. The process's environment
+ * is left as it was.
  */
 const WITHOUT_HUGE_PAGES = `function withoutHugePages(load) {
-  const option = "MIMALLOC_ALLOW_LARGE_OS_PAGES";
-  const before = process.env[option];
-  process.env[option] = before ?? "0";
+  const { env } = process;
+  const options = ["MIMALLOC_ALLOW_LARGE_OS_PAGES", "MIMALLOC_ALLOW_THP"].filter((name) => !(name in env));
+  for (const name of options) env[name] = "0";
   try {
     return load();
   } finally {
-    if (before === undefined) delete process.env[option];
+    for (const name of options) delete env[name];
   }
 }`;
 

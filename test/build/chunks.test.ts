@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { threadFile as sourceThreadFile } from "../../src/built.ts";
 
@@ -86,6 +88,20 @@ describe("the built package", () => {
     const isNarrow = (path: string) => !/[\u0100-\uffff]/.test(readFileSync(join(dist, path), "utf8"));
     expect([...threads, ...chunks].filter((path) => !isNarrow(path))).toEqual([]);
   });
+
+  it.runIf(process.platform === "linux")(
+    "asks for no huge pages, and leaves the environment alone",
+    async () => {
+      const program = `const before = JSON.stringify(process.env);
+      await import(${JSON.stringify(pathToFileURL(join(dist, "index.js")).href)});
+      const { readFileSync } = await import("node:fs");
+      const asking = readFileSync("/proc/self/smaps", "utf8").match(/^VmFlags:.* hg\\b/gm) ?? [];
+      console.log(asking.length, JSON.stringify(process.env) === before);`;
+      const run = promisify(execFile);
+      const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", program]);
+      expect(stdout).toBe("0 true\n");
+    },
+  );
 
   it("reads a handful of files at its start, and none of what it may never need", () => {
     const library = filesOf("index.js");
