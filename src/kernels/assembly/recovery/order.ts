@@ -1,6 +1,6 @@
 // Puts rows in the keys' order again, after some were added behind those of the snapshot and some have gone.
 import { take } from "./memory";
-import { CAPACITY, COUNT, FLAGS, GONE, INDEX, INDEX_SIZE, KEY_AT, KEY_BYTES, REMOVED, ROW_BYTES, ROWS, SORTED } from "./rows";
+import { CAPACITY, COUNT, FLAGS, GONE, INDEX, INDEX_SIZE, KEY_AT, KEY_BYTES, REMOVED, ROW_BYTES, ROWS, SORTED, takeRows } from "./rows";
 
 /** A row to be sorted: the first bytes by which its key differs from the others, and its number. */
 const ITEM_BYTES: usize = 16;
@@ -151,7 +151,7 @@ function mergeRuns(source: usize, target: usize, from: u32, middle: u32, to: u32
 
 /** The snapshot's rows and the fresh ones, merged; the hash table gets the new numbers. Returns how many there are. */
 function merge(table: usize, items: usize, fresh: u32, sorted: u32, count: u32): u32 {
-  const target = take(<usize>(sorted + fresh) * ROW_BYTES);
+  const target = takeRows(sorted + fresh);
   const numbers = take(<usize>count << 2);
   let kept: u32 = 0;
   let next: u32 = 0;

@@ -1,4 +1,5 @@
 // Applies records to rows: docs/formats/critical.md and src/critical/record-format.ts say what is where.
+import { aheadHash, lookAhead } from "./ahead";
 import { take } from "./memory";
 import {
   EXPIRES,
@@ -56,6 +57,8 @@ let records: u32 = 0;
 let record: u32 = 0;
 /** LSN of the first record. */
 let firstLsn: u64 = 0;
+/** Up to this record the rows were looked for ahead. */
+let seen: u32 = 0;
 /** In the middle of a record: where to go on. */
 let resumeAt: usize = 0;
 let position: usize = 0;
@@ -80,6 +83,7 @@ export function beginReplay(at: usize, count: u32, lsn: f64, sequenceCount: u32)
   places = at;
   records = count;
   record = 0;
+  seen = 0;
   firstLsn = <u64>lsn;
   resumeAt = 0;
   beforeCount = 0;
@@ -138,6 +142,7 @@ export function replay(): i32 {
   const sliceEnd = record + SLICE_RECORDS;
   for (; record < records; record++) {
     if (record == sliceEnd) return MORE;
+    if (record >= seen) seen = lookAhead(places, record, records);
     const place = places + <usize>record * PLACE_BYTES;
     const start = <usize>load<f64>(place);
     end = <usize>load<f64>(place, 8);
@@ -183,7 +188,7 @@ function put(code: u32): void {
   skip(valueBytes);
   if (table == 0 || expiry >> 53 != 0 || version > 0xffff) failed = true;
   if (failed) return;
-  const row = rowOf(table, key, keyBytes, true);
+  const row = rowOf(table, key, keyBytes, aheadHash(record, key, keyBytes), true);
   if (load<u8>(row, FLAGS) == GONE) {
     setBefore(BEFORE_NOTHING);
     store<u32>(table, load<u32>(table, REMOVED) - 1, REMOVED);
@@ -204,7 +209,7 @@ function remove(): void {
   skip(keyBytes);
   if (table == 0) failed = true;
   if (failed) return;
-  const row = rowOf(table, key, keyBytes, false);
+  const row = rowOf(table, key, keyBytes, aheadHash(record, key, keyBytes), false);
   if (row == 0 || load<u8>(row, FLAGS) == GONE) {
     setBefore(BEFORE_NOTHING);
     return;

@@ -74,9 +74,14 @@ function addRow(table: usize): usize {
   return <usize>load<u32>(table, ROWS) + <usize>count * ROW_BYTES;
 }
 
+/** Room for rows, each in one line of the processor's cache. */
+export function takeRows(count: u32): usize {
+  return (take((<usize>count + 1) * ROW_BYTES) + ROW_BYTES - 1) & ~(ROW_BYTES - 1);
+}
+
 export function reserveRows(table: usize, capacity: u32): void {
   const count = load<u32>(table, COUNT);
-  const rows = take(<usize>capacity * ROW_BYTES);
+  const rows = takeRows(capacity);
   memory.copy(rows, load<u32>(table, ROWS), <usize>count * ROW_BYTES);
   store<u32>(table, <u32>rows, ROWS);
   store<u32>(table, capacity, CAPACITY);
@@ -192,23 +197,38 @@ export function indexRows(table: usize, from: u32, to: u32): void {
 }
 
 /**
- * FNV-1a, which mixes the end of a key badly; the finalizer of MurmurHash3 (Appleby, public domain) mends that.
- * src/critical/cold-rows.ts has the same.
+ * Four bytes at a time, with the finalizer of MurmurHash3 (Appleby, public domain). src/critical/cold-rows.ts has the
+ * same.
  */
-function hashOf(key: usize, sizeBytes: usize): u32 {
-  let hash: u32 = 0x811c9dc5;
-  for (let i: usize = 0; i < sizeBytes; i++) hash = (hash ^ <u32>load<u8>(key + i)) * 0x01000193;
+export function hashOf(key: usize, sizeBytes: usize): u32 {
+  let hash = <u32>sizeBytes;
+  const whole = key + (sizeBytes & ~3);
+  let at = key;
+  for (; at < whole; at += 4) hash = mixed(hash, load<u32>(at));
+  const end = key + sizeBytes;
+  if (at < end) {
+    let word: u32 = 0;
+    for (let shift: u32 = 0; at < end; at++, shift += 8) word |= <u32>load<u8>(at) << shift;
+    hash = mixed(hash, word);
+  }
   hash = (hash ^ (hash >> 16)) * 0x85ebca6b;
   hash = (hash ^ (hash >> 13)) * 0xc2b2ae35;
   return hash ^ (hash >> 16);
 }
 
+// @ts-ignore: decorator
+@inline
+function mixed(hash: u32, word: u32): u32 {
+  const product = (hash ^ word) * 0x9e3779b1;
+  return product ^ (product >> 15);
+}
+
 /** The address of a key's row, gone or not; a new one is gone until it is filled. 0: there is none, and none is made. */
-export function rowOf(table: usize, key: usize, keyBytes: usize, make: bool): usize {
+export function rowOf(table: usize, key: usize, keyBytes: usize, hash: u32, make: bool): usize {
   const mask = load<u32>(table, INDEX_SIZE) - 1;
   const index = <usize>load<u32>(table, INDEX);
   const rows = <usize>load<u32>(table, ROWS) - ROW_BYTES;
-  let place = hashOf(key, keyBytes) & mask;
+  let place = hash & mask;
   for (;;) {
     const number = load<u32>(index + (<usize>place << 2));
     if (number == 0) break;
