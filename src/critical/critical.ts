@@ -23,6 +23,7 @@ import { Reserve } from "./reserve.ts";
 import { type MapOptions, MapSchema } from "./schema.ts";
 import type { SequenceOptions } from "./sequence.ts";
 import { CriticalSequence } from "./sequence-handle.ts";
+import { SnapshotAhead } from "./snapshot-ahead.ts";
 import { Snapshots } from "./snapshots.ts";
 import { EngineSocket } from "./socket.ts";
 import { State } from "./state.ts";
@@ -61,7 +62,7 @@ export class Critical {
   #mustLoad = false;
   #closed = false;
 
-  private constructor(options: CriticalOptions, journal: Journal | undefined, kernel: RecoveryKernel) {
+  private constructor(options: CriticalOptions, journal: Journal | undefined, ahead: SnapshotAhead) {
     this.#options = options;
     this.readOnly = options.readOnly === true;
     this.#clock = options.clock ?? createClock();
@@ -70,14 +71,14 @@ export class Critical {
     this.#history = new History(place, options.history);
     this.#trail = new Trail(this.#history, this.#state);
     if (journal === undefined) {
-      this.#recovery = this.#loadForReading(kernel);
+      this.#recovery = this.#loadForReading(ahead.kernel);
       showFence(this.#state, options);
       return;
     }
     const { disk, directory } = options;
     this.#journal = journal;
     disk.makeDirectory(directory);
-    const recovered = this.#load(journal, kernel);
+    const recovered = this.#load(journal, ahead);
     this.#recovery = recovered.stats;
     const committer = new Committer(this.#state, journal, this.#clock, this.#followers);
     this.#committer = committer;
@@ -112,17 +113,18 @@ export class Critical {
    *   later varve
    */
   static open(options: CriticalOptions): Critical {
-    const kernel = new RecoveryKernel();
-    if (options.readOnly === true) return new Critical(options, undefined, kernel);
+    const ahead = new SnapshotAhead(new RecoveryKernel(), options);
+    if (options.readOnly === true) return new Critical(options, undefined, ahead);
     let critical: Critical | undefined;
     const onWarning = (warning: StoreError) => {
       const isFull = warning.code === "ERR_DISK_FULL";
       options.onWarning?.(isFull ? DISK_FULL : warning.message, warning);
       if (isFull) critical?.makeRoom();
     };
-    const journal = options.journal ?? openLog({ ...options.log, ...logPlace(options), kernel, onWarning });
+    const log = { ...options.log, ...logPlace(options), kernel: ahead.kernel, onWarning };
+    const journal = options.journal ?? openLog({ ...log, onLocked: () => ahead.begin() });
     try {
-      critical = new Critical(options, journal, kernel);
+      critical = new Critical(options, journal, ahead);
       return critical;
     } catch (error) {
       // The lock goes with it. Why the opening failed says more than what closing may add.
@@ -195,10 +197,10 @@ export class Critical {
     return this.lsn;
   }
 
-  #load(journal: Journal, kernel: RecoveryKernel) {
+  #load(journal: Journal, ahead: SnapshotAhead) {
     const { disk, directory } = this.#options;
     const startMs = performance.now();
-    const found = loadSnapshot(disk, directory, this.#state, () => new KernelState(kernel));
+    const found = loadSnapshot(disk, directory, this.#state, () => new KernelState(ahead.kernel), ahead);
     const snapshotLsn = this.#state.lsn;
     const loadedMs = performance.now();
     const problem = this.#history.open(found.history, snapshotLsn, !this.readOnly);

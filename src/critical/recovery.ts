@@ -6,6 +6,7 @@ import type { History } from "./history.ts";
 import { copyRecords, KernelReplay, placesOf } from "./kernel-replay.ts";
 import type { KernelState } from "./kernel-state.ts";
 import { type RecordPlace, readRecord } from "./record-reader.ts";
+import type { SnapshotAhead } from "./snapshot-ahead.ts";
 import { SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
 import { readSnapshot, readSnapshotHeader } from "./snapshot-reader.ts";
 import type { HistoryPosition } from "./snapshot-writer.ts";
@@ -24,6 +25,8 @@ export interface Recovered {
   damaged: string[];
   /** Entries of the snapshot, which are not the state's yet. */
   entries: KernelState;
+  /** Resolves when no thread reads a slot any more: none is written before. */
+  slotsRead: Promise<void> | undefined;
 }
 
 /** The newest whole snapshot in the directory, loaded into an empty `state`. */
@@ -32,6 +35,7 @@ export function loadSnapshot(
   directory: string,
   state: State,
   newEntries: () => KernelState,
+  ahead?: SnapshotAhead,
 ): Recovered {
   const found = SLOT_NAMES.map((name, slot) => ({
     path: `${directory}/${name}`,
@@ -42,18 +46,20 @@ export function loadSnapshot(
   whole.sort((a, b) => b.header!.number - a.header!.number);
   const lastNumber = whole[0]?.header?.number ?? 0;
   const damaged: string[] = [];
+  const slotsRead = ahead?.ended;
   for (const { path, slot, header } of whole) {
     try {
       const entries = newEntries();
-      const history = readSnapshot(disk, path, state, entries);
-      return { snapshot: header, slot, lastNumber, history, damaged, entries };
+      const history = readSnapshot(disk, path, state, entries, ahead?.take(path, header!.number));
+      return { snapshot: header, slot, lastNumber, history, damaged, entries, slotsRead };
     } catch (error) {
       if (!isStoreError(error, "ERR_STORE_CORRUPT")) throw error;
       damaged.push(path);
       state.reset();
     }
   }
-  return { snapshot: undefined, slot: 1, lastNumber, history: undefined, damaged, entries: newEntries() };
+  const entries = newEntries();
+  return { snapshot: undefined, slot: 1, lastNumber, history: undefined, damaged, entries, slotsRead };
 }
 
 /**

@@ -1,14 +1,14 @@
-import { crc32c } from "@node-rs/crc32";
 import type { Disk } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
+import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { SNAPSHOT_BYTES_MAX } from "../limits.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { KernelState } from "./kernel-state.ts";
 import { FENCE_KINDS } from "./record-format.ts";
+import { awaitChunks, type CheckedSnapshot, ChunkCheck, type SnapshotPlace } from "./snapshot-chunks.ts";
 import {
   CHUNK_CATALOG,
   CHUNK_ENTRIES,
-  CHUNK_HEADER_BYTES,
   CHUNK_HISTORY,
   CHUNK_IDEMPOTENCY,
   decodeHeader,
@@ -43,9 +43,10 @@ export function readSnapshotHeader(disk: Disk, path: string): SnapshotHeader | u
 }
 
 /**
- * Fills an empty `state` from a slot, checking every chunk before it is used. Entries go to the kernel's memory, and
+ * Fills an empty `state` from a slot, checking every chunk before any is used. Entries go to the kernel's memory, and
  * the file's bytes stay there.
  *
+ * @param begun where another thread is reading the slot to, if one is.
  * @throws ERR_STORE_CORRUPT naming the byte; `state` is then half filled and must be reset
  */
 export function readSnapshot(
@@ -53,100 +54,86 @@ export function readSnapshot(
   path: string,
   state: State,
   entries: KernelState,
+  begun?: SnapshotPlace,
 ): HistoryPosition | undefined {
-  const file = disk.open(path, { access: "read" });
-  let buffer: Buffer;
-  let at: number;
-  try {
-    const page = Buffer.alloc(HEADER_BYTES);
-    file.readSync(page, 0);
-    const bodyBytes = decodeHeader(page)?.bodyBytes;
-    if (bodyBytes === undefined) throw damaged(path, 0, "its header is not whole");
-    if (HEADER_BYTES + bodyBytes > SNAPSHOT_BYTES_MAX) throw tooLarge(HEADER_BYTES + bodyBytes);
-    const sizeBytes = Math.min(file.sizeBytes(), HEADER_BYTES + bodyBytes);
-    at = entries.kernel.take(sizeBytes);
-    buffer = entries.kernel.memory.subarray(at, at + sizeBytes);
-    if (file.readSync(buffer, 0) !== buffer.byteLength) throw damaged(path, 0, "it is shorter than it was");
-  } finally {
-    file.close();
-  }
-  const header = decodeHeader(buffer);
+  const header = readSnapshotHeader(disk, path);
   if (header === undefined) throw damaged(path, 0, "its header is not whole");
-  if (HEADER_BYTES + header.bodyBytes > buffer.byteLength) throw damaged(path, 0, "it ends early");
-  const load = new SnapshotLoad(state, path, { at, sizeBytes: buffer.byteLength }, header, entries);
+  if (HEADER_BYTES + header.bodyBytes > SNAPSHOT_BYTES_MAX) throw tooLarge(HEADER_BYTES + header.bodyBytes);
+  const { kernel } = entries;
+  const chunks = (begun && awaitChunks(kernel, header, begun)) ?? readChunks(disk, path, header, kernel);
+  const load = new SnapshotLoad(state, path, chunks, entries);
   load.run();
   state.lsn = header.lsn;
   state.timeUs = header.timeUs;
   return load.history;
 }
 
+/** @throws ERR_STORE_CORRUPT naming the byte */
+function readChunks(
+  disk: Disk,
+  path: string,
+  header: SnapshotHeader,
+  kernel: RecoveryKernel,
+): CheckedSnapshot {
+  const sizeBytes = HEADER_BYTES + header.bodyBytes;
+  const file = disk.open(path, { access: "read" });
+  let at: number;
+  try {
+    if (file.sizeBytes() < sizeBytes) throw damaged(path, 0, "it ends early");
+    at = kernel.take(sizeBytes);
+    const body = kernel.memory.subarray(at + HEADER_BYTES, at + sizeBytes);
+    if (file.readSync(body, HEADER_BYTES) !== body.byteLength) {
+      throw damaged(path, 0, "it is shorter than it was");
+    }
+  } finally {
+    file.close();
+  }
+  const check = new ChunkCheck(kernel, header, at);
+  const fault = check.run();
+  if (fault !== undefined) throw damaged(path, check.position, fault);
+  return check.checked();
+}
+
 class SnapshotLoad {
   history: HistoryPosition | undefined;
   readonly #state: State;
   readonly #path: string;
-  /** Where the file's bytes lie in the kernel's memory. */
-  readonly #at: number;
-  readonly #sizeBytes: number;
-  readonly #header: SnapshotHeader;
+  readonly #chunks: CheckedSnapshot;
   readonly #in: ByteReader;
   readonly #entries: KernelState;
 
-  constructor(
-    state: State,
-    path: string,
-    file: { at: number; sizeBytes: number },
-    header: SnapshotHeader,
-    entries: KernelState,
-  ) {
+  constructor(state: State, path: string, chunks: CheckedSnapshot, entries: KernelState) {
     this.#state = state;
     this.#entries = entries;
-    this.#at = file.at;
-    this.#sizeBytes = file.sizeBytes;
     this.#path = path;
-    this.#header = header;
+    this.#chunks = chunks;
     this.#in = new ByteReader(`snapshot ${path}`, this.#bytes());
   }
 
   /** The file's bytes: the kernel's memory moves when rows are added. */
   #bytes(): Buffer {
-    return this.#entries.kernel.memory.subarray(this.#at, this.#at + this.#sizeBytes);
+    const { at, sizeBytes } = this.#chunks;
+    return this.#entries.kernel.memory.subarray(at, at + sizeBytes);
   }
 
   run(): void {
-    const { chunks, number, chunksCrc, bodyBytes } = this.#header;
-    const { kernel } = this.#entries;
-    const end = HEADER_BYTES + bodyBytes;
-    // One behind the other, they have the checksum that a chain over them has.
-    const crcs = Buffer.allocUnsafeSlow(chunks * 4);
-    /** Beginnings and ends of chunks of entries: how many rows there are must be known before they are made. */
+    const { at, bounds } = this.#chunks;
+    const { exports } = this.#entries.kernel;
+    /** Chunks of entries: how many rows there are must be known before they are made. */
     const runs: number[] = [];
-    let position = HEADER_BYTES;
-    let buffer = this.#bytes();
-    for (let chunk = 0; chunk < chunks; chunk++) {
-      if (end - position < CHUNK_HEADER_BYTES) throw damaged(this.#path, position, "it ends early");
-      const length = buffer.readUInt32LE(position);
-      const start = position + CHUNK_HEADER_BYTES;
-      if (length > end - start) throw damaged(this.#path, position, "a chunk is too long");
-      const crc = crc32c(buffer.subarray(start, start + length), number);
-      if (crc !== buffer.readUInt32LE(position + 4)) {
-        throw damaged(this.#path, position, "a chunk's checksum fails");
-      }
-      crcs.writeUInt32LE(crc, chunk * 4);
-      position = start + length;
-      if (kernel.exports.countRows(this.#at + start, this.#at + position) !== 0) {
-        runs.push(start, position);
+    for (let chunk = 0; chunk < bounds.length; chunk += 2) {
+      const [start, end] = [bounds[chunk]!, bounds[chunk + 1]!];
+      if (exports.countRows(at + start, at + end) !== 0) {
+        runs.push(start, end);
         continue;
       }
-      this.#in.reuse(buffer, start, position);
+      this.#in.reuse(this.#bytes(), start, end);
       this.#chunk();
       if (this.#in.position !== this.#in.end) throw this.#in.corrupt("bytes after the chunk's end");
-      buffer = this.#bytes();
     }
-    if (crc32c(crcs, 0) !== chunksCrc || position !== end)
-      throw damaged(this.#path, position, "its chunks do not add up");
-    for (let at = 0; at < runs.length; at += 2) {
-      if (kernel.exports.loadRows(this.#at + runs[at]!, this.#at + runs[at + 1]!) !== 0) continue;
-      throw damaged(this.#path, runs[at]!, "a chunk of entries makes no sense");
+    for (let run = 0; run < runs.length; run += 2) {
+      if (exports.loadRows(at + runs[run]!, at + runs[run + 1]!) !== 0) continue;
+      throw damaged(this.#path, runs[run]!, "a chunk of entries makes no sense");
     }
   }
 

@@ -140,7 +140,9 @@ export class Snapshots {
   async #take(): Promise<SnapshotHeader> {
     // In a turn of its own: the commit that made it due returns first.
     await new Promise<void>((resolve) => setImmediate(resolve));
-    const { disk, directory, state, journal, history, reserve, committer, onWarning } = this.#parts;
+    const { disk, directory, state, journal, history, reserve, committer, recovered, onWarning } =
+      this.#parts;
+    await recovered.slotsRead;
     const startMs = performance.now();
     const slot = this.#newest === undefined ? 0 : this.#slot === 0 ? 1 : 0;
     await warmUp(state);
@@ -224,6 +226,7 @@ export class Snapshots {
   async close(): Promise<void> {
     this.#abort.abort();
     await this.#running?.catch(() => {});
+    await this.#parts.recovered.slotsRead;
   }
 }
 

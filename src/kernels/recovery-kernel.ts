@@ -22,6 +22,7 @@ export interface RecoveryExports {
   blockChecksums(): number;
   seedBlocks(at: number, count: number): number;
   followBlocks(at: number, count: number): number;
+  passBlocks(at: number, count: number, sequence: number): number;
   keepBlocks(at: number, count: number, to: number): number;
   keptBytes(block: number): number;
   beginRecords(lsn: number, count: number): number;

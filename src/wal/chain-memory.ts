@@ -61,6 +61,19 @@ export class ChainMemory implements BlockReader {
     return sequence < first ? 0 : first + count - sequence;
   }
 
+  /** From one block on, the first before `end` that needs to be looked at: not blank, and not plainly of another place. */
+  pass(sequence: number, end: number): number {
+    for (let next = sequence; next < end; ) {
+      const block = this.block(next);
+      if (block === undefined) return next;
+      const count = Math.min(end - next, this.readyFrom(next));
+      const passed = this.kernel.exports.passBlocks(block.byteOffset, count, next);
+      next += passed;
+      if (passed < count || next === end) return next;
+    }
+    return sequence;
+  }
+
   #read(sequence: number): boolean {
     const left = this.#segmentBlocks - (sequence % this.#segmentBlocks);
     const count = Math.min(left, PIECE_BLOCKS);

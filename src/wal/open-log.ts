@@ -33,6 +33,7 @@ export function openLog(options: LogOptions): WriteAheadLog {
   const copies: Segments[] = [];
   try {
     lockAll(disk, directories, locks);
+    options.onLocked?.();
     const startedUs = performance.now() * 1000;
     const kernel = options.kernel ?? new RecoveryKernel();
     const recovery = recover({ disk, directories, storeId, segmentBlocks, kernel });

@@ -23,6 +23,8 @@ export interface LogOptions {
   createCarrier?: (options: ThreadCarrierOptions) => WriteCarrier;
   /** Where recovery reads the log; whoever replays it finds the records there (`Journal.place`). */
   kernel?: RecoveryKernel;
+  /** Called when the log is locked and nothing of it was read. */
+  onLocked?: () => void;
   /** Told of what does not stop the log: a mirror that was dropped, space that could not be reserved. */
   onWarning?: (warning: StoreError) => void;
 }

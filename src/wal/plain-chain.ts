@@ -74,11 +74,11 @@ export class PlainChain {
     const likely = exports.seedBlocks(at, count);
     const lengths = this.#kernel.words(exports.blockLengths(), likely);
     const computed = this.#kernel.words(exports.blockChecksums(), likely);
-    const { memory } = this.#kernel;
+    const { buffer } = this.#kernel.memory;
     for (let index = 0; index < likely; index++) {
       if (lengths[index] === 0) continue;
-      const start = at + index * BLOCK_BYTES;
-      computed[index] = crc32c(memory.subarray(start, start + lengths[index]!));
+      // Made so, a view costs a third of what a Buffer does in code that runs for the first time.
+      computed[index] = crc32c(new Uint8Array(buffer, at + index * BLOCK_BYTES, lengths[index]!));
     }
     return exports.followBlocks(at, likely);
   }

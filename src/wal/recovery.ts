@@ -251,7 +251,10 @@ class Walk {
         const first = ordinal * this.#segmentBlocks;
         if (first + this.#segmentBlocks <= bad) continue;
         if (first > bad && !this.#isWorthReading(copy, first)) continue;
-        for (let sequence = Math.max(bad, first); sequence < first + this.#segmentBlocks; sequence++) {
+        const end = first + this.#segmentBlocks;
+        for (let sequence = Math.max(bad, first); sequence < end; sequence++) {
+          if (this.#memory !== undefined) sequence = this.#memory.pass(sequence, end);
+          if (sequence === end) break;
           this.#weigh(copy, sequence, bad, later);
           if (later.proof !== undefined) return later;
         }

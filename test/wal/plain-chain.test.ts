@@ -187,6 +187,39 @@ describe(`the chain as the kernel follows it (VARVE_SEED=${seed})`, () => {
   });
 });
 
+describe("blocks behind the log's end", () => {
+  it("are passed over only when they are blank or of another place", async () => {
+    const random = new Random(seed);
+    const passed = { empty: 0, stale: 0, not: 0 };
+    for (let round = 0; round < 30; round++) {
+      const disk = await randomLog(random);
+      const kernel = new RecoveryKernel();
+      const at = kernel.take(BLOCK_BYTES);
+      for (const ordinal of listSegments(disk, DIRECTORY)) {
+        const file = disk.open(`${DIRECTORY}/${segmentName(ordinal)}`, { access: "read" });
+        for (let index = 0; index < SEGMENT_BLOCKS; index++) {
+          const block = kernel.memory.subarray(at, at + BLOCK_BYTES);
+          file.readSync(block, index * BLOCK_BYTES);
+          if (random.below(3) === 0) block[random.below(BLOCK_BYTES)]! ^= 1 << random.below(8);
+          const before = Buffer.from(block);
+          const sequence = ordinal * SEGMENT_BLOCKS + index;
+          const { fault } = decodeBlock(before, sequence, STORE_ID);
+          const isPassed = kernel.exports.passBlocks(at, 1, sequence) === 1;
+          expect(kernel.memory.subarray(at, at + BLOCK_BYTES).equals(before)).toBe(true);
+          if (!isPassed) {
+            passed.not++;
+            // Long ones are left to the caller.
+            expect(fault === "empty" || (fault === "stale" && before.readUInt16LE(82) <= 900)).toBe(false);
+          } else passed[fault as "empty" | "stale"]++;
+        }
+        file.close();
+      }
+    }
+    expect(Object.keys(passed)).toEqual(["empty", "stale", "not"]);
+    for (const times of Object.values(passed)) expect(times).toBeGreaterThan(10);
+  });
+});
+
 describe("kernels of one thread after another", () => {
   it("weigh what they take, so that those nobody refers to any more are collected", () => {
     const kernels = [new RecoveryKernel(), new RecoveryKernel()];

@@ -73,6 +73,27 @@ export function seedBlocks(at: usize, count: i32): i32 {
   return i;
 }
 
+/**
+ * How many of the next blocks cannot belong where they are: blank ones, and short ones that are whole but of another
+ * place. Behind the log's end these are what a new or a recycled segment consists of. The first one is of `sequence`'s place.
+ */
+export function passBlocks(at: usize, count: i32, sequence: f64): i32 {
+  for (let i = 0; i < count; i++, at += BLOCK_BYTES) {
+    if (load<u64>(at) == 0 ? !isBlank(at, at + BLOCK_BYTES) : !isStale(at, <u64>sequence + <u64>i)) return i;
+  }
+  return count;
+}
+
+function isStale(at: usize, sequence: u64): bool {
+  const used = HEADER_BYTES + <u32>load<u16>(at, 82);
+  if (load<u64>(at) != MAGIC || used > SHORT_BYTES || load<u64>(at, 40) == sequence) return false;
+  const checksum = load<u32>(at, 12);
+  store<u32>(at, seedOf(load<u32>(at, 32), load<u64>(at, 40)), 12);
+  const computed = checksumOf(at, used);
+  store<u32>(at, checksum, 12);
+  return computed == checksum;
+}
+
 function seedOf(epoch: u32, sequence: u64): u32 {
   return (epoch * 0x9e3779b1) ^ (<u32>sequence * 0x85ebca77) ^ <u32>(sequence >> 32);
 }

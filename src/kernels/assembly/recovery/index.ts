@@ -12,6 +12,7 @@ export {
   followBlocks,
   keepBlocks,
   keptBytes,
+  passBlocks,
   seedBlocks,
 } from "./chain";
 export { beginRecords, placeAt, placeRecords, recordCount } from "./records";

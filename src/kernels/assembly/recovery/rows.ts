@@ -223,6 +223,13 @@ function mixed(hash: u32, word: u32): u32 {
   return product ^ (product >> 15);
 }
 
+function isSame(a: usize, b: usize, sizeBytes: usize): bool {
+  const end = a + sizeBytes;
+  for (; a + 8 <= end; a += 8, b += 8) if (load<u64>(a) != load<u64>(b)) return false;
+  for (; a < end; a++, b++) if (load<u8>(a) != load<u8>(b)) return false;
+  return true;
+}
+
 /** The address of a key's row, gone or not; a new one is gone until it is filled. 0: there is none, and none is made. */
 export function rowOf(table: usize, key: usize, keyBytes: usize, hash: u32, make: bool): usize {
   const mask = load<u32>(table, INDEX_SIZE) - 1;
@@ -233,7 +240,7 @@ export function rowOf(table: usize, key: usize, keyBytes: usize, hash: u32, make
     const number = load<u32>(index + (<usize>place << 2));
     if (number == 0) break;
     const row = rows + <usize>number * ROW_BYTES;
-    if (<usize>load<u16>(row, KEY_BYTES) == keyBytes && memory.compare(load<u32>(row, KEY_AT), key, keyBytes) == 0) {
+    if (<usize>load<u16>(row, KEY_BYTES) == keyBytes && isSame(load<u32>(row, KEY_AT), key, keyBytes)) {
       return row;
     }
     place = (place + 1) & mask;
