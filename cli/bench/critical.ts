@@ -62,7 +62,7 @@ export async function benchCritical(options: CriticalBenchOptions): Promise<Crit
     const solo = await step("single commits", () => soloCommits(place, quick ? 3 : 20));
     const alone = await step("commits by themselves", () => commitsAlone(place, quick ? 3 : 12));
     const inMemory = await step("the same in memory", () => commitsInMemory(quick));
-    const grouped = await step("grouped commits", () => groupedCommits(place, quick ? 10_000 : 50_000));
+    const grouped = await step("grouped commits", () => groupedCommits(place, quick ? 10_000 : 200_000));
     await step("filling a store", () => prepareOpening(place));
     const opening = await step("openings", () => openings(place, quick ? 3 : 9));
     const snapshot = await step("a snapshot", () => snapshotting(place));

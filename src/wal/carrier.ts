@@ -54,13 +54,19 @@ export interface CarriedWrite {
   records: number;
 }
 
-/** Takes one write at a time to the disk, off the caller's thread. */
+/** Told how a write went. */
+export type OnCarried = (outcome: WriteOutcome) => void;
+
+/**
+ * Takes writes to the disk off the caller's thread, in their order. Two may be with it: the second is begun once the
+ * first is durable, and never if that failed.
+ */
 export interface WriteCarrier {
-  /** Begins a write; `done` is called on the caller's thread when it has ended, unless `finish` ended it first. */
-  start(write: CarriedWrite, done: (outcome: WriteOutcome) => void): void;
+  /** Takes a write; `done` is called on the caller's thread when it has ended, unless `finish` ended it first. */
+  start(write: CarriedWrite, done: OnCarried): void;
   /**
-   * Ends the write on its way, waiting as long as that takes. `taken-back`: it had not begun and never will, so
-   * the caller writes it.
+   * Ends the oldest write, waiting as long as that takes. `taken-back`: it had not begun and never will, so the caller
+   * writes it, and then ends the one behind it too before it starts another.
    */
   finish(): WriteOutcome | "taken-back";
   /** The log goes on without its mirror. */
@@ -69,22 +75,26 @@ export interface WriteCarrier {
 }
 
 /**
- * A carrier without a thread: the write happens in a later turn of the event loop. For disks that live in this
+ * A carrier without a thread: each write happens in a later turn of the event loop. For disks that live in this
  * thread's memory.
  */
 export function createInlineCarrier(copies: () => readonly Segments[]): WriteCarrier {
-  let waiting: { write: CarriedWrite; done: (outcome: WriteOutcome) => void } | undefined;
+  const waiting: { write: CarriedWrite; done: OnCarried }[] = [];
+  let failed: WriteOutcome | undefined;
   return {
     start(write, done) {
-      waiting = { write, done };
+      const begun = { write, done };
+      waiting.push(begun);
       setImmediate(() => {
-        if (waiting?.write !== write) return;
-        waiting = undefined;
-        done(writeToAll(copies(), write.sequence, write.bytes));
+        if (waiting[0] !== begun) return;
+        waiting.shift();
+        const outcome = failed ?? writeToAll(copies(), write.sequence, write.bytes);
+        if (outcome.failed !== undefined) failed = outcome;
+        done(outcome);
       });
     },
     finish() {
-      waiting = undefined;
+      waiting.shift();
       return "taken-back";
     },
     dropMirror() {},

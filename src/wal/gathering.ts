@@ -27,19 +27,25 @@ interface Queued {
   waiter: Waiter;
 }
 
+/** One is filled while two are on their way to the disk. */
+const BUFFERS = 3;
+
 /**
- * Gathers records for the next write while the one before is on its way: two buffers that change places, and a
- * bounded queue behind them.
+ * Gathers records for the next write while those before are on their way: buffers that change places, and a bounded
+ * queue behind them.
  */
 export class Gathering {
   readonly groups: readonly Group[];
   #pending: Group;
+  /** Which of the groups that is. */
+  #buffer = 0;
   #waiters: (Waiter | undefined)[] = [];
   #queue: Queued[] = [];
   #queueBytes = 0;
 
   constructor(blocks: number, storeId: Uint8Array) {
-    this.groups = [0, 1].map(() => new Group(allocatePages(blocks * BLOCK_BYTES, { shared: true }), storeId));
+    const memory = () => allocatePages(blocks * BLOCK_BYTES, { shared: true });
+    this.groups = Array.from({ length: BUFFERS }, () => new Group(memory(), storeId));
     this.#pending = this.groups[0]!;
   }
 
@@ -84,18 +90,19 @@ export class Gathering {
   }
 
   /**
-   * Seals the gathered records into blocks of the chain, ready to be written, and begins the next write. The other
-   * buffer must be free: one write at a time is on its way.
+   * Seals the gathered records into blocks of the chain, ready to be written, and begins the next write. Its buffer
+   * must be free: two writes at a time are on their way, this one included, and they end in their order.
    */
   take(chain: Chain, kind: BlockKind = "data"): GatheredWrite {
     const group = this.#pending;
-    const buffer = group === this.groups[0] ? 0 : 1;
+    const buffer = this.#buffer;
     const { nextSequence: sequence, nextLsn: firstLsn, logStart } = chain;
     const records = group.records;
     const bytes = group.seal(chain, kind);
     const waiters = this.#waiters;
     if (waiters.length > 0) this.#waiters = [];
-    this.#pending = this.groups[1 - buffer]!;
+    this.#buffer = (buffer + 1) % BUFFERS;
+    this.#pending = this.groups[this.#buffer]!;
     this.#pending.reset();
     if (this.#queue.length > 0) this.#refill();
     return {

@@ -1,7 +1,6 @@
 import { invariant } from "../assert.ts";
 import type { DiskFile } from "../disk/disk.ts";
 import { StoreError } from "../errors.ts";
-import { LatencyHistogram } from "../histogram.ts";
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { WAL_RECORD_BYTES_MAX } from "../limits.ts";
 import { createInlineCarrier, type WriteCarrier, type WriteOutcome, writeToAll } from "./carrier.ts";
@@ -31,11 +30,14 @@ import { placeRecords, type RecordPlaces, type RecoveredLog } from "./record-pla
 import { SegmentKeeper } from "./segment-keeper.ts";
 import type { Segments } from "./segments.ts";
 import { createThreadCarrier } from "./thread-carrier.ts";
+import { WriteCounts } from "./write-counts.ts";
 import { blocksFor, type Chain } from "./writer.ts";
 
 const SEAL_AFTER_MS = 1000;
 /** A write of so many records or more is followed by two halves: of fewer, the wakings cost more than is hidden. */
 const SPLIT_RECORDS_MIN = 48;
+/** So many records are handed on behind the write on its way; fewer wait for more until that has ended. */
+const BEHIND_RECORDS_MIN = 16;
 
 /** What `openLog` has made ready. */
 export interface LogParts {
@@ -51,9 +53,9 @@ export interface LogParts {
 }
 
 /**
- * The journal on a local disk. One write is on its way at a time: `appendSync` writes on the caller's thread when
- * none is, else it ends that one first; `append` gathers records meanwhile and hands them on together to the log
- * worker.
+ * The journal on a local disk. `appendSync` writes on the caller's thread, after it has ended the writes on their way, if
+ * there are any; `append` gathers records and hands them on together to the log worker, which may have one write on its
+ * way and one behind it, to begin when the first is durable.
  *
  * After a write or sync failed nothing is acknowledged any more: every call ends in `ERR_POISONED` until the log is
  * opened again.
@@ -71,7 +73,8 @@ export class WriteAheadLog implements Journal {
   /** For the first placing, which is what replays the log. */
   #recovered: RecoveredLog | undefined;
   #durableLsn: number;
-  #inFlight: GatheredWrite | undefined;
+  /** The writes on their way, oldest first. */
+  readonly #inFlight: GatheredWrite[] = [];
   #carrier: WriteCarrier | undefined;
   #isFlushScheduled = false;
   /** So many gathered records do not wait for those that are still to come in this turn. */
@@ -80,10 +83,7 @@ export class WriteAheadLog implements Journal {
   #isClosed = false;
   #isSealed = true;
   #sealTimer: NodeJS.Timeout | undefined;
-  #lastWriteMs = 0;
-  readonly #writeUs = new LatencyHistogram();
-  readonly #groupRecords = new LatencyHistogram();
-  readonly #counts = { writes: 0, records: 0, sealBlocks: 0, deviceBytes: 0, groupRecordsMax: 0 };
+  readonly #counts = new WriteCounts();
 
   constructor(parts: LogParts) {
     const { options, chain } = parts;
@@ -112,7 +112,7 @@ export class WriteAheadLog implements Journal {
   appendSync(given: JournalWrite | JournalRecord): Appended {
     const record = "payload" in given ? writeOf(given) : given;
     this.#checkUsable(record.end - record.offset);
-    if (this.#inFlight !== undefined) this.#finishInFlight();
+    this.#finishInFlight();
     while (!this.#gathering.addSync(record)) this.#writeGathered();
     this.#writeGathered();
     return { lsn: BigInt(this.#durableLsn) };
@@ -121,8 +121,9 @@ export class WriteAheadLog implements Journal {
   enqueue(record: JournalWrite, waiter: Waiter): void {
     this.#checkUsable(record.end - record.offset);
     this.#gathering.add(record, waiter);
-    if (this.#inFlight !== undefined) return;
-    if (this.#gathering.records < this.#startAt) this.#flushSoon();
+    if (this.#inFlight.length > 0) {
+      if (this.#gathering.records === BEHIND_RECORDS_MIN) setImmediate(this.#startBehind);
+    } else if (this.#gathering.records < this.#startAt) this.#flushSoon();
     else {
       this.#startAt = Number.POSITIVE_INFINITY;
       this.#startGathered();
@@ -185,9 +186,7 @@ export class WriteAheadLog implements Journal {
       segmentBytes: this.#chain.segmentBlocks * BLOCK_BYTES,
       segments: this.#copies[0]!.ordinals.length,
       mirror: mirror === undefined ? "none" : this.#copies.length > 1 ? "in step" : "dropped",
-      ...this.#counts,
-      write: this.#writeUs.summary(),
-      groupRecords: this.#groupRecords.counts(),
+      ...this.#counts.stats(),
       open: this.#report,
     };
   }
@@ -198,7 +197,7 @@ export class WriteAheadLog implements Journal {
     this.#isClosed = true;
     clearTimeout(this.#sealTimer);
     try {
-      if (this.#inFlight !== undefined) this.#finishInFlight();
+      this.#finishInFlight();
       while (this.#poison === undefined && this.#gathering.records > 0) this.#writeGathered();
       if (this.#poison === undefined && !this.#isSealed) this.#sealAtClose();
     } finally {
@@ -226,7 +225,7 @@ export class WriteAheadLog implements Journal {
     this.#isFlushScheduled = true;
     queueMicrotask(() => {
       this.#isFlushScheduled = false;
-      if (this.#inFlight === undefined && this.#gathering.records > 0) this.#startGathered();
+      if (this.#inFlight.length === 0 && this.#gathering.records > 0) this.#startGathered();
     });
   }
 
@@ -234,19 +233,36 @@ export class WriteAheadLog implements Journal {
   #startGathered(kind: BlockKind = "data"): void {
     if (this.#poison !== undefined || this.#isClosed) return;
     if (!this.#keeper.isReady(this.#gathering.blockCount)) {
-      void this.#keeper.prepare().then(() => this.#startPrepared());
+      // The end of a write on its way comes back to it.
+      if (this.#inFlight.length === 0) void this.#keeper.prepare().then(() => this.#startPrepared());
       return;
     }
     this.#carrier ??= this.#createCarrier();
-    const write = this.#gathering.take(this.#chain, kind);
-    this.#inFlight = write;
+    const write = this.#take(kind);
+    this.#inFlight.push(write);
     this.#carrier.start(write, this.#carried);
   }
+
+  #take(kind: BlockKind): GatheredWrite {
+    const write = this.#gathering.take(this.#chain, kind);
+    this.#keeper.placed();
+    return write;
+  }
+
+  /**
+   * What those who were answered have made meanwhile lies ready when the disk is free. Not with a mirror: how a write
+   * went there must be known before the next is made, since a note that it was dropped may have to come between.
+   */
+  readonly #startBehind = (): void => {
+    const { records } = this.#gathering;
+    if (this.#inFlight.length !== 1 || this.#copies.length > 1 || records < BEHIND_RECORDS_MIN) return;
+    this.#startGathered();
+  };
 
   /** Segments have been prepared for the gathered records, or that failed. */
   #startPrepared(): void {
     // Then the end of that write goes on with what has gathered.
-    if (this.#inFlight !== undefined || this.#poison !== undefined || this.#isClosed) return;
+    if (this.#inFlight.length > 0 || this.#poison !== undefined || this.#isClosed) return;
     try {
       this.#makeReady(this.#gathering.blockCount);
       this.#flushSoon();
@@ -268,10 +284,11 @@ export class WriteAheadLog implements Journal {
 
   /** The disk gets what has gathered before the callers of this group get their answers. */
   readonly #carried = (outcome: WriteOutcome): void => {
-    const write = this.#inFlight!;
-    this.#inFlight = undefined;
+    const write = this.#inFlight.shift();
+    if (write === undefined) return; // Refused with the one before it.
     this.#settle(write, outcome);
-    if (this.#gathering.records > 0) this.#startGathered();
+    if (this.#inFlight.length > 0) this.#startBehind();
+    else if (this.#gathering.records > 0) this.#startGathered();
     else this.#splitNext(write.records);
     this.#answer(write);
   };
@@ -301,13 +318,14 @@ export class WriteAheadLog implements Journal {
     });
   }
 
-  /** Ends the write on its way from the caller's thread. */
+  /** Ends the writes on their way from the caller's thread. */
   #finishInFlight(): void {
-    const write = this.#inFlight!;
-    const outcome = this.#carrier!.finish();
-    this.#inFlight = undefined;
-    this.#completed(write, outcome === "taken-back" ? this.#write(write) : outcome);
-    if (this.#poison !== undefined) throw this.#poison;
+    for (let write = this.#inFlight[0]; write !== undefined; write = this.#inFlight[0]) {
+      const outcome = this.#carrier!.finish();
+      this.#inFlight.shift();
+      this.#completed(write, outcome === "taken-back" ? this.#write(write) : outcome);
+      if (this.#poison !== undefined) throw this.#poison;
+    }
   }
 
   /** Writes the gathered records on the caller's thread; throws when that failed. */
@@ -318,13 +336,13 @@ export class WriteAheadLog implements Journal {
       this.#refuseGathered(error);
       throw error;
     }
-    const write = this.#gathering.take(this.#chain, kind);
+    const write = this.#take(kind);
     this.#completed(write, this.#write(write));
     if (this.#poison !== undefined) throw this.#poison;
   }
 
-  #write(write: GatheredWrite): WriteOutcome {
-    return writeToAll(this.#copies, write.sequence, write.bytes);
+  #write({ sequence, bytes }: GatheredWrite): WriteOutcome {
+    return writeToAll(this.#copies, sequence, bytes);
   }
 
   /**
@@ -351,10 +369,10 @@ export class WriteAheadLog implements Journal {
     if (outcome.mirrorFailed !== undefined) this.#dropMirror(outcome.mirrorFailed, write.waiters);
     else if (outcome.failed !== undefined) this.#poisonWith(outcome.failed, write.waiters);
     if (this.#poison !== undefined) return;
-    this.#chain.durableThrough = this.#chain.nextSequence - 1;
+    this.#chain.durableThrough = write.sequence + write.bytes.byteLength / BLOCK_BYTES - 1;
     this.#durableLsn = write.firstLsn + write.records - 1;
     this.#isSealed = write.kind === "seal";
-    this.#count(write);
+    this.#counts.add(write);
     this.#keeper.written(write.logStart);
     if (!this.#isSealed && this.#sealTimer === undefined) this.#armSeal();
   }
@@ -369,21 +387,11 @@ export class WriteAheadLog implements Journal {
     }
   }
 
-  #count(write: GatheredWrite): void {
-    this.#lastWriteMs = performance.now();
-    this.#writeUs.record((this.#lastWriteMs - write.startedMs) * 1000);
-    const counts = this.#counts;
-    counts.writes++;
-    counts.records += write.records;
-    if (write.records > 0) this.#groupRecords.record(write.records);
-    counts.deviceBytes += write.bytes.byteLength;
-    if (write.kind === "seal") counts.sealBlocks++;
-    if (write.records > counts.groupRecordsMax) counts.groupRecordsMax = write.records;
-  }
-
   #poisonWith(cause: StoreError, waiters: readonly (Waiter | undefined)[]): void {
     this.#poison = poisonedBy(cause);
     for (const waiter of waiters) waiter?.reject(this.#poison);
+    const behind = this.#inFlight.splice(0).flatMap((write) => write.waiters);
+    for (const waiter of behind) waiter?.reject(this.#poison);
     this.#refuseAll(this.#poison);
   }
 
@@ -402,7 +410,7 @@ export class WriteAheadLog implements Journal {
       this.#chain.epoch++;
       this.#chain.durableThrough = this.#chain.nextSequence - 1;
       writeOpenBlock(this.#copies, this.#chain, FLAG_MIRROR_DROPPED);
-      this.#counts.deviceBytes += BLOCK_BYTES;
+      this.#counts.addOpenBlock();
     } catch (error) {
       this.#poisonWith(error as StoreError, waiters);
     }
@@ -420,8 +428,8 @@ export class WriteAheadLog implements Journal {
   #sealWhenIdle(afterMs: number): void {
     this.#sealTimer = undefined;
     if (this.#isSealed || this.#poison !== undefined || this.#isClosed) return;
-    const isQuiet = performance.now() - this.#lastWriteMs >= afterMs * 0.9;
-    if (!isQuiet || this.#inFlight !== undefined || this.#gathering.records > 0) this.#armSeal();
+    const isQuiet = performance.now() - this.#counts.lastMs >= afterMs * 0.9;
+    if (!isQuiet || this.#inFlight.length > 0 || this.#gathering.records > 0) this.#armSeal();
     else if (this.#carrier !== undefined) this.#startGathered("seal");
     else if (this.#keeper.isReady(1)) this.#writeGathered("seal");
     else this.#armSeal();

@@ -23,8 +23,9 @@ export class SegmentKeeper {
   /** What a durable block says is still needed: nothing from here on is given up. */
   #durableLogStart: number;
   #recycledBelow = 0;
-  /** The chain's place at which segments must be looked after again. */
+  /** The chain's place at which segments must be looked after again, and from which a segment's first record is not noted. */
   #careAt = 0;
+  #noteAt = 0;
   /** The segments are known ready up to here: the one being written stays so. */
   #readyTo = 0;
   #work: Promise<void> = Promise.resolve();
@@ -100,15 +101,18 @@ export class SegmentKeeper {
     return this.#chain.logStart > before;
   }
 
+  /** Blocks have got their places. Told of each write, it passes over no segment. */
+  placed(): void {
+    if (this.#chain.nextSequence >= this.#noteAt) this.#note();
+  }
+
   /** A write is durable whose blocks say where the log starts. */
   written(logStart: number): void {
     if (logStart > this.#durableLogStart) {
       this.#durableLogStart = logStart;
       this.#careAt = 0;
     }
-    if (this.#chain.nextSequence < this.#careAt) return;
-    this.#note();
-    this.#care();
+    if (this.#chain.nextSequence >= this.#careAt) this.#care();
   }
 
   dropMirror(): void {
@@ -127,6 +131,7 @@ export class SegmentKeeper {
   #note(): void {
     const ordinal = this.ordinalOf(this.#chain.nextSequence);
     if (!this.#firstLsns.has(ordinal)) this.#firstLsns.set(ordinal, this.#chain.nextLsn);
+    this.#noteAt = (ordinal + 1) * this.#chain.segmentBlocks;
   }
 
   #care(): void {

@@ -1,17 +1,21 @@
 import { Worker } from "node:worker_threads";
+import { invariant } from "../assert.ts";
 import { THREAD_HEAP, threadFile, threadFlags } from "../built.ts";
 import type { Disk, DiskFile, DurableMethod } from "../disk/disk.ts";
 import { type ErrorRecord, fromErrorRecord, StoreError } from "../errors.ts";
-import type { CarriedWrite, WriteCarrier, WriteOutcome } from "./carrier.ts";
+import type { CarriedWrite, OnCarried, WriteCarrier, WriteOutcome } from "./carrier.ts";
 import { BLOCK_BYTES } from "./format.ts";
 import {
   createHandoverMemory,
   type LogWorkerData,
   OUTCOME,
   openHandover,
+  SLOT,
+  slotAt,
   TURN,
   WORD,
   WORKER_LOCK_NAME,
+  WRITES_MAX,
 } from "./handover.ts";
 
 /** How often a thread that waits for a write looks whether the worker still lives. */
@@ -49,6 +53,16 @@ const { waitAsync } = Atomics as unknown as {
   ): { async: true; value: Promise<string> } | { async: false; value: string };
 };
 
+/** A write that is with the worker. */
+interface Flight {
+  /** Counts the writes handed over, and goes round at 2³². */
+  job: number;
+  /** Where the words of its slot begin. */
+  slot: number;
+  isPolled: boolean;
+  done: OnCarried;
+}
+
 class ThreadCarrier implements WriteCarrier {
   readonly #worker: Worker;
   readonly #words: Int32Array;
@@ -57,8 +71,11 @@ class ThreadCarrier implements WriteCarrier {
   readonly #directories: readonly string[];
   readonly #lockPath: string;
   #lock: DiskFile | undefined;
-  #done: ((outcome: WriteOutcome) => void) | undefined;
+  /** Oldest first. */
+  readonly #flights: Flight[] = [];
   #job = 0;
+  /** The slot that the worker takes next, or has taken: that of the oldest write. */
+  #oldest = 0;
   /** A wait for the end of a write is on its way. */
   #isListening = false;
   /** The end of a write is looked for in the next turn of the event loop, and this many more times. */
@@ -86,29 +103,36 @@ class ThreadCarrier implements WriteCarrier {
     this.#worker.unref();
   }
 
-  start(write: CarriedWrite, done: (outcome: WriteOutcome) => void): void {
-    this.#done = done;
+  start(write: CarriedWrite, done: OnCarried): void {
+    invariant(this.#flights.length < WRITES_MAX, "the log worker has as many writes as it takes");
     this.#job = (this.#job + 1) | 0;
     const words = this.#words;
-    words[WORD.job] = this.#job;
-    words[WORD.sequenceLow] = write.sequence | 0;
-    words[WORD.sequenceHigh] = Math.floor(write.sequence / 2 ** 32);
-    words[WORD.blocks] = write.bytes.byteLength / BLOCK_BYTES;
-    words[WORD.buffer] = write.buffer;
+    const slot = slotAt((this.#oldest + this.#flights.length) % WRITES_MAX);
+    words[slot + SLOT.job] = this.#job;
+    words[slot + SLOT.sequenceLow] = write.sequence | 0;
+    words[slot + SLOT.sequenceHigh] = Math.floor(write.sequence / 2 ** 32);
+    words[slot + SLOT.blocks] = write.bytes.byteLength / BLOCK_BYTES;
+    words[slot + SLOT.buffer] = write.buffer;
+    const isPolled = write.records >= POLLED_RECORDS_MIN;
+    words[slot + SLOT.isBusy] = isPolled ? 1 : 0;
+    this.#flights.push({ job: this.#job, slot, isPolled, done });
     if (this.#died !== undefined) {
-      const failed = this.#died;
-      queueMicrotask(() => this.#settle({ failed }));
+      queueMicrotask(() => this.#failAll());
       return;
     }
-    this.#worker.ref();
+    if (this.#flights.length === 1) this.#worker.ref();
     const endedBefore = Atomics.load(words, WORD.ended);
-    Atomics.store(words, WORD.turn, TURN.ready);
-    Atomics.notify(words, WORD.turn);
-    if (write.records < POLLED_RECORDS_MIN) this.#listen(endedBefore);
-    else {
-      this.#pollsLeft = POLLS_MAX;
-      this.#pollSoon();
-    }
+    Atomics.store(words, slot + SLOT.turn, TURN.ready);
+    // Waking costs some ten microseconds, which a worker that is awake does not need.
+    if (Atomics.load(words, WORD.asleep) === 1) Atomics.notify(words, slot + SLOT.turn);
+    this.#pollsLeft = POLLS_MAX;
+    if (this.#flights.length === 1) this.#lookOut(endedBefore);
+  }
+
+  /** Looks out for the end of the oldest write. */
+  #lookOut(endedBefore: number): void {
+    if (this.#flights[0]!.isPolled && this.#pollsLeft > 0) this.#pollSoon();
+    else this.#listen(endedBefore);
   }
 
   #pollSoon(): void {
@@ -120,15 +144,21 @@ class ThreadCarrier implements WriteCarrier {
   /** Looks in each turn of the event loop whether the write has ended; after many in vain it listens. */
   readonly #poll = (): void => {
     this.#isPolling = false;
-    if (this.#done === undefined) return;
+    if (this.#flights.length === 0) return;
+    this.#pollsLeft--;
     const ended = Atomics.load(this.#words, WORD.ended);
-    if (ended === this.#job) this.#settle(this.#outcome());
-    else if (--this.#pollsLeft > 0) this.#pollSoon();
-    else this.#listen(ended);
+    if (this.#hasEnded(ended)) this.#answer();
+    else this.#lookOut(ended);
   };
 
+  /** Whether the oldest write has ended, when the worker has said that this job was the last that did. */
+  #hasEnded(ended: number): boolean {
+    const oldest = this.#flights[0];
+    return oldest !== undefined && ((ended - oldest.job) | 0) >= 0;
+  }
+
   /**
-   * Has `#arrived` called once a job other than this one has ended. A wait for a word of shared memory comes back
+   * Has `#arrived` called once the oldest write has ended, which `endedBefore` may say already. A wait for a word of shared memory comes back
    * sooner than a message, and costs less on both sides.
    */
   #listen(endedBefore: number): void {
@@ -137,28 +167,29 @@ class ThreadCarrier implements WriteCarrier {
     const heard = () => {
       this.#isListening = false;
       const ended = Atomics.load(this.#words, WORD.ended);
-      if (ended === this.#job) this.#arrived(ended);
-      else if (this.#done !== undefined) this.#listen(ended);
+      if (this.#hasEnded(ended)) this.#arrived();
+      else if (this.#flights.length > 0) this.#listen(ended);
     };
-    const waited = waitAsync(this.#words, WORD.ended, endedBefore);
-    if (waited.async) void waited.value.then(heard);
+    const waited = this.#hasEnded(endedBefore) ? undefined : waitAsync(this.#words, WORD.ended, endedBefore);
+    if (waited?.async) void waited.value.then(heard);
     else queueMicrotask(heard);
   }
 
   finish(): WriteOutcome | "taken-back" {
     const words = this.#words;
-    this.#done = undefined;
+    const { slot } = this.#flights.shift()!;
     if (this.#died !== undefined) return { failed: this.#died };
-    if (Atomics.compareExchange(words, WORD.turn, TURN.ready, TURN.idle) === TURN.ready) {
-      this.#worker.unref();
+    const turnAt = slot + SLOT.turn;
+    if (Atomics.compareExchange(words, turnAt, TURN.ready, TURN.idle) === TURN.ready) {
+      if (this.#flights.length === 0) this.#worker.unref();
       return "taken-back";
     }
-    while (Atomics.load(words, WORD.turn) === TURN.taken) {
-      if (Atomics.wait(words, WORD.turn, TURN.taken, LIVENESS_MS) === "timed-out" && !this.#isAlive()) {
-        if (Atomics.load(words, WORD.turn) === TURN.taken) return { failed: workerDied(undefined) };
+    while (Atomics.load(words, turnAt) === TURN.taken) {
+      if (Atomics.wait(words, turnAt, TURN.taken, LIVENESS_MS) === "timed-out" && !this.#isAlive()) {
+        if (Atomics.load(words, turnAt) === TURN.taken) return { failed: workerDied(undefined) };
       }
     }
-    return this.#outcome();
+    return this.#outcome(slot);
   }
 
   dropMirror(): void {
@@ -167,9 +198,12 @@ class ThreadCarrier implements WriteCarrier {
 
   async close(): Promise<void> {
     this.#closing = true;
+    // Those behind one that failed: nobody waits for them any more.
+    while (this.#flights.length > 0) this.finish();
     this.#worker.ref();
-    Atomics.store(this.#words, WORD.turn, TURN.close);
-    Atomics.notify(this.#words, WORD.turn);
+    const turnAt = slotAt(this.#oldest) + SLOT.turn;
+    Atomics.store(this.#words, turnAt, TURN.close);
+    Atomics.notify(this.#words, turnAt);
     if (this.#died === undefined)
       await new Promise<void>((resolve) => this.#worker.once("exit", () => resolve()));
     this.#lock?.close();
@@ -179,26 +213,38 @@ class ThreadCarrier implements WriteCarrier {
    * One answer a turn of the event loop: when commits take longer than the disk, the next one lies ready before
    * this one has been dealt with, and the message port would hand over a thousand before timers get their turn.
    */
-  #arrived(job: number): void {
+  #arrived(): void {
     // A write that `finish` ended has been dealt with already.
-    if (job !== this.#job || this.#done === undefined) return;
+    if (!this.#hasEnded(Atomics.load(this.#words, WORD.ended))) return;
     if (this.#hasAnswered) {
-      setImmediate(() => this.#arrived(job));
+      setImmediate(() => this.#arrived());
       return;
     }
     this.#hasAnswered = true;
     setImmediate(() => {
       this.#hasAnswered = false;
     });
-    this.#settle(this.#outcome());
+    this.#answer();
   }
 
-  #outcome(): WriteOutcome {
+  /** The oldest write has ended. */
+  #answer(): void {
+    const { slot, done } = this.#flights.shift()!;
+    const outcome = this.#outcome(slot);
+    if (this.#flights.length > 0) {
+      this.#pollsLeft = POLLS_MAX;
+      this.#lookOut(Atomics.load(this.#words, WORD.ended));
+    }
+    done(outcome);
+  }
+
+  #outcome(slot: number): WriteOutcome {
     const words = this.#words;
-    const outcome = words[WORD.outcome];
-    this.#noteWrites();
-    Atomics.store(words, WORD.turn, TURN.idle);
-    this.#worker.unref();
+    const outcome = words[slot + SLOT.outcome];
+    this.#noteWrites(slot);
+    Atomics.store(words, slot + SLOT.turn, TURN.idle);
+    this.#oldest = (this.#oldest + 1) % WRITES_MAX;
+    if (this.#flights.length === 0) this.#worker.unref();
     if (outcome === OUTCOME.durable) return {};
     const text = new TextDecoder().decode(this.#error.slice(0, words[WORD.errorBytes]));
     const error = fromErrorRecord(JSON.parse(text) as ErrorRecord);
@@ -206,11 +252,11 @@ class ThreadCarrier implements WriteCarrier {
   }
 
   /** The worker writes past the disk it was given to carry for, which may want to know. */
-  #noteWrites(): void {
+  #noteWrites(slot: number): void {
     const words = this.#words;
-    const sizeBytes = words[WORD.blocks]! * BLOCK_BYTES;
+    const sizeBytes = words[slot + SLOT.blocks]! * BLOCK_BYTES;
     for (const [index, path] of this.#directories.entries()) {
-      const us = words[index === 0 ? WORD.logUs : WORD.mirrorUs]!;
+      const us = words[slot + (index === 0 ? SLOT.logUs : SLOT.mirrorUs)]!;
       if (us > 0) this.#disk.noteDurableWrite?.({ path: `${path}/`, sizeBytes, us });
     }
   }
@@ -218,13 +264,12 @@ class ThreadCarrier implements WriteCarrier {
   #ended(cause: unknown): void {
     if (this.#closing || this.#died !== undefined) return;
     this.#died = workerDied(cause);
-    this.#settle({ failed: this.#died });
+    this.#failAll();
   }
 
-  #settle(outcome: WriteOutcome): void {
-    const done = this.#done;
-    this.#done = undefined;
-    done?.(outcome);
+  #failAll(): void {
+    const failed = this.#died!;
+    for (const { done } of this.#flights.splice(0)) done({ failed });
   }
 
   /** The worker holds a kernel lock as long as it lives; a thread that waits here cannot hear of its end. */
