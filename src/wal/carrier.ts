@@ -75,8 +75,8 @@ export interface WriteCarrier {
 }
 
 /**
- * A carrier without a thread: each write happens in a later turn of the event loop. For disks that live in this
- * thread's memory.
+ * A carrier without a thread: each write happens in a later turn of the event loop, as a disk's takes longer than one. For
+ * disks that live in this thread's memory.
  */
 export function createInlineCarrier(copies: () => readonly Segments[]): WriteCarrier {
   const waiting: { write: CarriedWrite; done: OnCarried }[] = [];
@@ -85,13 +85,14 @@ export function createInlineCarrier(copies: () => readonly Segments[]): WriteCar
     start(write, done) {
       const begun = { write, done };
       waiting.push(begun);
-      setImmediate(() => {
+      const carry = () => {
         if (waiting[0] !== begun) return;
         waiting.shift();
         const outcome = failed ?? writeToAll(copies(), write.sequence, write.bytes);
         if (outcome.failed !== undefined) failed = outcome;
         done(outcome);
-      });
+      };
+      setImmediate(() => setImmediate(carry));
     },
     finish() {
       waiting.shift();

@@ -44,8 +44,11 @@ export class Gathering {
   #queueBytes = 0;
 
   constructor(blocks: number, storeId: Uint8Array) {
-    const memory = () => allocatePages(blocks * BLOCK_BYTES, { shared: true });
-    this.groups = Array.from({ length: BUFFERS }, () => new Group(memory(), storeId));
+    // In one memory: each takes gigabytes of addresses, whatever its size.
+    const sizeBytes = blocks * BLOCK_BYTES;
+    const memory = allocatePages(BUFFERS * sizeBytes, { shared: true });
+    const bufferAt = (index: number) => memory.subarray(index * sizeBytes, (index + 1) * sizeBytes);
+    this.groups = Array.from({ length: BUFFERS }, (_, index) => new Group(bufferAt(index), storeId));
     this.#pending = this.groups[0]!;
   }
 

@@ -195,6 +195,16 @@ async function live(
     } else if (kind < 14) {
       const appends = Array.from({ length: 1 + random.below(6) }, () => log.append(issue(payload(random))));
       for (const append of appends) append.catch(() => {});
+      if (random.chance(0.3)) {
+        // While those are on their way, so many more that they follow them without a wait.
+        await Promise.resolve();
+        const behind = Array.from({ length: 16 + random.below(8) }, () =>
+          log.append(issue(payload(random).subarray(0, 40))),
+        );
+        for (const append of behind) append.catch(() => {});
+        if (random.chance(0.7)) await new Promise((resolve) => setImmediate(resolve));
+        appends.push(...behind);
+      }
       const meet = random.chance(0.3) ? log.appendSync(issue(payload(random))) : undefined;
       if (meet !== undefined) note({ acked: Number(meet.lsn) });
       for (const append of appends) {
