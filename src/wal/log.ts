@@ -254,9 +254,8 @@ export class WriteAheadLog implements Journal {
    * went there must be known before the next is made, since a note that it was dropped may have to come between.
    */
   readonly #startBehind = (): void => {
-    const { records } = this.#gathering;
-    if (this.#inFlight.length !== 1 || this.#copies.length > 1 || records < BEHIND_RECORDS_MIN) return;
-    this.#startGathered();
+    if (this.#inFlight.length !== 1 || this.#copies.length > 1) return;
+    if (this.#gathering.records >= BEHIND_RECORDS_MIN) this.#startGathered();
   };
 
   /** Segments have been prepared for the gathered records, or that failed. */
@@ -389,9 +388,8 @@ export class WriteAheadLog implements Journal {
 
   #poisonWith(cause: StoreError, waiters: readonly (Waiter | undefined)[]): void {
     this.#poison = poisonedBy(cause);
-    for (const waiter of waiters) waiter?.reject(this.#poison);
     const behind = this.#inFlight.splice(0).flatMap((write) => write.waiters);
-    for (const waiter of behind) waiter?.reject(this.#poison);
+    for (const waiter of [...waiters, ...behind]) waiter?.reject(this.#poison);
     this.#refuseAll(this.#poison);
   }
 

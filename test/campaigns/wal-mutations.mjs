@@ -110,6 +110,18 @@ const MUTANTS = [
     to: "",
   },
   {
+    name: "a write behind one that failed is made",
+    file: "src/wal/carrier.ts",
+    from: "const outcome = failed ?? writeToAll(",
+    to: "const outcome = writeToAll(",
+  },
+  {
+    name: "a write behind another is called durable with it",
+    file: "src/wal/log.ts",
+    from: "write.sequence + write.bytes.byteLength / BLOCK_BYTES - 1",
+    to: "this.#chain.nextSequence - 1",
+  },
+  {
     name: "a lost mirror is not noted on the survivor",
     file: "src/wal/log.ts",
     from: "writeOpenBlock(this.#copies, this.#chain, FLAG_MIRROR_DROPPED);",
@@ -212,9 +224,16 @@ function tryMutant({ file, from, to, also = [] }) {
     }
     writeFileSync(join(copy, file), text);
     if (file.startsWith(KERNEL)) buildKernel(copy);
-    const suites = ["format", "chain", "plain-chain", "faults", "mirror", "segment-names", "crash"].map(
-      (name) => `test/wal/${name}`,
-    );
+    const suites = [
+      "format",
+      "behind",
+      "chain",
+      "plain-chain",
+      "faults",
+      "mirror",
+      "segment-names",
+      "crash",
+    ].map((name) => `test/wal/${name}`);
     const run = spawnSync("node_modules/.bin/vitest", ["run", "--bail=1", ...suites], {
       cwd: copy,
       encoding: "utf8",

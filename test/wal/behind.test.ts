@@ -4,11 +4,18 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { realDisk } from "../../src/disk/real-disk.ts";
 import { StoreError } from "../../src/errors.ts";
-import type { CarriedWrite, OnCarried, WriteCarrier } from "../../src/wal/carrier.ts";
+import {
+  type CarriedWrite,
+  createInlineCarrier,
+  type OnCarried,
+  type WriteCarrier,
+  type WriteOutcome,
+} from "../../src/wal/carrier.ts";
 import { decodeBlock } from "../../src/wal/format.ts";
 import type { WriteAheadLog } from "../../src/wal/log.ts";
 import { openLog } from "../../src/wal/open-log.ts";
 import type { LogOptions } from "../../src/wal/options.ts";
+import type { Segments } from "../../src/wal/segments.ts";
 import { createThreadCarrier } from "../../src/wal/thread-carrier.ts";
 
 const STORE_ID = new Uint8Array(16).fill(7);
@@ -82,9 +89,17 @@ describe("a write behind another", () => {
     one!.done({});
     expect(await first).toBe(1n);
     expect(log.durableLsn).toBe(1n);
+    const after = Array.from({ length: MANY }, (_, index) => log.append(record(`after ${index}`)));
+    await turn();
+    const three = carrier.started[2]!.write;
+    expect([one!, two!].map(({ write }) => write.buffer)).not.toContain(three.buffer);
+    const next = decodeBlock(three.bytes.subarray(0, 4096), three.sequence, STORE_ID);
+    expect(next).toMatchObject({ header: { durableThrough: one!.write.sequence } });
     two!.done({});
     expect(await Promise.all(behind)).toEqual(lsnsFrom(2, MANY));
     expect(log.durableLsn).toBe(BigInt(1 + MANY));
+    carrier.started[2]!.done({});
+    await Promise.all(after);
   });
 
   it("is refused with the one before it", async () => {
@@ -106,6 +121,26 @@ describe("a write behind another", () => {
     expect(carrier.started).toHaveLength(2);
     carrier.started[1]!.done({});
     expect(await Promise.all(appends)).toEqual(lsnsFrom(1, 1 + MANY));
+  });
+});
+
+describe("a carrier without a thread", () => {
+  it("writes nothing after a write that failed", async () => {
+    const written: number[] = [];
+    const failing = {
+      write(sequence: number) {
+        written.push(sequence);
+        throw new StoreError("ERR_IO", "the disk is gone");
+      },
+    } as unknown as Segments;
+    const carrier = createInlineCarrier(() => [failing]);
+    const carry = (sequence: number) =>
+      new Promise<WriteOutcome>((resolve) => {
+        carrier.start({ sequence, bytes: new Uint8Array(4096), buffer: 0, records: 1 }, resolve);
+      });
+    const outcomes = await Promise.all([carry(1), carry(2)]);
+    expect(outcomes.map(({ failed }) => failed?.code)).toEqual(["ERR_IO", "ERR_IO"]);
+    expect(written).toEqual([1]);
   });
 });
 
