@@ -233,7 +233,7 @@ export class WriteAheadLog implements Journal {
   #startGathered(kind: BlockKind = "data"): void {
     if (this.#poison !== undefined || this.#isClosed) return;
     if (!this.#keeper.isReady(this.#gathering.blockCount)) {
-      // The end of a write on its way comes back to it.
+      // The end of a write on its way goes on with what has gathered.
       if (this.#inFlight.length === 0) void this.#keeper.prepare().then(() => this.#startPrepared());
       return;
     }
@@ -260,7 +260,6 @@ export class WriteAheadLog implements Journal {
 
   /** Segments have been prepared for the gathered records, or that failed. */
   #startPrepared(): void {
-    // Then the end of that write goes on with what has gathered.
     if (this.#inFlight.length > 0 || this.#poison !== undefined || this.#isClosed) return;
     try {
       this.#makeReady(this.#gathering.blockCount);
