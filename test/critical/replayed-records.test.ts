@@ -11,7 +11,7 @@ import { RecoveryKernel } from "../../src/kernels/recovery-kernel.ts";
 import { RECOVERY_RECORDS_MAX } from "../../src/limits.ts";
 import type { RecordVisitor } from "../../src/wal/journal.ts";
 import { MemoryJournal } from "./memory-journal.ts";
-import { openTestStore } from "./store.ts";
+import { openTestStore, tradingUntil } from "./store.ts";
 
 const seed = Number(process.env["VARVE_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 
@@ -173,7 +173,7 @@ describe("a snapshot of rows nobody has asked for", () => {
     expect(map.get("k00007")).toBe(7);
     const taking = store.critical.snapshot();
     let turn = 0;
-    const busy = setInterval(() => {
+    const trade = () => {
       turn++;
       const { lsn } = store.critical.commit((tx) => {
         const put = (key: string, value: number) => {
@@ -193,9 +193,8 @@ describe("a snapshot of rows nobody has asked for", () => {
         [...model].sort(([a], [b]) => (a < b ? -1 : 1)),
       );
       map.get(`k${String(turn * 100).padStart(5, "0")}`);
-    }, 0);
-    const { lsn } = await taking;
-    clearInterval(busy);
+    };
+    const { lsn } = await tradingUntil(taking, trade);
     expect(turn).toBeGreaterThan(0);
     const after = [...map.entries()];
     const journal = store.journal.truncated(Number(store.critical.lsn - lsn));

@@ -8,7 +8,7 @@ import { warmUp } from "../../src/critical/snapshot-writer.ts";
 import { State } from "../../src/critical/state.ts";
 import { SimulatedDisk } from "../../src/disk/simulated-disk.ts";
 import { SNAPSHOT_BYTES_MAX } from "../../src/limits.ts";
-import { openTestStore } from "./store.ts";
+import { openTestStore, tradingUntil } from "./store.ts";
 
 function fill(critical: Critical, entries: number, from = 0): void {
   const map = critical.map<{ n: number }>("orders");
@@ -24,19 +24,20 @@ describe("a snapshot", () => {
     const store = openTestStore();
     fill(store.critical, 5000);
     const map = store.critical.map<{ n: number }>("orders");
-    const expected = Object.fromEntries(map.entries());
+    // A snapshot is of the LSN that there is when it begins, a turn of the event loop or more after it was asked for.
+    const states = new Map([[store.critical.lsn, Object.fromEntries(map.entries())]]);
     const taking = store.critical.snapshot();
     let turns = 0;
-    const busy = setInterval(() => {
+    const trade = () => {
       turns++;
-      store.critical.commit((tx) => {
+      const { lsn } = store.critical.commit((tx) => {
         for (let i = 0; i < 50; i++) tx.put(map, `order-${(turns * 50 + i) % 5000}é`, { n: -1 });
         tx.delete(map, `order-${turns}é`);
         tx.put(map, `new-${turns}`, { n: turns });
       });
-    }, 0);
-    const { lsn } = await taking;
-    clearInterval(busy);
+      states.set(lsn, Object.fromEntries(map.entries()));
+    };
+    const { lsn } = await tradingUntil(taking, trade);
     expect(turns).toBeGreaterThan(0);
     const after = Object.fromEntries(map.entries());
     // Without the log behind it, the snapshot is all there is.
@@ -44,7 +45,7 @@ describe("a snapshot", () => {
       disk: store.disk,
       journal: store.journal.truncated(Number(store.critical.lsn - lsn)),
     });
-    expect(Object.fromEntries(alone.critical.map("orders").entries())).toEqual(expected);
+    expect(Object.fromEntries(alone.critical.map("orders").entries())).toEqual(states.get(lsn));
     expect(Object.fromEntries(store.crash().critical.map("orders").entries())).toEqual(after);
   });
 

@@ -33,3 +33,16 @@ export function openTestStore(options: Partial<CriticalOptions> = {}): TestStore
     crash: (more = {}) => openTestStore({ ...options, ...more, disk, journal: journal.crashed() }),
   };
 }
+
+/** Calls `trade` in every turn of the event loop until something has ended, however soon that is. */
+export async function tradingUntil<T>(ended: Promise<T>, trade: () => void): Promise<T> {
+  let turn = setImmediate(function next() {
+    trade();
+    turn = setImmediate(next);
+  });
+  try {
+    return await ended;
+  } finally {
+    clearImmediate(turn);
+  }
+}
