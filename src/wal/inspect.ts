@@ -50,13 +50,16 @@ export interface LogInspection {
   blocks: Generator<BlockDescription>;
 }
 
+/** A writer that is always ahead of the look at it is not waited for. */
+const LOOKS_MAX = 5;
+
 /** Looks at every block of a log without changing anything; works on a damaged log and beside a living writer. */
 export function inspectLog(disk: Disk, directory: string): LogInspection {
   let verdict: LogInspection["verdict"];
   let segmentBlocks = WAL_SEGMENT_BLOCKS;
   let chainStart = 0;
   try {
-    const found = recover({ disk, directories: [directory], segmentBlocks });
+    const found = look(disk, directory);
     const { nextSequence, nextLsn, logStart, topEpoch, torn } = found;
     verdict = { nextSequence, nextLsn, logStart, topEpoch, torn };
     segmentBlocks = found.segmentBlocks;
@@ -71,6 +74,22 @@ export function inspectLog(disk: Disk, directory: string): LogInspection {
   const segments = listSegments(disk, directory);
   const blocks = describe(disk, directory, { segments, segmentBlocks, chainStart });
   return { directory, segmentBlocks, segments: segments.length, verdict, blocks };
+}
+
+/**
+ * What recovery finds. Beside a living writer a block may be there that came after the one before it was looked at, which
+ * reads as damage; what is damaged in truth still is at another look.
+ */
+function look(disk: Disk, directory: string): Recovery {
+  let before: string | undefined;
+  for (let looks = 1; ; looks++) {
+    try {
+      return recover({ disk, directories: [directory], segmentBlocks: WAL_SEGMENT_BLOCKS });
+    } catch (error) {
+      if (!isStoreError(error) || looks === LOOKS_MAX || error.message === before) throw error;
+      before = error.message;
+    }
+  }
 }
 
 function* describe(
