@@ -86,7 +86,8 @@ export function verbsOf(critical: Partition): CriticalVerbs {
   return {
     put({ map, key, value, options, commitOptions }) {
       const target = critical.map(map);
-      const { lsn } = critical.commit((tx) => tx.put(target, key, value, options), commitOptions);
+      const put = (tx: Transaction) => tx.put(target, key, value, options);
+      const { lsn } = commitOnce(critical, ["put", map, key], put, commitOptions);
       return { lsn };
     },
     get: ({ map, key }) => critical.peek(map).entry(key),
@@ -94,7 +95,8 @@ export function verbsOf(critical: Partition): CriticalVerbs {
     remove({ map, key, ifVersion, commitOptions }) {
       const target = critical.peek(map);
       const options = ifVersion === undefined ? {} : { ifVersion };
-      const { lsn, value } = critical.commit((tx) => tx.delete(target, key, options), commitOptions);
+      const remove = (tx: Transaction) => tx.delete(target, key, options);
+      const { lsn, value } = commitOnce(critical, ["remove", map, key], remove, commitOptions);
       return { lsn, removed: value };
     },
     history({ map, key, since = 0n }) {
@@ -114,7 +116,10 @@ export function verbsOf(critical: Partition): CriticalVerbs {
       critical.stats().sequences.map(({ name, next, fenced }) => {
         return { name, next, reservedTo: critical.sequence(name).reservedTo, fenced };
       }),
-    next: ({ name, commitOptions }) => critical.sequence(name).next(commitOptions),
+    next({ name, commitOptions }) {
+      const sequence = critical.sequence(name);
+      return commitOnce(critical, ["next", name], (tx) => tx.next(sequence), commitOptions).value;
+    },
     adopt: ({ name, atLeast }) => critical.adoptSequence(name, atLeast),
     adoptMoved: () => critical.adoptMoved(),
     log: (query) => pageOf(critical.log(query), ({ lsn }) => lsn),
@@ -134,6 +139,35 @@ export function unknownVerb(name: unknown): StoreError {
   return new StoreError("ERR_INVALID_ARGUMENT", `the engine does not know the verb ${String(name)}`, {
     hint: "The engine and the command line are of different versions: use the same.",
   });
+}
+
+/**
+ * A commit whose receipt says what was done, if it has an idempotency key: one that was used for something else is no
+ * retry, and its receipt would be taken for this change's.
+ *
+ * @throws ERR_CONFLICT
+ */
+function commitOnce<T>(
+  critical: Partition,
+  did: string[],
+  fn: (tx: Transaction) => T,
+  options: CommitOptions = {},
+): Receipt<T> {
+  const { idempotencyKey } = options;
+  if (idempotencyKey === undefined) return critical.commit(fn, options);
+  const what = JSON.stringify(did);
+  const receipt = critical.commit((tx) => ({ did: what, value: fn(tx) }), options);
+  const first = receipt.value as { did?: unknown; value: T } | null | undefined;
+  if (first?.did === what) return { ...receipt, value: first.value };
+  const { lsn } = receipt;
+  throw new StoreError(
+    "ERR_CONFLICT",
+    `the idempotency key ${idempotencyKey} was used for another change, LSN ${lsn}`,
+    {
+      context: { idempotencyKey, lsn },
+      hint: "Nothing was changed. Give each change a key of its own; varve audit log shows what the first one did.",
+    },
+  );
 }
 
 /** One entry more than a page holds, so that a full page knows where the next begins. */

@@ -131,6 +131,17 @@ describe("varve critical", () => {
       value: "2",
     });
     expect((await varve("sequence", "next", "nonce", "--idempotency-key", "")).exitCode).toBe(2);
+    for (const other of [
+      ["critical", "put", "limits", "ETH", "5"],
+      ["critical", "rm", "limits", "BTC"],
+      ["sequence", "next", "nonce"],
+    ]) {
+      const { exitCode, err } = await varve(...other, "--idempotency-key", "raise 1");
+      expect([exitCode, err]).toEqual([
+        1,
+        expect.stringMatching(/raise 1 was used for another change, LSN 1\n/),
+      ]);
+    }
     expect(await json("audit", "log")).toMatchObject([
       { idempotencyKey: "raise 1" },
       { idempotencyKey: "order 1" },
