@@ -1,8 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { realDisk } from "../../src/disk/real-disk.ts";
+import { describe, expect, it } from "vitest";
 import { StoreError } from "../../src/errors.ts";
 import {
   type CarriedWrite,
@@ -13,35 +11,16 @@ import {
 } from "../../src/wal/carrier.ts";
 import { decodeBlock } from "../../src/wal/format.ts";
 import type { WriteAheadLog } from "../../src/wal/log.ts";
-import { openLog } from "../../src/wal/open-log.ts";
-import type { LogOptions } from "../../src/wal/options.ts";
 import type { Segments } from "../../src/wal/segments.ts";
 import { createThreadCarrier } from "../../src/wal/thread-carrier.ts";
+import { record, STORE_ID, setLogs } from "./set-logs.ts";
 
-const STORE_ID = new Uint8Array(16).fill(7);
 /** Enough to be handed on behind a write that is on its way. */
 const MANY = 20;
-const record = (text: string) => ({ payload: new TextEncoder().encode(text), timeUs: 1n });
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-let root: string;
-let directory: string;
-const opened: WriteAheadLog[] = [];
-
-beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), "varve-wal-"));
-  directory = join(root, "critical");
-});
-afterEach(async () => {
-  for (const log of opened.splice(0)) await log.close().catch(() => {});
-  rmSync(root, { recursive: true });
-});
-
-function open(options: Partial<LogOptions> = {}): WriteAheadLog {
-  const log = openLog({ disk: realDisk, directory, storeId: STORE_ID, segmentBlocks: 16, ...options });
-  opened.push(log);
-  return log;
-}
+const logs = setLogs();
+const { open } = logs;
 
 /** Appends one record, which is on its way then, and many more. */
 async function appendBehind(log: WriteAheadLog): Promise<Promise<bigint>[]> {
@@ -114,7 +93,7 @@ describe("a write behind another", () => {
 
   it("waits for the one before it where there is a mirror", async () => {
     const carrier = new HeldCarrier();
-    const log = open({ createCarrier: () => carrier, mirror: join(root, "mirror") });
+    const log = open({ createCarrier: () => carrier, mirror: join(logs.root, "mirror") });
     const appends = await appendBehind(log);
     expect(carrier.started).toHaveLength(1);
     carrier.started[0]!.done({});
@@ -163,7 +142,7 @@ describe("the log worker with two writes", () => {
     const appends = await appendBehind(log);
     for (const append of appends) await expect(append).rejects.toMatchObject({ code: "ERR_POISONED" });
     await log.close();
-    expect(readFileSync(join(directory, "writes"), "utf8")).toBe("1");
+    expect(readFileSync(join(logs.directory, "writes"), "utf8")).toBe("1");
     expect(open().durableLsn).toBe(0n);
   });
 

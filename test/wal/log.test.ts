@@ -1,38 +1,17 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { realDisk } from "../../src/disk/real-disk.ts";
 import { isStoreError, type StoreError } from "../../src/errors.ts";
 import { WAL_RECORD_BYTES_MAX } from "../../src/limits.ts";
 import type { WriteAheadLog } from "../../src/wal/log.ts";
 import { openLog } from "../../src/wal/open-log.ts";
-import type { LogOptions } from "../../src/wal/options.ts";
 import { createThreadCarrier } from "../../src/wal/thread-carrier.ts";
+import { record, STORE_ID, setLogs } from "./set-logs.ts";
 
-const STORE_ID = new Uint8Array(16).fill(7);
-const record = (text: string, timeUs = 1n) => ({ payload: new TextEncoder().encode(text), timeUs });
-
-let root: string;
-let directory: string;
-const opened: WriteAheadLog[] = [];
-
-beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), "varve-wal-"));
-  directory = join(root, "critical");
-});
-afterEach(async () => {
-  for (const log of opened.splice(0)) await log.close().catch(() => {});
-  rmSync(root, { recursive: true });
-});
-
-/** Without `sealAfterMs` it is not sealed before it is closed: a seal is a write too, and writes are counted. */
-function open(options: Partial<LogOptions> = {}): WriteAheadLog {
-  const place = { disk: realDisk, directory, storeId: STORE_ID };
-  const log = openLog({ ...place, segmentBlocks: 16, sealAfterMs: 1e9, ...options });
-  opened.push(log);
-  return log;
-}
+/** Not sealed before they are closed: a seal is a write too, and writes are counted. */
+const logs = setLogs({ sealAfterMs: 1e9 });
+const { open } = logs;
 
 function texts(log: WriteAheadLog, lsn = log.firstLsn): string[] {
   return [...log.read(lsn)].map(
@@ -139,7 +118,7 @@ describe("the write-ahead log on a real disk", () => {
 
   it("reuses segments that were trimmed, round and round", async () => {
     const log = open({ segmentBlocks: 8 });
-    const files = () => readdirSync(directory).filter((name) => name.endsWith(".seg"));
+    const files = () => readdirSync(logs.directory).filter((name) => name.endsWith(".seg"));
     const inodes = new Set<bigint>();
     for (let lsn = 1n; lsn <= 200n; lsn++) {
       log.appendSync(record(`r${lsn}`));
@@ -148,7 +127,7 @@ describe("the write-ahead log on a real disk", () => {
       // Blocks before this record's are the open block's and one for each record.
       const current = `wal-${String(1 + Math.floor(Number(lsn) / 8)).padStart(12, "0")}.seg`;
       await until(() => files().filter((name) => name > current).length >= 2);
-      for (const name of files()) inodes.add(realDisk.stat(join(directory, name))!.inode);
+      for (const name of files()) inodes.add(realDisk.stat(join(logs.directory, name))!.inode);
     }
     expect(files()[0]! > "wal-000000000010.seg").toBe(true);
     // Two dozen segments were filled with fewer files.
@@ -183,7 +162,7 @@ describe("the write-ahead log on a real disk", () => {
 
   it("refuses a second writer, naming the first, until that one lets go", async () => {
     const log = open();
-    const refused = errorOf(() => openLog({ disk: realDisk, directory, storeId: STORE_ID }));
+    const refused = errorOf(() => openLog({ disk: realDisk, directory: logs.directory, storeId: STORE_ID }));
     expect(refused).toMatchObject({
       code: "ERR_STORE_LOCKED",
       retryable: true,
@@ -197,7 +176,9 @@ describe("the write-ahead log on a real disk", () => {
     const log = open();
     log.appendSync(record("one"));
     await log.close();
-    const refused = errorOf(() => openLog({ disk: realDisk, directory, storeId: new Uint8Array(16) }));
+    const refused = errorOf(() =>
+      openLog({ disk: realDisk, directory: logs.directory, storeId: new Uint8Array(16) }),
+    );
     expect(refused).toMatchObject({ code: "ERR_STORE_CORRUPT" });
     expect(refused.message).toContain("another store");
   });
@@ -208,16 +189,21 @@ describe("the write-ahead log on a real disk", () => {
     await log.close();
     expect(open({ segmentBlocks: 32 }).stats().segmentBytes).toBe(16 * 4096);
     for (const segmentBlocks of [3, 65_537, 4.5]) {
-      const options = { disk: realDisk, directory: join(root, "other"), storeId: STORE_ID, segmentBlocks };
+      const options = {
+        disk: realDisk,
+        directory: join(logs.root, "other"),
+        storeId: STORE_ID,
+        segmentBlocks,
+      };
       expect(errorOf(() => openLog(options)).code).toBe("ERR_LIMIT");
     }
   });
 
   it("removes what a crash left half-made", async () => {
     await open().close();
-    writeFileSync(join(directory, "wal-new-1.tmp"), "half");
+    writeFileSync(join(logs.directory, "wal-new-1.tmp"), "half");
     open();
-    expect(readdirSync(directory)).not.toContain("wal-new-1.tmp");
+    expect(readdirSync(logs.directory)).not.toContain("wal-new-1.tmp");
   });
 
   it.each(["direct", "dsync", "fdatasync"] as const)(
@@ -335,7 +321,7 @@ describe("a log worker that dies in the middle of a write", () => {
     await new Promise((resolve) => queueMicrotask(() => resolve(undefined)));
     // Until the worker has the write this thread stays blocked, so that it cannot hear of the worker's end.
     const pause = new Int32Array(new SharedArrayBuffer(4));
-    while (!existsSync(join(directory, "taken"))) Atomics.wait(pause, 0, 0, 5);
+    while (!existsSync(join(logs.directory, "taken"))) Atomics.wait(pause, 0, 0, 5);
     expect(errorOf(() => log.appendSync(record("two"))).code).toBe("ERR_POISONED");
     await expect(append).rejects.toMatchObject({ code: "ERR_POISONED" });
   });
