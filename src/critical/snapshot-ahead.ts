@@ -1,6 +1,5 @@
 import type { Disk } from "../disk/disk.ts";
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
-import type { SnapshotPlace } from "./snapshot-chunks.ts";
 import { HEADER_BYTES, SLOT_NAMES, type SnapshotHeader } from "./snapshot-format.ts";
 import { readSnapshotHeader } from "./snapshot-reader.ts";
 
@@ -22,7 +21,7 @@ export class SnapshotAhead {
   ended: Promise<void> = Promise.resolve();
   readonly #disk: Disk;
   readonly #directory: string;
-  #reading: { path: string; number: number; place: SnapshotPlace } | undefined;
+  #reading: { path: string; number: number; at: number } | undefined;
 
   constructor(kernel: RecoveryKernel, { disk, directory }: { disk: Disk; directory: string }) {
     this.kernel = kernel;
@@ -50,20 +49,18 @@ export class SnapshotAhead {
       return;
     }
     const at = this.kernel.take(sizeBytes);
-    this.#reading = { path, number: header.number, place: { at, sizeBytes } };
+    this.#reading = { path, number: header.number, at };
     const body = this.kernel.memory.subarray(at + HEADER_BYTES, at + sizeBytes);
-    this.ended = file.read(body, HEADER_BYTES).then(
-      () => file.close(),
-      // Whoever needs the bytes reads them again, and finds the same.
-      () => file.close(),
-    );
+    const close = () => file.close();
+    // What failed: whoever needs the bytes reads them again, and finds the same.
+    this.ended = file.read(body, HEADER_BYTES).then(close, close);
   }
 
-  /** Where a slot is being read to; once. */
-  take(path: string, number: number): SnapshotPlace | undefined {
+  /** Where in the kernel's memory a slot is being read to; once. */
+  take(path: string, number: number): number | undefined {
     const reading = this.#reading;
     if (reading?.path !== path || reading.number !== number) return undefined;
     this.#reading = undefined;
-    return reading.place;
+    return reading.at;
   }
 }

@@ -2,14 +2,11 @@ import { crc32c } from "@node-rs/crc32";
 import type { RecoveryKernel } from "../kernels/recovery-kernel.ts";
 import { CHUNK_HEADER_BYTES, HEADER_BYTES, type SnapshotHeader } from "./snapshot-format.ts";
 
-/** A slot in the kernel's memory: its chunks lie as far behind `at` as in the file; what stands at `at` counts for nothing. */
-export interface SnapshotPlace {
+/** A slot in the kernel's memory all of whose chunks are what was written. */
+export interface CheckedSnapshot {
+  /** The chunks lie as far behind it as in the file; what stands here, where the file has its header, counts for nothing. */
   at: number;
   sizeBytes: number;
-}
-
-/** A slot all of whose chunks are what was written. */
-export interface CheckedSnapshot extends SnapshotPlace {
   /** Beginnings and ends of the chunks' payloads, from `at`. */
   bounds: readonly number[];
 }
@@ -67,11 +64,14 @@ export class ChunkCheck {
 const WAIT_MS = 20;
 const sleep = new Int32Array(new SharedArrayBuffer(4));
 
-/** Waits for chunks that another thread is bringing; `undefined` when they do not come, or are not what was written. */
+/**
+ * Waits for chunks that another thread is bringing to `at` (as in `CheckedSnapshot`); `undefined` when they do not come, or
+ * are not what was written.
+ */
 export function awaitChunks(
   kernel: RecoveryKernel,
   header: SnapshotHeader,
-  { at }: SnapshotPlace,
+  at: number,
 ): CheckedSnapshot | undefined {
   const check = new ChunkCheck(kernel, header, at);
   for (let leftMs = WAIT_MS; leftMs > 0; leftMs--) {

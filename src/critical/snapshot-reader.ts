@@ -5,7 +5,7 @@ import { SNAPSHOT_BYTES_MAX } from "../limits.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { KernelState } from "./kernel-state.ts";
 import { FENCE_KINDS } from "./record-format.ts";
-import { awaitChunks, type CheckedSnapshot, ChunkCheck, type SnapshotPlace } from "./snapshot-chunks.ts";
+import { awaitChunks, type CheckedSnapshot, ChunkCheck } from "./snapshot-chunks.ts";
 import {
   CHUNK_CATALOG,
   CHUNK_ENTRIES,
@@ -46,7 +46,7 @@ export function readSnapshotHeader(disk: Disk, path: string): SnapshotHeader | u
  * Fills an empty `state` from a slot, checking every chunk before any is used. Entries go to the kernel's memory, and
  * the file's bytes stay there.
  *
- * @param begun where another thread is reading the slot to, if one is.
+ * @param begun where in the kernel's memory another thread is reading the slot to, if one is
  * @throws ERR_STORE_CORRUPT naming the byte; `state` is then half filled and must be reset
  */
 export function readSnapshot(
@@ -54,13 +54,14 @@ export function readSnapshot(
   path: string,
   state: State,
   entries: KernelState,
-  begun?: SnapshotPlace,
+  begun?: number,
 ): HistoryPosition | undefined {
   const header = readSnapshotHeader(disk, path);
   if (header === undefined) throw damaged(path, 0, "its header is not whole");
   if (HEADER_BYTES + header.bodyBytes > SNAPSHOT_BYTES_MAX) throw tooLarge(HEADER_BYTES + header.bodyBytes);
   const { kernel } = entries;
-  const chunks = (begun && awaitChunks(kernel, header, begun)) ?? readChunks(disk, path, header, kernel);
+  const brought = begun === undefined ? undefined : awaitChunks(kernel, header, begun);
+  const chunks = brought ?? readChunks(disk, path, header, kernel);
   const load = new SnapshotLoad(state, path, chunks, entries);
   load.run();
   state.lsn = header.lsn;

@@ -158,8 +158,8 @@ class ThreadCarrier implements WriteCarrier {
   }
 
   /**
-   * Has `#arrived` called once the oldest write has ended, which `endedBefore` may say already. A wait for a word of shared memory comes back
-   * sooner than a message, and costs less on both sides.
+   * Has `#arrived` called once the oldest write has ended, which `endedBefore` may say already. A wait for a word of
+   * shared memory comes back sooner than a message, and costs less on both sides.
    */
   #listen(endedBefore: number): void {
     if (this.#isListening) return;
