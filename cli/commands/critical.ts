@@ -11,16 +11,20 @@ import { parseValue, renderValue, toJsonValue } from "../values.ts";
 import { named, readAll } from "./critical-entries.ts";
 import { addCriticalPast } from "./critical-past.ts";
 
-interface ChangeFlags {
+/** What `withChangeFlags` brings. */
+export interface ChangeFlags {
   actor?: string;
   reason?: string;
   idempotencyKey?: string;
-  ifVersion?: string;
   mirror?: string;
   witness?: string;
 }
 
-interface PutFlags extends ChangeFlags {
+interface EntryFlags extends ChangeFlags {
+  ifVersion?: string;
+}
+
+interface PutFlags extends EntryFlags {
   expiresAt?: string;
   expiresIn?: string;
 }
@@ -93,7 +97,7 @@ function expiryOf({ expiresAt, expiresIn }: PutFlags): bigint | undefined {
   return expiresIn === undefined ? undefined : parseFromNowUs("--expires-in", expiresIn);
 }
 
-function versionOf({ ifVersion }: ChangeFlags): bigint | undefined {
+function versionOf({ ifVersion }: EntryFlags): bigint | undefined {
   return ifVersion === undefined ? undefined : BigInt(parseWhole("--if-version", ifVersion));
 }
 
@@ -177,7 +181,7 @@ function addRemove(critical: Command, session: Session): void {
     .argument("<map>")
     .argument("<key>")
     .option("--if-version <n>", "only if the entry has this version");
-  withChangeFlags(command).action(async (map: string, key: string, flags: ChangeFlags) => {
+  withChangeFlags(command).action(async (map: string, key: string, flags: EntryFlags) => {
     const ifVersion = versionOf(flags);
     const commitOptions = commitOptionsOf(session, flags);
     const { lsn } = await session.withCritical({ access: "write", ...flags }, async (reached) => {

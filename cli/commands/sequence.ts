@@ -5,15 +5,7 @@ import type { SequenceInfo } from "../library.ts";
 import { renderFields, renderTable } from "../render/table.ts";
 import { printable } from "../render/text.ts";
 import type { Session } from "../session.ts";
-import { commitOptionsOf, withChangeFlags } from "./critical.ts";
-
-interface ChangeFlags {
-  actor?: string;
-  reason?: string;
-  idempotencyKey?: string;
-  mirror?: string;
-  witness?: string;
-}
+import { type ChangeFlags, commitOptionsOf, withChangeFlags } from "./critical.ts";
 
 /** `varve sequence …`: nonces, order ids, session counters. */
 export function addSequence(program: Command, session: Session): void {
