@@ -1,14 +1,13 @@
 // Looks for the rows of records that are applied next. Keys lie all over the memory, so that a look-up waits for it three
 // times: for the place in the hash table, the row, the row's key. Here these waits of many records overlap, because none
 // of the loads depends on another record's; what was fetched is in the processor's cache when the record is applied.
+import { CHANGE_DELETE, CHANGE_PUT } from "./changes";
+import { PLACE_BYTES } from "./records";
 import { hashOf, INDEX, INDEX_SIZE, KEY_AT, ROW_BYTES, ROWS, tableOf } from "./rows";
 
 const RECORDS: u32 = 32;
-const PLACE_BYTES: usize = 32;
 /** Kind and flags, then the code of the first change, its map's number and the length of its key. */
 const KEY_OFFSET: usize = 6;
-const CHANGE_PUT: u32 = 1;
-const CHANGE_DELETE: u32 = 3;
 
 /** Of each record: the key of its first change, that key's hash, where the row is or what it has; 0: none. */
 const LOOK_BYTES: usize = 12;

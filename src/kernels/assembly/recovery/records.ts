@@ -7,7 +7,7 @@ const KIND_DATA: u32 = 1;
 const KIND_SEAL: u32 = 3;
 
 /** Bytes of a record's place: where its payload begins and ends, its time, and what its changes replaced. */
-const PLACE_BYTES: usize = 32;
+export const PLACE_BYTES: usize = 32;
 /** Length and time, before the payload. */
 const RECORD_HEADER_BYTES: usize = 12;
 

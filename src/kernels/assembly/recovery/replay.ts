@@ -1,6 +1,8 @@
 // Applies records to rows: docs/formats/critical.md and src/critical/record-format.ts say what is where.
 import { aheadHash, lookAhead } from "./ahead";
+import { CHANGE_ADOPT, CHANGE_DELETE, CHANGE_END, CHANGE_PUT, CHANGE_PUT_EXPIRING, CHANGE_SEQUENCE } from "./changes";
 import { take } from "./memory";
+import { PLACE_BYTES } from "./records";
 import {
   EXPIRES,
   EXPIRY,
@@ -36,14 +38,7 @@ const FLAG_BASED_ON: u32 = 4;
 const FLAG_IDEMPOTENCY: u32 = 8;
 const FLAG_CUT: u32 = 16;
 const FLAGS_KNOWN: u32 = 31;
-const CHANGE_END: u32 = 0;
-const CHANGE_PUT: u32 = 1;
-const CHANGE_PUT_EXPIRING: u32 = 2;
-const CHANGE_DELETE: u32 = 3;
-const CHANGE_SEQUENCE: u32 = 7;
-const CHANGE_ADOPT: u32 = 8;
 
-const PLACE_BYTES: usize = 32;
 const PLACE_FIRST_BEFORE: usize = 24;
 
 /** What a change replaced: a row's values, or a number of a sequence, or what only the caller knows. */
